@@ -1,0 +1,135 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reads the platform's passwords on the controller, and makes and stores those that are missing."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.parsing.vault import is_encrypted, parse_vaulttext_envelope
+from ansible.plugins.action import ActionBase
+
+from ..module_utils.secrets import PASSWORDS, append, complete, trouble
+
+
+class ActionModule(ActionBase):
+    """Failures tell names, never values; a successful result is marked as not to be logged."""
+
+    _requires_connection = False
+    _VALID_ARGS = frozenset(("directory",))
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return all passwords; in check mode the missing ones are made but not stored."""
+        result = super().run(tmp, task_vars)
+        path = self._path()
+        given = self._given(task_vars or {})
+        text, encrypt = self._read(path)
+        stored = self._parse(path, text)
+        check(given, "the inventory")
+        check(stored, str(path))
+        secrets, made = complete(given, stored)
+        open_to_others = path.exists() and bool(path.stat().st_mode & 0o077)
+        if not self._task.check_mode:
+            if made:
+                new = append(text, made)
+                if self._parse(path, new) != {**stored, **made}:
+                    raise AnsibleActionFail(f"{path} is no plain list of 'name: value' lines, so nothing can be added to it.")
+                store(path, encrypt(new))
+            elif open_to_others:
+                path.chmod(0o600)
+        return {
+            **result,
+            "_ansible_no_log": True,
+            "changed": bool(made) or open_to_others,
+            "secrets": secrets,
+            "path": str(path),
+            "generated": sorted(made),
+        }
+
+    def _path(self) -> Path:
+        directory = self._task.args.get("directory")
+        if not directory:
+            raise AnsibleActionFail(
+                "There is no directory for the passwords, since this inventory is no file. Set ha_secrets_dir to a "
+                "directory on the controller that only you can read."
+            )
+        return Path(self._loader.path_dwim(str(directory))) / "passwords.yml"
+
+    def _given(self, variables: Mapping[str, Any]) -> dict[str, str]:
+        given = {}
+        for name in PASSWORDS:
+            try:
+                value = self._templar.template(variables.get(name))
+            except AnsibleError:
+                # Not chained: the template's text may be a part of the password.
+                raise AnsibleActionFail(f"{name} can't be templated. Correct it in the inventory.") from None
+            if value not in (None, ""):
+                given[name] = value
+        return given
+
+    def _read(self, path: Path) -> tuple[str, Any]:
+        """Return the file's text, and how to make bytes of a new one: encrypted with the same secret, if it was."""
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return "", str.encode
+        except OSError as error:
+            raise AnsibleActionFail(f"{path} can't be read: {error.strerror}.") from error
+        if not is_encrypted(content):
+            return content.decode(), str.encode
+        vault = self._loader._vault
+        try:
+            plain, _identity, secret = vault.decrypt_and_get_vault_id(content)
+        except AnsibleError as error:
+            raise AnsibleActionFail(
+                f"{path} is encrypted, and no vault password that was given opens it. Use --ask-vault-pass or "
+                "--vault-password-file."
+            ) from error
+        identity = parse_vaulttext_envelope(content)[3]
+        identity = None if identity == "default" else identity
+        return plain.decode(), lambda text: vault.encrypt(text, secret=secret, vault_id=identity)
+
+    def _parse(self, path: Path, text: str) -> dict[str, str]:
+        """Return the passwords of the file; single values in it may be encrypted, too."""
+        try:
+            content = self._loader.load(text, file_name=str(path)) if text.strip() else {}
+            values = {} if content is None else {str(name): content[name] for name in content if content[name]}
+            return {name: str(value) if not isinstance(value, (int, float)) else value for name, value in values.items()}
+        except (AnsibleError, TypeError):
+            raise AnsibleActionFail(f"{path} is no YAML of 'name: value' lines. Correct it.") from None
+
+
+def check(passwords: Mapping[str, Any], source: str) -> None:
+    """Refuse passwords that a component can't take; those of other names are not looked at."""
+    wrong = [
+        f"{name} in {source} {' . '.join(found)}."
+        for name, value in passwords.items()
+        if name in PASSWORDS and (found := trouble(name, value))
+    ]
+    if wrong:
+        raise AnsibleActionFail("\n".join(wrong))
+
+
+def store(path: Path, content: bytes) -> None:
+    """Write the file whole or not at all, readable by its owner only."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".passwords.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise AnsibleActionFail(
+            f"{path} can't be written: {error.strerror}. Set ha_secrets_dir to a directory that you can write."
+        ) from error

@@ -1,0 +1,64 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Computes the topology on the controller, from the inventory alone: no host is asked or connected to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ..module_utils.secrets import PASSWORDS
+from ..module_utils.topology import DEFAULTS, VARIABLES, Inventory, build
+from ..module_utils.topology_faults import TopologyError
+from ..module_utils.topology_groups import GROUPS
+
+
+class ActionModule(ActionBase):
+    """Gathers what `build` wants from Ansible's variables."""
+
+    _requires_connection = False
+    _VALID_ARGS = frozenset(("settings",))
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the topology, or fail with the list of faults."""
+        result = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        inventory = read_inventory(variables["groups"], variables["hostvars"])
+        settings = {**self._settings(variables), **self._task.args.get("settings", {})}
+        try:
+            topology = build(inventory, settings)
+        except TopologyError as error:
+            return {**result, "failed": True, "msg": str(error), "faults": [vars(fault) for fault in error.faults]}
+        return {**result, "changed": False, "topology": topology, "warnings": topology["warnings"]}
+
+    def _settings(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the cluster's settings as this task sees them, so that role defaults and play variables count."""
+        return readable(variables, lambda name: self._templar.template(variables[name]), (*DEFAULTS, *PASSWORDS))[0]
+
+
+def read_inventory(groups: Mapping[str, list[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> Inventory:
+    """Return the inventory as `build` takes it: all groups, and the variables of the hosts that are in one of ours."""
+    hosts, broken = {}, {}
+    for name in dict.fromkeys(host for group in GROUPS for host in groups.get(group, [])):
+        variables = hostvars[name]
+        wanted = [key for key in variables if key in VARIABLES or key.startswith("ha_")]
+        hosts[name], broken[name] = readable(variables, variables.__getitem__, wanted)
+    ours = {key: list(members) for key, members in groups.items() if key not in ("all", "ungrouped")}
+    return Inventory(ours, hosts, broken)
+
+
+def readable(variables: Iterable[str], read: Any, wanted: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values of those wanted variables that can be templated, and why the others can't."""
+    values, broken = {}, {}
+    for name in wanted:
+        if name not in variables:
+            continue
+        try:
+            values[name] = read(name)
+        except AnsibleError as error:
+            # The reason of a password's failure may quote the password.
+            broken[name] = "its template fails" if name in PASSWORDS else " ".join(str(error).split())
+    return values, broken

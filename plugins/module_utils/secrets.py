@@ -1,0 +1,75 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Passwords that the platform shares: their names, what each may be made of, and how new ones are made."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Callable, Mapping
+
+MINIMUM_LENGTH = 12
+MAXIMUM_LENGTH = 128
+GENERATED_LENGTH = 32
+
+# Passwords pass through configuration files, URLs and HTTP headers. What a component can't take there:
+# - HAProxy's configuration gives a meaning to quotes, backslash, dollar and hash.
+# - PostgreSQL's SASLprep (RFC 4013) and others change or refuse what is not printable ASCII, so that is refused for all.
+_HAPROXY = "\"'\\$#"
+
+PASSWORDS: dict[str, str] = {
+    "etcd_root_password": "",
+    "etcd_patroni_password": "",
+    "postgresql_superuser_password": "",
+    "postgresql_replication_password": "",
+    "postgresql_rewind_password": "",
+    "postgresql_rest_password": "",
+    "postgresql_application_password": "",
+    "haproxy_stats_password": _HAPROXY,
+}
+
+
+def trouble(name: str, value: object) -> tuple[str, str] | None:
+    """Return what is wrong with a password and the remedy, or None. Neither contains any part of the password."""
+    how = f"Set {MINIMUM_LENGTH} to {MAXIMUM_LENGTH} printable ASCII characters without spaces"
+    if PASSWORDS[name]:
+        how += f" and without {' '.join(PASSWORDS[name])}"
+    how += ", or leave it out and one is generated"
+    if not isinstance(value, str):
+        return "is no text", how + " (quote it in YAML)"
+    if len(value) < MINIMUM_LENGTH:
+        return f"has {len(value)} characters, too few", how
+    if len(value) > MAXIMUM_LENGTH:
+        return f"has {len(value)} characters, too many", how
+    if not all("!" <= character <= "~" for character in value):
+        return "contains a space, a control character or one outside ASCII", how
+    if any(character in PASSWORDS[name] for character in value):
+        return "contains a character that the component's configuration can't take", how
+    return None
+
+
+def generate(choice: Callable[[str], str] = secrets.choice) -> str:
+    """Return a new password: 32 letters and digits, 190 bits from the operating system's generator."""
+    return "".join(choice(string.ascii_letters + string.digits) for _unused in range(GENERATED_LENGTH))
+
+
+def complete(
+    given: Mapping[str, str], stored: Mapping[str, str], make: Callable[[], str] = generate
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return all passwords, and those of them that were made now and have to be stored.
+
+    What the user set wins over what is stored; what neither has is made.
+    """
+    made = {name: make() for name in PASSWORDS if name not in given and name not in stored}
+    return {name: given.get(name) or stored.get(name) or made[name] for name in PASSWORDS}, made
+
+
+def append(text: str, made: Mapping[str, str]) -> str:
+    """Return the text of the YAML file with the new passwords at its end; comments and order of the rest stay."""
+    if not text.strip():
+        text = (
+            "---\n# Made by utmstack.ha, which reads them here at each run. Keep this file secret and backed up;\n"
+            "# it may be encrypted as it is: ansible-vault encrypt passwords.yml\n"
+        )
+    lines = "".join(f"{name}: {value}\n" for name, value in made.items())
+    return text + ("" if text.endswith("\n") else "\n") + lines

@@ -1,0 +1,78 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the action plugin of the same name, which does all of it on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: topology
+short_description: Compute the topology of the platform from the inventory
+version_added: 0.1.0
+author: The utmstack.ha developers (@utmstack)
+description:
+  - Computes everything that one role must know of another (members, addresses, ports, quorum sizes, timings) from the
+    inventory's groups and variables, on the controller and without any connection to a host.
+  - Refuses a wrong inventory with one message that lists every fault, each with host or group, setting and remedy.
+  - Reads the variables that role P(utmstack.ha.topology#role) documents. They hold for the whole cluster, so all hosts
+    must see the same value, wherever the inventory sets it.
+options:
+  settings:
+    description: Values that take precedence over the variables of the same name.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    description: Computes the same, as it changes nothing.
+    support: full
+  diff_mode:
+    description: There is nothing to compare, as it changes nothing.
+    support: N/A
+notes:
+  - Call it with C(run_once), as the result is the same for all hosts.
+"""
+
+EXAMPLES = r"""
+- name: Compute the topology from the inventory
+  utmstack.ha.topology:
+  register: result
+  run_once: true
+
+- name: Show where a client finds the PostgreSQL primary
+  ansible.builtin.debug:
+    msg: "{{ result.topology.postgresql.write.host }}:{{ result.topology.postgresql.write.port }}"
+"""
+
+RETURN = r"""
+topology:
+  description: The topology, without the entry C(host) that role P(utmstack.ha.topology#role) adds for each host.
+  returned: success
+  type: dict
+  contains:
+    cluster: {description: Name of the cluster., type: str, sample: utmstack}
+    profile: {description: Failover profile., type: str, sample: fast}
+    timing: {description: "Timings by component, the unit at the end of each name (s, ms).", type: dict}
+    ports: {description: Port numbers by purpose., type: dict}
+    overrides: {description: Names of the timings and ports that the user set., type: dict}
+    tls: {description: Paths of the TLS files on every host., type: dict}
+    virtual_ip: {description: "Address, prefix, cidr, router_id and name of the virtual IP.", type: dict}
+    hosts: {description: "By host: name, address, groups, priority, rack, memory_mb, memory_share, names.", type: dict}
+    loadbalancer: {description: "C(members), highest VRRP priority first.", type: dict}
+    etcd: {description: "C(members), C(endpoints), C(initial_cluster) and C(quorum).", type: dict}
+    postgresql:
+      description: "C(members), C(quorum), synchronous mode, Patroni's scope, and the addresses for writing and reading."
+      type: dict
+    backend: {description: "C(members), each with C(backup).", type: dict}
+    web: {description: "C(members), each with C(backup).", type: dict}
+    warnings: {description: What is allowed but costs availability., type: list, elements: str}
+faults:
+  description: What is wrong with the inventory.
+  returned: failure
+  type: list
+  elements: dict
+  contains:
+    where: {description: The host or group., type: str, sample: group etcd}
+    setting: {description: The variable or property., type: str, sample: members}
+    problem: {description: What is wrong with it., type: str}
+    remedy: {description: What to do., type: str}
+"""
