@@ -1,0 +1,470 @@
+#!/usr/bin/env python3
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The lab: Debian hosts with systemd in containers, on a network of their own, reachable by SSH.
+
+Settings come from the environment, so that make, Molecule and Ansible agree on them:
+LAB_NAME (demo), LAB_SUBNET (10.0.1.0/24), LAB_HOSTS ("node1 node2 node3"), LAB_DEBIAN (13).
+Hosts get the addresses .11, .12, … and the virtual address is .100.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import ipaddress
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+RECIPE = Path(__file__).resolve().parent / "image"
+LABEL = "utmstack.ha.lab"
+SUITES = {"12": "bookworm", "13": "trixie"}
+DEFAULT_SUBNET = "10.0.1.0/24"
+ALTERNATIVE_SUBNET = "10.0.2.0/24"
+USER = "ansible"
+CAP_SYS_RESOURCE = 1 << 24
+
+
+class LabError(Exception):
+    """What the user has to know or to do; printed without a traceback."""
+
+
+class Lab:
+    """Names and addresses of one lab."""
+
+    def __init__(self, environment=os.environ):
+        self.name = environment.get("LAB_NAME") or "demo"
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,9}", self.name):
+            raise LabError(f"LAB_NAME={self.name}: use 1 to 10 lower case letters, digits and dashes.")
+        self.debian = environment.get("LAB_DEBIAN") or "13"
+        if self.debian not in SUITES:
+            raise LabError(f"LAB_DEBIAN={self.debian}: use one of {', '.join(SUITES)}.")
+        try:
+            self.subnet = ipaddress.IPv4Network(environment.get("LAB_SUBNET") or DEFAULT_SUBNET)
+        except ValueError as error:
+            raise LabError(f"LAB_SUBNET: {error}. Give a network such as {DEFAULT_SUBNET}.") from error
+        if self.subnet.prefixlen > 25:
+            raise LabError(f"LAB_SUBNET={self.subnet} is too small: hosts begin at .11, the virtual IP is .100; use a /24.")
+        self.hosts = {
+            host: str(self.subnet[11 + number])
+            for number, host in enumerate((environment.get("LAB_HOSTS") or "node1 node2 node3").split())
+        }
+        self.vip = str(self.subnet[100])
+        self.network = self.bridge = f"ha-{self.name}"
+        self.directory = CHECKOUT / ".lab" / self.name
+        # Socket paths are limited to some 100 characters, so not below the checkout.
+        self.control_directory = Path.home() / ".ansible" / "cp" / f"lab-{self.name}"
+
+    @property
+    def key(self) -> Path:
+        return self.directory / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.directory / "known_hosts"
+
+    def container(self, host: str) -> str:
+        """The container's name of a host of this lab."""
+        if host not in self.hosts:
+            raise LabError(f"{host} is not a host of lab {self.name}; its hosts are {', '.join(self.hosts)}.")
+        return f"ha-{self.name}-{host}"
+
+    def ssh_options(self) -> list[str]:
+        """What ssh needs for this lab only. A host that lost its power is noticed within 6 s."""
+        return ["-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "StrictHostKeyChecking=yes",
+                "-o", "ServerAliveInterval=3", "-o", "ServerAliveCountMax=2", "-o", "IdentitiesOnly=yes"]
+
+    def inventory(self) -> dict:
+        """Ansible's dynamic inventory: addresses and the way in. Groups are in inventories/lab/hosts.yml."""
+        hostvars = {
+            host: {
+                "ansible_host": address,
+                "ansible_user": USER,
+                "ansible_ssh_private_key_file": str(self.key),
+                "ansible_ssh_common_args": shlex.join(self.ssh_options()),
+                "ansible_control_path_dir": str(self.control_directory),
+            }
+            for host, address in self.hosts.items()
+        }
+        settings = {"ha_vip": f"{self.vip}/{self.subnet.prefixlen}", "ha_secrets_dir": str(self.directory / "secrets")}
+        return {"_meta": {"hostvars": hostvars}, "all": {"hosts": list(self.hosts), "vars": settings}}
+
+
+# -- running things ---------------------------------------------------------------------------------------------------
+
+def run(*command, check=True, quiet=True, timeout=None, **options) -> subprocess.CompletedProcess:
+    """Run a command; its output is kept, and shown where it fails."""
+    if quiet:
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    result = subprocess.run([str(part) for part in command], check=False, text=True, timeout=timeout, **options)
+    if check and result.returncode:
+        said = "".join(part for part in (result.stdout, result.stderr) if part).strip()
+        raise LabError(f"{shlex.join(str(part) for part in command)} ended with {result.returncode}:\n{said}")
+    return result
+
+
+def as_root(*command) -> list[str]:
+    return [*(() if os.geteuid() == 0 else ("sudo",)), *(str(part) for part in command)]
+
+
+def root(*command, **options) -> subprocess.CompletedProcess:
+    return run(*as_root(*command), **options)
+
+
+def docker(*arguments, **options) -> subprocess.CompletedProcess:
+    return root("docker", *arguments, **options)
+
+
+def say(message: str) -> None:
+    print(message, flush=True)
+
+
+@contextmanager
+def phase(title: str):
+    """Say what begins, and how long it took."""
+    started = time.monotonic()
+    say(f"==> {title}")
+    yield
+    say(f"    {title}: {time.monotonic() - started:.1f} s")
+
+
+def until(condition, seconds: float, what: str):
+    """Ask until the answer is true; a LabError that names what was waited for when it never is."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise LabError(f"Waited {seconds:.0f} s for {what}, in vain.")
+        time.sleep(0.1)
+    return answer
+
+
+# -- the engine -------------------------------------------------------------------------------------------------------
+
+DOCKERD_PID = CHECKOUT / ".lab" / "dockerd.pid"
+DOCKERD_LOG = CHECKOUT / ".lab" / "dockerd.log"
+
+
+def docker_answers() -> bool:
+    return docker("version", "--format", "{{.Server.Version}}", check=False).returncode == 0
+
+
+def start_docker() -> None:
+    """Have an engine that answers: by systemd where it runs this machine, else in the background."""
+    if docker_answers():
+        return
+    if not shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
+        raise LabError("Docker is not installed. On Debian `make demo` does it; elsewhere install Docker Engine first.")
+    with phase("Start Docker"):
+        if Path("/run/systemd/system").is_dir():
+            root("systemctl", "start", "docker")
+        else:
+            DOCKERD_LOG.parent.mkdir(exist_ok=True)
+            with DOCKERD_LOG.open("w") as log:
+                process = subprocess.Popen(as_root("dockerd", "--log-level", "warn"), stdin=subprocess.DEVNULL,
+                                           stdout=log, stderr=log, start_new_session=True)
+            DOCKERD_PID.write_text(f"{process.pid}\n")
+        try:
+            until(docker_answers, 60, "Docker to answer")
+        except LabError as error:
+            last = DOCKERD_LOG.read_text()[-1500:] if DOCKERD_LOG.exists() else ""
+            raise LabError(f"{error}\n{last}\nDoes this machine allow containers? See {DOCKERD_LOG}.") from error
+
+
+def stop_docker() -> None:
+    """End the engine that a lab of this checkout has started, unless somebody still has containers."""
+    if not DOCKERD_PID.exists():
+        return
+    pid = int(DOCKERD_PID.read_text())
+    if docker_answers():
+        if docker("ps", "--all", "--quiet").stdout.strip():
+            say("    Docker goes on: there are other containers.")
+            return
+        root("kill", pid, check=False)
+        until(lambda: not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z",
+              30, "Docker to end")
+    DOCKERD_PID.unlink()
+    DOCKERD_LOG.unlink(missing_ok=True)
+    for leftover in ("docker0",):
+        root("ip", "link", "delete", leftover, check=False)
+
+
+def raise_kernel_limits() -> None:
+    """systemd in each host takes inotify instances from one account of the machine: 128 last for some 25 hosts."""
+    limit = Path("/proc/sys/fs/inotify/max_user_instances")
+    if int(limit.read_text()) < 1024:
+        root("sysctl", "-qw", "fs.inotify.max_user_instances=1024")
+
+
+# -- the image --------------------------------------------------------------------------------------------------------
+
+def image_tag(debian: str) -> str:
+    recipe = hashlib.sha256(debian.encode())
+    for path in sorted(RECIPE.iterdir()):
+        recipe.update(path.name.encode() + b"\0" + path.read_bytes())
+    return f"utmstack-ha-lab:debian{debian}-{recipe.hexdigest()[:12]}"
+
+
+def registry_answers() -> bool:
+    try:
+        urllib.request.urlopen("https://registry-1.docker.io/v2/", timeout=5)
+    except urllib.error.HTTPError as error:
+        return error.code == 401
+    except OSError:
+        return False
+    return True
+
+
+def build_from_registry(tag: str, suite: str) -> bool:
+    if not registry_answers():
+        return False
+    result = docker("build", "--pull", "--tag", tag, "--build-arg", f"SUITE={suite}", RECIPE, check=False, timeout=600)
+    return result.returncode == 0
+
+
+def build_from_packages(tag: str, suite: str) -> None:
+    """Make the system with mmdebstrap, straight from Debian's archive."""
+    if not shutil.which("mmdebstrap"):
+        raise LabError("No registry answers and mmdebstrap is not installed. On Debian: apt-get install mmdebstrap.")
+    mirror = "http://deb.debian.org/debian"
+    packages = ",".join((RECIPE / "packages").read_text().split())
+    system = CHECKOUT / ".lab" / f"{tag.replace(':', '-')}.tar"
+    system.parent.mkdir(exist_ok=True)
+    try:
+        root("mmdebstrap", "--variant=minbase", f"--include={packages}",
+             f"--customize-hook=copy-in {RECIPE}/customize.sh /",
+             "--customize-hook=chroot $1 sh /customize.sh && rm $1/customize.sh",
+             f"--customize-hook=upload {RECIPE}/lab-init /usr/local/sbin/lab-init",
+             "--customize-hook=chmod 0755 $1/usr/local/sbin/lab-init",
+             suite, system,
+             f"deb {mirror} {suite} main", f"deb {mirror} {suite}-updates main",
+             f"deb http://deb.debian.org/debian-security {suite}-security main")
+        docker("import", "--change", "ENV container=docker", "--change", 'CMD ["/usr/local/sbin/lab-init"]', system, tag)
+    finally:
+        root("rm", "-f", system)
+
+
+def ensure_image(debian: str) -> str:
+    tag = image_tag(debian)
+    if docker("image", "inspect", tag, check=False).returncode:
+        with phase(f"Build the host image, Debian {debian}"):
+            if not build_from_registry(tag, SUITES[debian]):
+                build_from_packages(tag, SUITES[debian])
+    return tag
+
+
+# -- network and hosts ------------------------------------------------------------------------------------------------
+
+def addresses_in_use(lab: Lab) -> list[str]:
+    """Who on this machine already has a part of the lab's network, apart from the lab itself."""
+    users = []
+    for route in json.loads(run("ip", "-json", "-4", "route", "show", "table", "all").stdout):
+        destination = route["dst"]
+        if destination == "default" or route.get("type") in ("broadcast", "multicast") or route["dev"] == lab.bridge:
+            continue
+        if ipaddress.IPv4Network(destination, strict=False).overlaps(lab.subnet):
+            users.append(f"{destination} on interface {route['dev']}")
+    for name in docker("network", "ls", "--format", "{{.Name}}").stdout.split():
+        if name == lab.network:
+            continue
+        for pool in json.loads(docker("network", "inspect", name).stdout)[0]["IPAM"].get("Config") or ():
+            if ":" not in pool["Subnet"] and ipaddress.IPv4Network(pool["Subnet"], strict=False).overlaps(lab.subnet):
+                users.append(f"{pool['Subnet']} of Docker network {name}")
+    return sorted(set(users))
+
+
+def ensure_network(lab: Lab) -> None:
+    existing = docker("network", "inspect", lab.network, check=False)
+    if existing.returncode == 0:
+        subnet = json.loads(existing.stdout)[0]["IPAM"]["Config"][0]["Subnet"]
+        if subnet != str(lab.subnet):
+            raise LabError(f"Lab {lab.name} exists with LAB_SUBNET={subnet}, not {lab.subnet}. Remove it first "
+                           f"(make demo-down LAB_NAME={lab.name}) or take another LAB_NAME.")
+        return
+    if users := addresses_in_use(lab):
+        other = ALTERNATIVE_SUBNET if lab.subnet.overlaps(ipaddress.IPv4Network(DEFAULT_SUBNET)) else DEFAULT_SUBNET
+        raise LabError(f"The network {lab.subnet} is in use on this machine: {'; '.join(users)}. "
+                       f"Choose another, for example LAB_SUBNET={other}, and a LAB_NAME of its own beside another lab.")
+    docker("network", "create", "--label", f"{LABEL}={lab.name}", "--subnet", lab.subnet,
+           "--opt", f"com.docker.network.bridge.name={lab.bridge}", lab.network)
+
+
+def nameservers() -> str:
+    """This machine's name servers, where a container can reach them too."""
+    for path in (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf")):
+        if path.exists():
+            servers = re.findall(r"^nameserver\s+([0-9.]+)\s*$", path.read_text(), re.MULTILINE)
+            return " ".join(server for server in servers if not server.startswith("127."))
+    return ""
+
+
+def privileges() -> list[str]:
+    """What systemd needs in a container, of that which this machine itself is allowed."""
+    options = ["--cap-add", "ALL", "--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined",
+               "--security-opt", "apparmor=unconfined", "--cgroupns=private"]
+    bounding = int(re.search(r"^CapBnd:\s*(\w+)$", Path("/proc/self/status").read_text(), re.MULTILINE)[1], 16)
+    if not bounding & CAP_SYS_RESOURCE:
+        options += ["--cap-drop", "SYS_RESOURCE"]
+    if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        options += ["--env", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"]
+    return options
+
+
+def ensure_key(lab: Lab) -> None:
+    for directory in (lab.directory, lab.directory / "snapshots", lab.directory / "secrets"):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Shared by accounts of the hosts, whose numbers this machine does not know.
+    (lab.directory / "snapshots").chmod(0o1777)
+    if not lab.key.exists():
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {lab.name}", "-f", lab.key)
+
+
+def create_host(lab: Lab, host: str, image: str) -> None:
+    docker("run", "--detach", "--name", lab.container(host), "--hostname", host, "--label", f"{LABEL}={lab.name}",
+           "--network", lab.network, "--ip", lab.hosts[host], "--env", f"LAB_NAMESERVERS={nameservers()}",
+           *privileges(), "--stop-signal", "SIGRTMIN+3", "--shm-size", "512m",
+           "--tmpfs", "/run:exec,mode=0755", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec,mode=1777",
+           "--volume", f"{lab.directory / 'snapshots'}:/mnt/snapshots", image)
+
+
+def admit_key(lab: Lab, host: str) -> str:
+    """Let the lab's key in; the host's own key comes back, as a line for known_hosts."""
+    script = ("install -d -m 0700 -o ansible -g ansible /home/ansible/.ssh && "
+              "install -m 0600 -o ansible -g ansible /dev/stdin /home/ansible/.ssh/authorized_keys")
+    docker("exec", "--interactive", lab.container(host), "sh", "-c", script, input=lab.key.with_suffix(".pub").read_text())
+    host_key = until(lambda: docker("exec", lab.container(host), "cat", "/etc/ssh/ssh_host_ed25519_key.pub",
+                                    check=False).stdout.strip(), 60, f"{host} to make its SSH host key")
+    return f"{lab.hosts[host]} {' '.join(host_key.split()[:2])}\n"
+
+
+def ssh_answers(lab: Lab, host: str) -> bool:
+    try:
+        with socket.create_connection((lab.hosts[host], 22), timeout=2) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def states(lab: Lab) -> dict[str, str]:
+    """Each host's state as Docker names it, `absent` where there is no container."""
+    listed = docker("ps", "--all", "--filter", f"label={LABEL}={lab.name}", "--format", "{{.Names}} {{.State}}").stdout
+    found = dict(line.split() for line in listed.splitlines())
+    return {host: found.get(lab.container(host), "absent") for host in lab.hosts}
+
+
+def containers(lab: Lab) -> list[str]:
+    return docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}={lab.name}").stdout.split()
+
+
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+def up(lab: Lab) -> None:
+    """Have the lab running; what is there already stays as it is."""
+    start_docker()
+    raise_kernel_limits()
+    ensure_network(lab)
+    image = ensure_image(lab.debian)
+    with phase(f"Start lab {lab.name}: {', '.join(f'{host} {address}' for host, address in lab.hosts.items())}"):
+        ensure_key(lab)
+        for host, state in states(lab).items():
+            if state == "absent":
+                create_host(lab, host, image)
+            elif state != "running":
+                docker("start", lab.container(host))
+        with ThreadPoolExecutor() as pool:
+            lab.known_hosts.write_text("".join(pool.map(lambda host: admit_key(lab, host), lab.hosts)))
+        for host in lab.hosts:
+            until(lambda host=host: ssh_answers(lab, host), 60, f"SSH on {host} ({lab.hosts[host]})")
+
+
+def down(lab: Lab) -> None:
+    """Leave nothing of the lab: hosts, network, volumes, keys and secrets, connections, the engine if it was started."""
+    with phase(f"Remove lab {lab.name}"):
+        for control in lab.control_directory.glob("*"):
+            run("ssh", "-o", f"ControlPath={control}", "-O", "exit", "lab", check=False)
+        shutil.rmtree(lab.control_directory, ignore_errors=True)
+        if docker_answers():
+            if found := containers(lab):
+                docker("rm", "--force", "--volumes", *found)
+            if docker("network", "inspect", lab.network, check=False).returncode == 0:
+                docker("network", "rm", lab.network)
+        if lab.directory.exists():
+            root("rm", "-rf", lab.directory)
+        stop_docker()
+        remaining = lab.directory.parent
+        if remaining.is_dir() and not any(remaining.iterdir()):
+            remaining.rmdir()
+
+
+def status(lab: Lab) -> None:
+    if not docker_answers():
+        raise LabError("Docker does not answer: there is no lab.")
+    found = states(lab)
+    for host, state in found.items():
+        say(f"{host:<10} {lab.hosts[host]:<15} {state}{', SSH answers' if ssh_answers(lab, host) else ''}")
+    if set(found.values()) != {"running"}:
+        raise LabError(f"Lab {lab.name} is not complete; make up brings it up.")
+
+
+def power_off(lab: Lab, host: str) -> None:
+    """Take a host's power: first its cable, so that no peer hears a farewell from the kernel, then its processes."""
+    container = lab.container(host)
+    pid = docker("inspect", "--format", "{{.State.Pid}}", container).stdout.strip()
+    if pid == "0":
+        raise LabError(f"{host} has no power already.")
+    cable = root("cat", f"/proc/{pid}/root/sys/class/net/eth0/iflink").stdout.strip()
+    interface = re.search(rf"^{cable}: ([^@:]+)", run("ip", "-oneline", "link").stdout, re.MULTILINE)[1]
+    root("ip", "link", "set", interface, "down")
+    docker("kill", container)
+
+
+def power_on(lab: Lab, host: str) -> None:
+    docker("start", lab.container(host))
+    until(lambda: ssh_answers(lab, host), 60, f"SSH on {host} ({lab.hosts[host]})")
+
+
+def shell(lab: Lab, host: str) -> None:
+    lab.container(host)
+    command = ["ssh", "-t", "-i", str(lab.key), *lab.ssh_options(), f"{USER}@{lab.hosts[host]}", "sudo", "-i"]
+    os.execvp("ssh", command)
+
+
+def inventory(lab: Lab) -> None:
+    say(json.dumps(lab.inventory(), indent=2))
+
+
+COMMANDS = {"up": up, "down": down, "status": status, "power-off": power_off, "power-on": power_on, "shell": shell,
+            "inventory": inventory}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("host", nargs="?", help="for power-off, power-on and shell")
+    parser.add_argument("--list", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    one_host = arguments.command in ("power-off", "power-on", "shell")
+    if one_host and not arguments.host:
+        parser.error(f"{arguments.command} needs a host")
+    try:
+        COMMANDS[arguments.command](Lab(), *([arguments.host] if one_host else []))
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
