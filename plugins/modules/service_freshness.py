@@ -1,0 +1,241 @@
+#!/usr/bin/python
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: service_freshness
+short_description: Tell whether a service runs with what is on disk, or needs a reload or a restart
+version_added: 0.1.0
+description:
+  - Compares the time at which a service started, and at which it was last reloaded, with the last change of its files,
+    its unit files and its binaries.
+  - Unlike a handler it finds the same answer when an earlier run died between writing a file and restarting.
+  - It only tells. What is done about it, and in which order of hosts, is the caller's decision.
+  - A file's C(ctime) counts. Directories stand for all files below them, caches of Python left out.
+  - Start times are computed from the time since boot, so they hold when the clock has been stepped. Where the clock was set
+    back since the service started, the earlier of the two possible start times counts. The price is at most one restart more.
+author:
+  - The utmstack.ha developers (@utmstack)
+options:
+  unit:
+    description:
+      - The systemd unit. Without a suffix it is a service.
+    type: str
+    required: true
+  restart_files:
+    description:
+      - Files and directories that the service reads only when it starts.
+      - The unit file, its drop-ins and the environment files that it names need not be listed.
+    type: list
+    elements: path
+    default: []
+  reload_files:
+    description:
+      - Files and directories that the service reads again when it is reloaded.
+    type: list
+    elements: path
+    default: []
+  binaries:
+    description:
+      - What the service executes besides its main process's binary, also what a Python program imports.
+      - Each is compared with the oldest process of the unit that executes it, or with the main process where none does.
+    type: list
+    elements: path
+    default: []
+  reload_proof:
+    description:
+      - What proves that the service has been reloaded.
+      - V(stamp) is the file O(stamp_directory)C(/)RV(unit)C(.loaded), which the unit's C(ExecReload=) touches first.
+      - V(workers) is the start of the main process's newest child, for services that replace it at a reload, such as HAProxy.
+      - V(none) accepts only a restart as a proof.
+    type: str
+    choices: [stamp, workers, none]
+    default: stamp
+  stamp_directory:
+    description:
+      - Where the stamps are.
+    type: path
+    default: /run/utmstack-ha
+notes:
+  - A listed file that does not exist is an error. In check mode it counts as a file that is going to be created.
+attributes:
+  check_mode:
+    description: The module only looks.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Find out what etcd needs
+  utmstack.ha.service_freshness:
+    unit: etcd
+    restart_files:
+      - /etc/default/etcd
+      - /etc/utmstack-ha/tls/ca.crt
+  register: etcd_freshness
+
+- name: Restart etcd
+  ansible.builtin.systemd_service:
+    name: etcd
+    state: restarted
+    daemon_reload: true
+  when: etcd_freshness.state == 'restart'
+
+- name: Find out what HAProxy needs
+  utmstack.ha.service_freshness:
+    unit: haproxy
+    reload_files:
+      - /etc/haproxy/haproxy.cfg
+      - /etc/utmstack-ha/tls/host.pem
+    reload_proof: workers
+  register: haproxy_freshness
+"""
+
+RETURN = r"""
+state:
+  description:
+    - C(fresh), the service runs with what is on disk. C(reload), it has to read files again. C(restart), it has to be restarted.
+    - C(stopped), it does not run.
+  returned: always
+  type: str
+  sample: restart
+reasons:
+  description: Why, as sentences.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - /etc/default/etcd changed at 2026-03-01T12:00:00.123Z, started at 2026-02-27T08:11:12.010Z
+unit:
+  description: The unit's full name.
+  returned: always
+  type: str
+  sample: etcd.service
+active_state:
+  description: The unit's state as systemd names it.
+  returned: always
+  type: str
+  sample: active
+pid:
+  description: The main process, or null.
+  returned: always
+  type: int
+started:
+  description: When the main process started, ISO 8601 in UTC, or null.
+  returned: always
+  type: str
+loaded:
+  description: When the service was last seen to load its files, by its start or by a reload, ISO 8601 in UTC, or null.
+  returned: always
+  type: str
+daemon_reload:
+  description: Whether systemd has to read the unit's files again.
+  returned: always
+  type: bool
+"""
+
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.utmstack.ha.plugins.module_utils import freshness
+
+PROPERTIES = (
+    "LoadState,ActiveState,MainPID,FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup,EnvironmentFiles,"
+    "ExecMainStartTimestamp,ActiveEnterTimestamp"
+)
+
+
+def files_of(module, option):
+    """The files of one option with their times. Fails on those that are missing, but for check mode."""
+    files = [freshness.File(path, freshness.changed(path)) for path in module.params[option]]
+    missing = [file.path for file in files if file.changed is None]
+    if missing and not module.check_mode:
+        module.fail_json(msg=f"{option} of {module.params['unit']} are missing: {', '.join(missing)}")
+    return files
+
+
+def last_load(module, unit, main, members):
+    """When the service was last reloaded, as far as there is a proof, and whether files can be compared with it exactly."""
+    proof = module.params["reload_proof"]
+    if proof == "stamp":
+        return freshness.changed(os.path.join(module.params["stamp_directory"], f"{unit}.loaded")), True
+    if proof == "workers":
+        return freshness.newest_worker(main, members), False
+    return None, False
+
+
+def observe(module, unit):
+    """Collect all that is known about the unit."""
+    systemctl = module.get_bin_path("systemctl", required=True)
+    command = [systemctl, "show", "--timestamp=unix", f"--property={PROPERTIES}", unit]
+    out = module.run_command(command, check_rc=True)[1]
+    show = freshness.parse_show(out)
+    proc = freshness.Proc()
+    main = freshness.main_process(show, proc)
+    restart_files, reload_files = files_of(module, "restart_files"), files_of(module, "reload_files")
+    files_of(module, "binaries")
+    found = freshness.Service(unit=unit, active_state=show.get("ActiveState", "unknown"))
+    if show.get("LoadState") == "not-found":
+        found = freshness.Service(unit=unit, active_state="not installed")
+    if main is None:
+        return found
+    group = show.get("ControlGroup")
+    members = list(proc.members(group)) if group and (module.params["binaries"] or reload_files) else []
+    loaded, exact = last_load(module, unit, main, members)
+    paths = freshness.unit_files(show) + freshness.environment_files(out)
+    known = (freshness.File(path, freshness.changed(path)) for path in paths)
+    return freshness.Service(
+        unit=unit,
+        active_state=show["ActiveState"],
+        main=main,
+        loaded=loaded,
+        loaded_exact=exact,
+        daemon_reload=show.get("NeedDaemonReload") == "yes",
+        unit_files=[file for file in known if file.changed is not None],
+        restart_files=restart_files,
+        reload_files=reload_files,
+        executables=freshness.executables(module.params["binaries"], main, members),
+    )
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "unit": {"type": "str", "required": True},
+            "restart_files": {"type": "list", "elements": "path", "default": []},
+            "reload_files": {"type": "list", "elements": "path", "default": []},
+            "binaries": {"type": "list", "elements": "path", "default": []},
+            "reload_proof": {"type": "str", "choices": ["stamp", "workers", "none"], "default": "stamp"},
+            "stamp_directory": {"type": "path", "default": "/run/utmstack-ha"},
+        },
+        supports_check_mode=True,
+    )
+    unit = module.params["unit"]
+    unit = unit if "." in unit else f"{unit}.service"
+    service = observe(module, unit)
+    verdict = freshness.judge(service, time.time())
+    for warning in verdict.warnings:
+        module.warn(warning)
+    started = service.main.started if service.main else None
+    loaded = max(started, service.loaded or started) if started is not None else None
+    module.exit_json(
+        changed=False,
+        state=verdict.state,
+        reasons=verdict.reasons,
+        unit=unit,
+        active_state=service.active_state,
+        pid=service.main.pid if service.main else None,
+        started=freshness.iso(started) if started is not None else None,
+        loaded=freshness.iso(loaded) if loaded is not None else None,
+        daemon_reload=service.daemon_reload,
+    )
+
+
+if __name__ == "__main__":
+    main()
