@@ -1,0 +1,169 @@
+#!/usr/bin/python
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looks at a host once for everything that the roles decide upon."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_info
+author: The utmstack.ha developers (@utmstack)
+version_added: 0.1.0
+short_description: Look at a host once for everything that the roles decide upon
+description:
+  - Reads system, memory, network, clock, packages, kernel settings and certificates in one call, since a call costs far
+    more than what it reads.
+  - What is missing is returned as empty, never as an error, so that it also serves on a bare host.
+attributes:
+  check_mode:
+    description: It never changes anything.
+    support: full
+  diff_mode:
+    description: It never changes anything.
+    support: none
+options:
+  packages:
+    description: Debian packages to look for.
+    type: list
+    elements: str
+    default: []
+  kernel_settings:
+    description: Names of kernel settings to read, for example V(net.ipv4.tcp_retries2).
+    type: list
+    elements: str
+    default: []
+  certificates:
+    description: Files with certificates to read.
+    type: list
+    elements: path
+    default: []
+  private_key:
+    description: A private key whose public half is wanted. The key itself is not returned.
+    type: path
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  utmstack.ha.host_info:
+    packages: [patroni]
+    kernel_settings: [net.ipv4.tcp_retries2]
+  register: host
+"""
+
+RETURN = r"""
+distribution:
+  description: The distribution's identifier, as in C(/etc/os-release).
+  type: str
+  returned: success
+  sample: debian
+distribution_version:
+  description: Its version.
+  type: str
+  returned: success
+  sample: "13"
+memory_mb:
+  description: The host's memory, in MiB.
+  type: int
+  returned: success
+  sample: 24000
+container:
+  description: Whether the host is a container.
+  type: bool
+  returned: success
+interfaces:
+  description: Interface name to the list of its addresses.
+  type: dict
+  returned: success
+  sample: {eth0: ["10.0.1.11"]}
+clock_synchronised:
+  description: Whether the kernel holds the clock for synchronised.
+  type: bool
+  returned: success
+time:
+  description: The host's time, in seconds since 1970.
+  type: float
+  returned: success
+missing_packages:
+  description: Those of O(packages) that are not installed.
+  type: list
+  elements: str
+  returned: success
+kernel_settings:
+  description: Setting to its present value, a string; settings that the kernel does not have are left out.
+  type: dict
+  returned: success
+  sample: {"net.ipv4.tcp_retries2": "5"}
+certificates:
+  description: What is in the files of O(certificates), joined; absent files are left out.
+  type: str
+  returned: success
+public_key:
+  description: The public half of O(private_key), PEM; empty when there is no such key.
+  type: str
+  returned: success
+"""
+
+import time
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.utmstack.ha.plugins.module_utils import host
+
+
+def read(path: str | Path) -> str:
+    """A file's text; empty when it can't be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def output(module: AnsibleModule, command: list[str]) -> str:
+    """What a command printed; empty when there is no such program. dpkg-query fails for one unknown package among many."""
+    program = module.get_bin_path(command[0])
+    return module.run_command([program, *command[1:]])[1] if program else ""
+
+
+def kernel_settings(names: list[str]) -> dict[str, str]:
+    values = {name: read(Path("/proc/sys") / name.replace(".", "/")).strip() for name in names}
+    return {name: " ".join(value.split()) for name, value in values.items() if value}
+
+
+def public_key(module: AnsibleModule, path: str | None) -> str:
+    if not path or not Path(path).exists():
+        return ""
+    return output(module, ["openssl", "pkey", "-in", path, "-pubout"])
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "kernel_settings": {"type": "list", "elements": "str", "default": []},
+            "certificates": {"type": "list", "elements": "path", "default": []},
+            "private_key": {"type": "path", "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params["packages"]
+    query = ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\n", *wanted]
+    system = host.os_release(read("/etc/os-release"))
+    module.exit_json(
+        changed=False,
+        distribution=system.get("ID", ""),
+        distribution_version=system.get("VERSION_ID", ""),
+        memory_mb=host.memory_mb(read("/proc/meminfo")),
+        container=Path("/run/systemd/container").exists() or Path("/.dockerenv").exists(),
+        interfaces=host.interfaces(output(module, ["ip", "-json", "address"])),
+        clock_synchronised=host.clock_synchronised(),
+        time=time.time(),
+        missing_packages=host.missing_packages(wanted, output(module, query) if wanted else ""),
+        kernel_settings=kernel_settings(module.params["kernel_settings"]),
+        certificates="\n".join(read(path) for path in module.params["certificates"]).strip(),
+        public_key=public_key(module, module.params["private_key"]),
+    )
+
+
+if __name__ == "__main__":
+    main()
