@@ -38,7 +38,9 @@ class ActionModule(ActionBase):
             if made:
                 new = append(text, made)
                 if self._parse(path, new) != {**stored, **made}:
-                    raise AnsibleActionFail(f"{path} is no plain list of 'name: value' lines, so nothing can be added to it.")
+                    raise AnsibleActionFail(
+                        f"{path} is no plain list of 'name: value' lines, so nothing can be added to it."
+                    )
                 store(path, encrypt(new))
             elif open_to_others:
                 path.chmod(0o600)
@@ -99,7 +101,9 @@ class ActionModule(ActionBase):
         try:
             content = self._loader.load(text, file_name=str(path)) if text.strip() else {}
             values = {} if content is None else {str(name): content[name] for name in content if content[name]}
-            return {name: str(value) if not isinstance(value, (int, float)) else value for name, value in values.items()}
+            return {
+                name: str(value) if not isinstance(value, (int, float)) else value for name, value in values.items()
+            }
         except (AnsibleError, TypeError):
             raise AnsibleActionFail(f"{path} is no YAML of 'name: value' lines. Correct it.") from None
 

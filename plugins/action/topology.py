@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ..module_utils.secrets import PASSWORDS
-from ..module_utils.topology import DEFAULTS, VARIABLES, Inventory, build
+from ..module_utils.topology import build
 from ..module_utils.topology_faults import TopologyError
 from ..module_utils.topology_groups import GROUPS
+from ..module_utils.topology_settings import DEFAULTS, VARIABLES, Inventory
 
 
 class ActionModule(ActionBase):
@@ -27,21 +28,24 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
         inventory = read_inventory(variables["groups"], variables["hostvars"])
-        settings = {**self._settings(variables), **self._task.args.get("settings", {})}
+        settings, broken = self._settings(variables)
+        inventory.broken.setdefault(variables["inventory_hostname"], {}).update(broken)
+        settings.update(self._task.args.get("settings", {}))
         try:
             topology = build(inventory, settings)
         except TopologyError as error:
             return {**result, "failed": True, "msg": str(error), "faults": [vars(fault) for fault in error.faults]}
         return {**result, "changed": False, "topology": topology, "warnings": topology["warnings"]}
 
-    def _settings(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+    def _settings(self, variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the cluster's settings as this task sees them, so that role defaults and play variables count."""
-        return readable(variables, lambda name: self._templar.template(variables[name]), (*DEFAULTS, *PASSWORDS))[0]
+        return readable(variables, lambda name: self._templar.template(variables[name]), (*DEFAULTS, *PASSWORDS))
 
 
 def read_inventory(groups: Mapping[str, list[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> Inventory:
     """Return the inventory as `build` takes it: all groups, and the variables of the hosts that are in one of ours."""
-    hosts, broken = {}, {}
+    hosts: dict[str, dict[str, Any]] = {}
+    broken: dict[str, dict[str, str]] = {}
     for name in dict.fromkeys(host for group in GROUPS for host in groups.get(group, [])):
         variables = hostvars[name]
         wanted = [key for key in variables if key in VARIABLES or key.startswith("ha_")]
@@ -50,7 +54,9 @@ def read_inventory(groups: Mapping[str, list[str]], hostvars: Mapping[str, Mappi
     return Inventory(ours, hosts, broken)
 
 
-def readable(variables: Iterable[str], read: Any, wanted: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
+def readable(
+    variables: Iterable[str], read: Callable[[str], Any], wanted: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the values of those wanted variables that can be templated, and why the others can't."""
     values, broken = {}, {}
     for name in wanted:

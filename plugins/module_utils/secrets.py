@@ -14,7 +14,7 @@ GENERATED_LENGTH = 32
 
 # Passwords pass through configuration files, URLs and HTTP headers. What a component can't take there:
 # - HAProxy's configuration gives a meaning to quotes, backslash, dollar and hash.
-# - PostgreSQL's SASLprep (RFC 4013) and others change or refuse what is not printable ASCII, so that is refused for all.
+# - PostgreSQL's SASLprep (RFC 4013) and others change or refuse what is not printable ASCII: refused for all.
 _HAPROXY = "\"'\\$#"
 
 PASSWORDS: dict[str, str] = {

@@ -15,7 +15,9 @@ from .topology_timing import number
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # RFC 1123, section 2.1: letters, digits and hyphens between dots, 63 characters a part.
-HOSTNAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
+HOSTNAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
 SETTING_REMEDY = "Set ha_address to the IP address by which the other hosts reach it"
 
 
@@ -33,7 +35,7 @@ def url(scheme: str, address: str, port: int) -> str:
 
 
 def check_name(name: str, found: Findings) -> None:
-    """Refuse an inventory name that can't be a host's, a certificate's, an etcd member's and a Patroni member's name."""
+    """Refuse an inventory name that can't be a host's, a certificate's, an etcd and a Patroni member's name."""
     where = f"host {name}"
     if parse(name) is not None:
         return
@@ -47,7 +49,10 @@ def check_name(name: str, found: Findings) -> None:
         )
     elif name.lower() in ("localhost", "localhost.localdomain"):
         found.refuse(
-            where, "inventory name", "would point other hosts to themselves", "Give the host its own name, for example node1"
+            where,
+            "inventory name",
+            "would point other hosts to themselves",
+            "Give the host its own name, for example node1",
         )
 
 
@@ -65,7 +70,9 @@ def host_address(name: str, variables: Mapping[str, Any], found: Findings) -> st
         address = parse(variables.get("ansible_host")) or parse(name)
         if address is None:
             found.refuse(
-                where, "ha_address", "is missing, and neither ansible_host nor the inventory name is an IP address",
+                where,
+                "ha_address",
+                "is missing, and neither ansible_host nor the inventory name is an IP address",
                 SETTING_REMEDY,
             )
             return None
@@ -94,7 +101,9 @@ def check_hosts(addresses: Mapping[str, str], found: Findings) -> None:
     for name, address in addresses.items():
         if address in owners:
             found.refuse(
-                f"host {name}", "ha_address", f"is {address}, which host {owners[address]} has too",
+                f"host {name}",
+                "ha_address",
+                f"is {address}, which host {owners[address]} has too",
                 "Give each host its own address",
             )
         owners.setdefault(address, name)
@@ -119,12 +128,16 @@ def virtual_ip(setting: Any, addresses: Mapping[str, str], balancers: list[str],
 
     text = str(setting if setting is not None else "").strip()
     if not text:
-        refuse("is missing", "Set it to a free address of the load balancers' subnet, for example ha_vip: 10.0.1.100/24")
+        refuse(
+            "is missing", "Set it to a free address of the load balancers' subnet, for example ha_vip: 10.0.1.100/24"
+        )
         return {}
     host_part, slash, prefix_part = text.partition("/")
     address = parse(host_part)
     if address is None:
-        refuse(f"is {text!r}, which is no IP address", "Set it to an address, with its prefix or without: 10.0.1.100/24")
+        refuse(
+            f"is {text!r}, which is no IP address", "Set it to an address, with its prefix or without: 10.0.1.100/24"
+        )
         return {}
     prefix = number(prefix_part) if slash else (24 if address.version == 4 else 64)
     if not isinstance(prefix, int) or not 8 <= prefix <= address.max_prefixlen:
@@ -155,6 +168,7 @@ def virtual_ip(setting: Any, addresses: Mapping[str, str], balancers: list[str],
         elif name in balancers and prefix < address.max_prefixlen and parse(own) not in network:
             refuse(
                 f"is {address}/{prefix}, outside the subnet of load balancer {name} ({own})",
-                f"Set it to a free address of {ipaddress.ip_network(f'{own}/{prefix}', strict=False)}, or correct the prefix",
+                f"Set it to a free address of {ipaddress.ip_network(f'{own}/{prefix}', strict=False)}, or correct its "
+                "prefix",
             )
     return {"address": str(address), "prefix": prefix, "cidr": f"{address}/{prefix}"}

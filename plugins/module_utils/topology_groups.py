@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .topology_faults import Findings
+from .topology_timing import number
 
 GROUPS = (
     "loadbalancer",
@@ -27,7 +28,7 @@ GROUPS = (
 SYNCHRONOUS_MODES = ("off", "on", "strict", "quorum")
 
 # How much of a host's memory a layer should count on, relative to what else is there. PostgreSQL and Elasticsearch want
-# the file system's cache as much as their own memory, so they weigh most; etcd and HAProxy stay below a few hundred MiB.
+# the file system's cache as much as their own memory, so they weigh most; etcd and HAProxy stay below 1 GiB.
 # Three co-located hosts with PostgreSQL: 8 of 8 + 1 + 1, so 0.8. Layers that are not here need next to nothing.
 MEMORY_WEIGHTS = {
     "postgresql": 8,
@@ -54,25 +55,34 @@ def memory_share(layers: list[str]) -> dict[str, float]:
 
 
 def members_of(inventory_groups: Mapping[str, list[str]], found: Findings) -> dict[str, list[str]]:
-    """Return the members of each layer in inventory order, `backend` (both Swarm groups) and `sentinel`'s default included."""
+    """Return each layer's members in order, with `backend` (both Swarm groups) and the default of `sentinel`."""
     for name, hosts in inventory_groups.items():
         if name in GROUPS and not hosts:
-            found.refuse(f"group {name}", "members", "are none", "Add hosts to it, or remove the group from the inventory")
+            found.refuse(
+                f"group {name}", "members", "are none", "Add hosts to it, or remove the group from the inventory"
+            )
         near = difflib.get_close_matches(name, GROUPS, n=1, cutoff=0.8)
         if near and hosts and name not in GROUPS and not inventory_groups.get(near[0]):
             found.refuse(
-                f"group {name}", "group name", f"is unknown, and there is no group {near[0]}", f"Did you mean {near[0]}?"
+                f"group {name}",
+                "group name",
+                f"is unknown, and there is no group {near[0]}",
+                f"Did you mean {near[0]}?",
             )
     members = {name: list(dict.fromkeys(inventory_groups.get(name, []))) for name in GROUPS}
     if not any(members.values()):
-        found.refuse("group all", "members", "are in none of the groups that this collection knows",
-                     f"Put hosts into {', '.join(GROUPS[:3])} and so on")
+        found.refuse(
+            "group all",
+            "members",
+            "are in none of the groups that this collection knows",
+            f"Put hosts into {', '.join(GROUPS[:3])} and so on",
+        )
     members["sentinel"] = members["sentinel"] or list(members["redis"])
     members["backend"] = list(dict.fromkeys(members["swarm_workers"] + members["swarm_managers"]))
     return members
 
 
-def synchronous_mode(setting: Any, members: int, node_count: Any, found: Findings) -> tuple[str, int]:
+def synchronous_mode(setting: Any, node_count: Any, members: int, found: Findings) -> tuple[str, int]:
     """Return Patroni's synchronous mode and synchronous_node_count, checked against the number of members.
 
     Unset, it is strict with three members or more, on with two (strict would stop all writes with the first host
@@ -83,24 +93,37 @@ def synchronous_mode(setting: Any, members: int, node_count: Any, found: Finding
         setting = "strict" if members >= 3 else "on" if members == 2 else "off"
     if setting not in SYNCHRONOUS_MODES:
         found.refuse(
-            "group postgresql", "postgresql_synchronous_mode", f"is {setting!r}", f"Set one of {', '.join(SYNCHRONOUS_MODES)}"
+            "group postgresql",
+            "postgresql_synchronous_mode",
+            f"is {setting!r}",
+            f"Set one of {', '.join(SYNCHRONOUS_MODES)}",
         )
         setting = "on"
-    if not isinstance(node_count, int) or isinstance(node_count, bool) or node_count < 1:
-        found.refuse("group postgresql", "postgresql_synchronous_node_count", f"is {node_count!r}", "Set a whole number from 1")
-        node_count = 1
-    needed = {"off": 1, "on": node_count + 1, "quorum": node_count + 1, "strict": node_count + 2}[setting]
+    count = number(node_count)
+    if not isinstance(count, int) or count < 1:
+        found.refuse(
+            "group postgresql", "postgresql_synchronous_node_count", f"is {node_count!r}", "Set a whole number from 1"
+        )
+        count = 1
+    needed = {"off": 1, "on": count + 1, "quorum": count + 1, "strict": count + 2}[setting]
     if members and members < needed:
         why = ", so that writes go on when one is lost" if setting == "strict" else ""
         found.refuse(
             "group postgresql",
             "postgresql_synchronous_mode",
-            f"is {setting}, which with postgresql_synchronous_node_count {node_count} needs {needed} members{why}; "
+            f"is {setting}, which with postgresql_synchronous_node_count {count} needs {needed} members{why}; "
             f"there are {members}",
             f"Add {needed - members} to group postgresql, or set a mode that needs fewer (on needs "
-            f"{node_count + 1}, off needs 1)",
+            f"{count + 1}, off needs 1)",
         )
-    return setting, node_count
+    if setting == "off" and members > 1:
+        found.warn(
+            "group postgresql",
+            "postgresql_synchronous_mode",
+            "is off: a failover may lose acknowledged writes",
+            "Leave it unset where none may be lost",
+        )
+    return setting, count
 
 
 def check_members(members: Mapping[str, list[str]], found: Findings) -> None:
@@ -108,22 +131,30 @@ def check_members(members: Mapping[str, list[str]], found: Findings) -> None:
     etcd, postgresql, redis = members["etcd"], members["postgresql"], members["redis"]
     if postgresql and not etcd:
         found.refuse(
-            "group etcd", "members", "are none, while group postgresql has some: Patroni keeps its state in etcd",
+            "group etcd",
+            "members",
+            "are none, while group postgresql has some: Patroni keeps its state in etcd",
             "Add three hosts to group etcd; they may be the PostgreSQL hosts",
         )
     _odd("etcd", etcd, found)
     _odd("swarm_managers", members["swarm_managers"], found)
     if members["swarm_workers"] and not members["swarm_managers"]:
-        found.refuse("group swarm_managers", "members", "are none, while group swarm_workers has some", "Add three hosts to it")
+        found.refuse(
+            "group swarm_managers", "members", "are none, while group swarm_workers has some", "Add three hosts to it"
+        )
     if len(members["swarm_managers"]) == 1 and len(members["backend"]) > 1:
         found.refuse(
-            "group swarm_managers", "members", f"are 1 of {len(members['backend'])} Swarm hosts, whose loss stops all scheduling",
+            "group swarm_managers",
+            "members",
+            f"are 1 of {len(members['backend'])} Swarm hosts, whose loss stops all scheduling",
             "Add two more of them to group swarm_managers",
         )
     sentinel = members["sentinel"]
     if redis and len(sentinel) < 3:
         found.refuse(
-            "group sentinel", "members", f"are {len(sentinel)}, too few to agree on a failover of Redis",
+            "group sentinel",
+            "members",
+            f"are {len(sentinel)}, too few to agree on a failover of Redis",
             "Add hosts until there are three; group sentinel may name others than group redis",
         )
     elif sentinel:
@@ -140,11 +171,15 @@ def check_members(members: Mapping[str, list[str]], found: Findings) -> None:
             found.warn(f"group {group}", "members", f"are 1: {what}", "Have three where availability matters")
     if len(postgresql) == 2:
         found.warn(
-            "group postgresql", "members", "are 2: after the loss of one, no second copy of a write is kept",
+            "group postgresql",
+            "members",
+            "are 2: after the loss of one, no second copy of a write is kept",
             "Have three where no write may be lost",
         )
     if not members["loadbalancer"]:
-        found.warn("group loadbalancer", "members", "are none: nothing here holds the virtual IP", "Have another system do it")
+        found.warn(
+            "group loadbalancer", "members", "are none: nothing here holds the virtual IP", "Have another system do it"
+        )
 
 
 def _odd(group: str, hosts: list[str], found: Findings) -> None:
@@ -153,8 +188,8 @@ def _odd(group: str, hosts: list[str], found: Findings) -> None:
         found.refuse(
             f"group {group}",
             "members",
-            f"are {count} ({', '.join(hosts)}), an even number: it survives no more losses than {count - 1}, and a split "
-            "in halves stops it",
+            f"are {count} ({', '.join(hosts)}), an even number: it survives no more losses than {count - 1}, and "
+            "a split in halves stops it",
             f"Have {count + 1} or {count - 1}",
         )
     elif count > 7:

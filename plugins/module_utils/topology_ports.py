@@ -103,6 +103,7 @@ def check_collisions(host: str, layers: list[str], present: set[str], numbers: d
         found.refuse(
             f"host {host}",
             f"ha_ports.{other.key}",
-            f"is {numbers[other.key]}: {other.service} and {one.service} (ha_ports.{one.key}) would both listen on {bind}",
+            f"is {numbers[other.key]}: {other.service} and {one.service} (ha_ports.{one.key}) would both listen there "
+            f"on {bind}",
             f"Give ha_ports.{other.key} or ha_ports.{one.key} another number",
         )

@@ -10,8 +10,8 @@ from typing import Any
 
 from .topology_faults import Findings, nearest
 
-# fast: measured with three co-located hosts (docs/timing.md): the smallest ttl that Patroni takes, failure seen by HAProxy
-#   in about 1 s, VIP taken over in 0.8 s. For one site with a round trip below about 5 ms.
+# fast: measured on three co-located hosts: the smallest ttl that Patroni takes, HAProxy sees a failure in about 1 s,
+#   the virtual IP taken over in 0.8 s. For one site with a round trip below about 5 ms.
 # normal: Patroni's own defaults (ttl 30, loop_wait 10, retry_timeout 10), etcd's (100 and 1000 ms), VRRP at half a
 #   second. For one site with busy or overcommitted hosts.
 # wan: etcd's tuning guide for round trips up to about 300 ms (heartbeat of a round trip, election ten of them), and
@@ -156,8 +156,10 @@ def timing(profile: Any, overrides: Any, found: Findings) -> tuple[Timing, list[
 
     What is wrong goes to `found`; the profile's own value then stands in, so that the other rules can still be checked.
     """
-    if profile not in PROFILES:
-        found.refuse("group all", "ha_failover_profile", f"is {profile!r}, which is no profile", nearest(str(profile), PROFILES))
+    if not isinstance(profile, str) or profile not in PROFILES:
+        found.refuse(
+            "group all", "ha_failover_profile", f"is {profile!r}, which is no profile", nearest(str(profile), PROFILES)
+        )
         profile = "fast"
     result = copy.deepcopy(PROFILES[profile])
     changed = _override(result, overrides, found)
@@ -178,7 +180,10 @@ def _override(result: Timing, overrides: Any, found: Findings) -> list[str]:
             continue
         if not isinstance(values, Mapping):
             found.refuse(
-                "group all", f"ha_timing.{part}", f"is {values!r}, no mapping", f"Its keys are {', '.join(result[part])}"
+                "group all",
+                f"ha_timing.{part}",
+                f"is {values!r}, no mapping",
+                f"Its keys are {', '.join(result[part])}",
             )
             continue
         for key, value in values.items():
@@ -237,7 +242,8 @@ def _check_rules(timing: Timing, found: Findings) -> None:
     require(
         sender > receiver,
         "postgresql.wal_sender_timeout_ms",
-        f"is {sender}, not above wal_receiver_timeout_ms ({receiver}): the primary would drop a standby that still waits",
+        f"is {sender}, not above wal_receiver_timeout_ms ({receiver}): the primary would drop a standby "
+        "that still waits",
         f"Set it above {receiver}",
     )
     inter, check_timeout = haproxy["inter_ms"], haproxy["check_timeout_ms"]
@@ -257,7 +263,7 @@ def _check_rules(timing: Timing, found: Findings) -> None:
     require(
         keepalived["script_timeout_s"] >= keepalived["script_interval_s"],
         "keepalived.script_timeout_s",
-        f"is {keepalived['script_timeout_s']}, below script_interval_s ({keepalived['script_interval_s']}): a busy host "
-        "would give up the virtual IP for a slow check",
+        f"is {keepalived['script_timeout_s']}, below script_interval_s ({keepalived['script_interval_s']}): a busy "
+        "host would give up the virtual IP for a slow check",
         f"Set it to {keepalived['script_interval_s']} or more",
     )

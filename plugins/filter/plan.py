@@ -1,0 +1,17 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filter that shows the topology to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..module_utils.topology_plan import plan
+
+
+class FilterModule:
+    """Offers the filter to Ansible."""
+
+    def filters(self) -> dict[str, Callable]:
+        """Return the filters by name."""
+        return {"plan": plan}
