@@ -1,0 +1,204 @@
+#!/usr/bin/python
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Installs files that belong together, after a command has judged all of them."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: file_set
+author: The utmstack.ha developers (@utmstack)
+version_added: 0.1.0
+short_description: Install files that belong together, after judging them together
+description:
+  - Compares any number of files and directories with what the host has and writes those that differ, in one task.
+  - Commands may judge files before they are written. They see the new version of each file that differs and the present
+    version of the others, so a configuration in several files is judged as it will be.
+  - Each file is written beside its place and then renamed, so that no reader meets half of one. Parent directories are made.
+  - In check mode it also works where the programs, users and directories are not there yet.
+attributes:
+  check_mode:
+    description: Reports what would change. The commands in O(validate) are not run.
+    support: full
+  diff_mode:
+    description: Shows the difference of each file, but for those with O(files[].secret_content).
+    support: full
+options:
+  files:
+    description: The files.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: Where the file belongs. A symbolic link is followed.
+        type: path
+        required: true
+      content:
+        description: What is in it. Either this or O(files[].secret_content) must be given.
+        type: str
+      secret_content:
+        description: What is in it, kept out of all output.
+        type: str
+      mode:
+        description: Its mode, an octal number in quotes.
+        type: str
+        default: "0644"
+      owner:
+        description: Its owner.
+        type: str
+        default: root
+      group:
+        description: Its group.
+        type: str
+        default: root
+  directories:
+    description: Directories, made before the files.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The directory.
+        type: path
+        required: true
+      mode:
+        description: Its mode, an octal number in quotes.
+        type: str
+        default: "0755"
+      owner:
+        description: Its owner.
+        type: str
+        default: root
+      group:
+        description: Its group.
+        type: str
+        default: root
+  validate:
+    description:
+      - Commands, each a list of words. A word that is the path of a file in the set stands for the new version of that file.
+      - All must succeed before any of the files that they name is written. Files that they do not name, such as the scripts
+        that a configuration mentions, are written before. They run only when the content of a file they name changes.
+    type: list
+    elements: list
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Install a configuration in two files
+  utmstack.ha.file_set:
+    files:
+      - path: /etc/haproxy/credentials.cfg
+        secret_content: "{{ lookup('ansible.builtin.template', 'credentials.cfg.j2') }}"
+        mode: "0600"
+      - path: /etc/haproxy/haproxy.cfg
+        content: "{{ lookup('ansible.builtin.template', 'haproxy.cfg.j2') }}"
+    validate:
+      - [/usr/sbin/haproxy, -c, -f, /etc/haproxy/credentials.cfg, -f, /etc/haproxy/haproxy.cfg]
+"""
+
+RETURN = r"""
+changed_paths:
+  description: The files and directories that were, or in check mode would be, changed.
+  type: list
+  elements: str
+  returned: success
+  sample: [/etc/haproxy/haproxy.cfg]
+"""
+
+import shutil
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.utmstack.ha.plugins.module_utils import file_set
+
+_ATTRIBUTES = {"owner": {"type": "str", "default": "root"}, "group": {"type": "str", "default": "root"}}
+_FILE = {
+    "path": {"type": "path", "required": True},
+    "content": {"type": "str"},
+    "secret_content": {"type": "str", "no_log": True},
+    "mode": {"type": "str", "default": "0644"},
+    **_ATTRIBUTES,
+}
+_DIRECTORY = {"path": {"type": "path", "required": True}, "mode": {"type": "str", "default": "0755"}, **_ATTRIBUTES}
+
+
+def wanted_entries(params):
+    """The entries that the parameters ask for, directories first. Raises ValueError for a mode that is none."""
+    entries = [
+        file_set.Entry(item["path"], None, file_set.mode_of(item["mode"]), item["owner"], item["group"])
+        for item in params["directories"]
+    ]
+    for item in params["files"]:
+        secret = item["secret_content"] is not None
+        content = (item["secret_content"] if secret else item["content"]).encode()
+        mode = file_set.mode_of(item["mode"])
+        entries.append(file_set.Entry(item["path"], content, mode, item["owner"], item["group"], secret))
+    return entries
+
+
+def judge(module, changed):
+    """Let the commands see the new versions of the files they name; end with what they say when one fails."""
+    directory = tempfile.mkdtemp(prefix="ansible-file-set-")
+    try:
+        staged = file_set.stage(changed, directory)
+        for command in module.params["validate"]:
+            code, out, err = module.run_command([staged.get(word, word) for word in map(str, command)])
+            if code != 0:
+                shown = (out + err).strip()
+                for path, place in staged.items():
+                    shown = shown.replace(place, path)
+                module.fail_json(
+                    msg=f"{', '.join(staged)} not written: {' '.join(map(str, command))} refuses it (rc {code}): {shown}"
+                )
+    finally:
+        shutil.rmtree(directory)
+
+
+def install(module, entries):
+    """Write the entries; end with a message that names the one that can't be written."""
+    for entry in entries:
+        try:
+            file_set.install(entry)
+        except (KeyError, OSError) as error:
+            module.fail_json(msg=f"Cannot install {entry.path}: {error}")
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": _FILE,
+                "mutually_exclusive": [("content", "secret_content")],
+                "required_one_of": [("content", "secret_content")],
+            },
+            "directories": {"type": "list", "elements": "dict", "default": [], "options": _DIRECTORY},
+            "validate": {"type": "list", "elements": "list", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        pairs = [(entry, file_set.look(entry.path)) for entry in wanted_entries(module.params)]
+    except (ValueError, OSError) as error:
+        module.fail_json(msg=str(error))
+    pairs = [(entry, found) for entry, found in pairs if file_set.differs(entry, found)]
+    if not module.check_mode:
+        named = {word for command in module.params["validate"] for word in command}
+        judged = [entry for entry, found in pairs if entry.path in named]
+        install(module, [entry for entry, found in pairs if entry.path not in named])
+        if any(entry.content != found.content for entry, found in pairs if entry in judged):
+            judge(module, judged)
+        install(module, judged)
+    module.exit_json(
+        changed=bool(pairs),
+        changed_paths=[entry.path for entry, found in pairs],
+        diff=[file_set.difference(entry, found) for entry, found in pairs],
+    )
+
+
+if __name__ == "__main__":
+    main()

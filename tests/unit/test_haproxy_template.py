@@ -1,0 +1,186 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from role_templates import render, topology
+
+THREE = ["node1", "node2", "node3"]
+COLOCATED = {"loadbalancer": THREE, "etcd": THREE, "postgresql": THREE}
+EVERYTHING = {
+    "loadbalancer": ["node1", "node2"],
+    "etcd": ["node3", "node4", "node5"],
+    "postgresql": ["node3", "node4", "node5"],
+    "swarm_managers": ["node6", "node7", "node8"],
+    "web": ["node8", "node9"],
+}
+IPV6 = {f"node{number}": f"fd00::{number}" for number in range(1, 10)}
+
+CASES = {
+    "co-located, no application": (COLOCATED, {}, {}),
+    "dedicated hosts with everything": (EVERYTHING, {}, {}),
+    "the normal profile": (EVERYTHING, {"ha_failover_profile": "normal"}, {}),
+    "modern TLS": (EVERYTHING, {}, {"haproxy_tls_profile": "modern"}),
+    "gRPC ended here": (EVERYTHING, {}, {"haproxy_grpc_tls": "terminate", "haproxy_grpc_check": "http2"}),
+    "gRPC encrypted anew": (EVERYTHING, {}, {"haproxy_grpc_tls": "reencrypt", "haproxy_grpc_check": "http2"}),
+    "web servers only": ({"loadbalancer": THREE, "web": ["node8"]}, {}, {}),
+    "backend only": ({"loadbalancer": THREE, "swarm_managers": ["node6", "node7", "node8"]}, {}, {}),
+    "load balancers only": ({"loadbalancer": THREE}, {}, {}),
+    "IPv6": (EVERYTHING, {"vip": "fd00::100/64", "hosts": IPV6}, {}),
+    "other ports": (EVERYTHING, {"ha_ports": {"https": 8443, "stats": 9000, "postgresql_write": 6432}}, {}),
+    "every option": (
+        EVERYTHING,
+        {"ha_vip_name": "siem.example.org"},
+        {
+            "haproxy_trusted_proxies": ["192.0.2.1", "198.51.100.0/24"],
+            "haproxy_stats_allowed_networks": ["10.0.0.0/8"],
+            "haproxy_postgresql_allowed_networks": ["10.0.1.0/24", "10.0.2.0/24"],
+            "haproxy_stats_admin": True,
+            "haproxy_verify_host_names": False,
+            "haproxy_backend_server_options": "ssl verify required ca-file /etc/ssl/certs/ca-certificates.crt",
+            "haproxy_global_config": "nbthread 2\ntune.bufsize 32768",
+            "haproxy_https_config": "http-request deny if { path_beg /internal }\n",
+            "haproxy_extra_config": "frontend mine from tcp\n    bind 127.0.0.1:9999\n    default_backend postgresql_write\n",
+        },
+    ),
+}
+
+
+def configuration(case, directory=None, host="node1"):
+    """Return haproxy.cfg of a case; with a directory, its certificates are there."""
+    groups, settings, variables = CASES[case]
+    ha = topology(groups, host, **settings)
+    if directory:
+        ha["tls"] = {name: f"{directory}/host.{name}" for name in ("ca", "key")} | {"certificate": f"{directory}/host.crt"}
+    return render("haproxy", "haproxy.cfg.j2", ha, **variables)
+
+
+def sections(text):
+    """Turn a configuration into section title -> its lines."""
+    found = {}
+    for line in text.splitlines():
+        if re.match(r"\w", line):
+            lines = found.setdefault(line.split(" from ")[0], [])
+        elif line.strip() and not line.strip().startswith("#"):
+            lines.append(line.strip())
+    return found
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=t"]
+        + ["-keyout", f"{directory}/host.key", "-out", f"{directory}/host.crt"],
+        check=True,
+        capture_output=True,
+    )
+    shutil.copy(f"{directory}/host.crt", f"{directory}/host.ca")
+    return directory
+
+
+@pytest.mark.skipif(not shutil.which("haproxy", path="/usr/sbin:/usr/bin"), reason="HAProxy is not installed")
+@pytest.mark.parametrize("case", CASES)
+def test_haproxy_accepts_the_configuration_without_a_warning(case, certificates, tmp_path):
+    path, credentials = tmp_path / "haproxy.cfg", tmp_path / "credentials.cfg"
+    text = configuration(case, certificates)
+    # The test may run without being root, and without the package's users.
+    text = re.sub(r"(?m)^    (chroot|user|group) .*\n", "", text)
+    (tmp_path / "server-state").write_text("1\n")
+    path.write_text(text.replace("/run/haproxy/server-state", f"{tmp_path}/server-state"))
+    ha = topology(COLOCATED, "node1")
+    secrets = {"haproxy_stats_password": "Correct-Horse!Battery%Staple"}
+    credentials.write_text(render("haproxy", "credentials.cfg.j2", ha, ha_secrets=secrets))
+    result = subprocess.run(
+        ["/usr/sbin/haproxy", "-c", "-f", credentials, "-f", path], capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in result.stderr.splitlines() if "WARNING" in line or "ALERT" in line]
+    assert (result.returncode, complaints) == (0, []), result.stderr
+
+
+def test_sections_of_absent_groups_are_left_out():
+    titles = set(sections(configuration("co-located, no application")))
+    assert titles == {
+        "global", "defaults common", "defaults tcp", "defaults http", "frontend monitor", "frontend statistics",
+        "frontend postgresql_write", "backend postgresql_write", "frontend postgresql_read", "backend postgresql_read",
+    }  # fmt: skip
+    assert not any("postgresql" in title for title in sections(configuration("backend only")))
+    assert "backend web" not in sections(configuration("backend only"))
+    assert set(sections(configuration("load balancers only"))) == {
+        title for title in titles if "postgresql" not in title
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_frontend_that_routes_has_its_backend(case):
+    found = sections(configuration(case))
+    wanted = {
+        line.split()[1]
+        for title, lines in found.items()
+        for line in lines
+        if line.startswith(("default_backend ", "use_backend "))
+    }
+    assert {f"backend {name}" for name in wanted} <= set(found)
+
+
+def test_only_public_ports_are_on_the_virtual_ip_and_nothing_listens_everywhere():
+    binds = {
+        line.split()[1]
+        for lines in sections(configuration("dedicated hosts with everything")).values()
+        for line in lines
+        if line.startswith("bind ")
+    }
+    assert binds == {"127.0.0.1:8405", "10.0.1.11:8404"} | {
+        f"10.0.1.100:{port}" for port in (80, 443, 5432, 5433, 50051)
+    }
+
+
+def test_patroni_is_asked_over_verified_tls_for_the_right_role():
+    found = sections(configuration("co-located, no application"))
+    write, read = found["backend postgresql_write"], found["backend postgresql_read"]
+    assert "http-check send meth OPTIONS uri /primary" in write
+    assert "http-check send meth OPTIONS uri /replica?lag=16MB&replication_state=streaming" in read
+    server = (
+        "server node2 10.0.1.12:5432 check port 8008 check-ssl verify required ca-file /etc/utmstack-ha/tls/ca.crt "
+        "verifyhost node2"
+    )
+    assert server in write
+    assert server in read
+    assert (
+        "default-server inter 500ms fastinter 250ms downinter 250ms fall 2 rise 1 on-marked-down shutdown-sessions" in write
+    )
+
+
+def test_the_read_port_falls_back_to_the_primary():
+    read = sections(configuration("co-located, no application"))["backend postgresql_read"]
+    assert "server node3-primary 10.0.1.13:5432 track postgresql_write/node3 backup" in read
+
+
+def test_backup_hosts_are_asked_only_when_no_other_answers():
+    ha = topology(EVERYTHING, "node1")
+    ha["backend"]["members"][2]["backup"] = True
+    api = sections(render("haproxy", "haproxy.cfg.j2", ha))["backend api"]
+    assert [line.split()[1] for line in api if line.startswith("server ") and line.endswith(" backup")] == ["node8"]
+
+
+def test_a_host_named_by_its_address_is_verified_without_a_name():
+    groups = {"loadbalancer": ["10.0.1.11"], "postgresql": ["10.0.1.11"], "etcd": ["10.0.1.11"]}
+    text = render("haproxy", "haproxy.cfg.j2", topology(groups, "10.0.1.11", hosts={"10.0.1.11": "10.0.1.11"}))
+    assert "verify required" in text
+    assert "verifyhost" not in text
+
+
+def test_the_users_own_certificate_replaces_the_hosts_one():
+    text = render("haproxy", "haproxy.cfg.j2", topology(EVERYTHING, "node1"), haproxy_certificate="/home/me/siem.pem")
+    assert text.count("ssl crt /etc/haproxy/certificate.pem ") == 2
+    assert "/home/me" not in text
+
+
+def test_the_configuration_is_the_same_on_all_load_balancers_but_for_their_own_names():
+    one, two = (configuration("dedicated hosts with everything", host=host).splitlines() for host in ("node1", "node2"))
+    different = {line.split()[0] for line in set(one) ^ set(two)}
+    assert different == {"bind", "stats"}

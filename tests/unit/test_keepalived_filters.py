@@ -1,0 +1,53 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.utmstack.ha.plugins.filter.keepalived import interface_of, restart_order
+
+FACTS = {
+    "interfaces": ["lo", "br-lan", "eth0.5"],
+    "lo": {"device": "lo", "ipv4": {"address": "127.0.0.1"}},
+    "br_lan": {
+        "device": "br-lan",
+        "ipv4": {"address": "10.0.1.11"},
+        "ipv4_secondaries": [{"address": "10.0.2.11"}],
+        "ipv6": [{"address": "fd00:0::11"}],
+    },
+    "eth0_5": {"device": "eth0.5", "ipv4": {"address": "10.0.5.11"}},
+}
+MEMBERS = [{"name": "node1"}, {"name": "node2"}, {"name": "node3"}]
+
+
+@pytest.mark.parametrize(
+    ("address", "interface"),
+    [("10.0.1.11", "br-lan"), ("10.0.2.11", "br-lan"), ("fd00::11", "br-lan"), ("10.0.5.11", "eth0.5")],
+)
+def test_the_interface_that_carries_the_address_is_found(address, interface):
+    assert interface_of(FACTS, address) == interface
+
+
+def test_an_address_that_no_interface_carries_is_told_with_those_that_there_are():
+    with pytest.raises(AnsibleFilterError, match=r"carries 10\.0\.9\.9, only .*10\.0\.1\.11 on br-lan.*keepalived_interface"):
+        interface_of(FACTS, "10.0.9.9")
+
+
+def host(state, *addresses):
+    return {"service": {"state": state}, "ansible_facts": {"all_ipv4_addresses": list(addresses)}}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "order"),
+    [
+        ({"node1": host("fresh"), "node2": host("reload"), "node3": host("stopped")}, []),
+        ({"node1": host("restart"), "node2": host("restart"), "node3": host("restart")}, ["node3", "node2", "node1"]),
+        (
+            {"node1": host("restart"), "node2": host("restart"), "node3": host("restart", "10.0.1.13", "10.0.1.100")},
+            ["node2", "node1", "node3"],
+        ),
+        ({"node1": host("restart"), "node2": {}}, ["node1"]),
+    ],
+)
+def test_those_that_need_it_are_restarted_with_the_holder_last(hosts, order):
+    assert restart_order(MEMBERS, hosts, "service", "10.0.1.100") == order
