@@ -81,17 +81,19 @@ class ActionModule(ActionBase):
         except FileNotFoundError:
             return "", str.encode
         except OSError as error:
-            raise AnsibleActionFail(f"{path} can't be read: {error.strerror}.") from error
+            raise AnsibleActionFail(
+                f"{path} can't be read: {error.strerror}. Correct that, or set ha_secrets_dir to another directory."
+            ) from None
         if not is_encrypted(content):
             return content.decode(), str.encode
         vault = self._loader._vault
         try:
             plain, _identity, secret = vault.decrypt_and_get_vault_id(content)
-        except AnsibleError as error:
+        except AnsibleError:
             raise AnsibleActionFail(
                 f"{path} is encrypted, and no vault password that was given opens it. Use --ask-vault-pass or "
                 "--vault-password-file."
-            ) from error
+            ) from None
         identity = parse_vaulttext_envelope(content)[3]
         identity = None if identity == "default" else identity
         return plain.decode(), lambda text: vault.encrypt(text, secret=secret, vault_id=identity)
@@ -136,4 +138,4 @@ def store(path: Path, content: bytes) -> None:
     except OSError as error:
         raise AnsibleActionFail(
             f"{path} can't be written: {error.strerror}. Set ha_secrets_dir to a directory that you can write."
-        ) from error
+        ) from None

@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         try:
             topology = build(inventory, settings)
         except TopologyError as error:
-            return {**result, "failed": True, "msg": str(error), "faults": [vars(fault) for fault in error.faults]}
+            return {**result, "failed": True, "msg": str(error)}
         return {**result, "changed": False, "topology": topology, "warnings": topology["warnings"]}
 
     def _settings(self, variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

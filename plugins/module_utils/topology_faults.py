@@ -19,7 +19,8 @@ class Fault:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.setting} {self.problem}. {self.remedy}."
+        end = "" if self.remedy.endswith("?") else "."
+        return f"{self.where}: {self.setting} {self.problem}. {self.remedy}{end}"
 
 
 class TopologyError(ValueError):

@@ -28,7 +28,10 @@ def plan(topology: Topology) -> str:
         ("Expect", _expectations(topology)),
         ("Warnings", _warnings(topology)),
     )
-    blocks = [title, *("\n".join((heading, *(f"  {line}" for line in lines))) for heading, lines in sections if lines)]
+    blocks = [
+        title,
+        *("\n".join((heading, *(f"  {line}".rstrip() for line in lines))) for heading, lines in sections if lines),
+    ]
     return "\n\n".join(blocks)
 
 

@@ -65,14 +65,4 @@ topology:
     backend: {description: "C(members), each with C(backup).", type: dict}
     web: {description: "C(members), each with C(backup).", type: dict}
     warnings: {description: What is allowed but costs availability., type: list, elements: str}
-faults:
-  description: What is wrong with the inventory.
-  returned: failure
-  type: list
-  elements: dict
-  contains:
-    where: {description: The host or group., type: str, sample: group etcd}
-    setting: {description: The variable or property., type: str, sample: members}
-    problem: {description: What is wrong with it., type: str}
-    remedy: {description: What to do., type: str}
 """

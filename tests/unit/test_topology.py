@@ -59,6 +59,10 @@ def vip(address):
     return {"settings": {"ha_vip": address}}
 
 
+def ports(numbers):
+    return {"settings": {"ha_ports": numbers}}
+
+
 def host(name="node3", **variables):
     return {"hosts": {name: variables}}
 
@@ -89,9 +93,15 @@ REFUSED = {
         host(ansible_host="node3.example.org"), "host node3", "ha_address", "missing", "Set ha_address",
     ),
     "ha_address is a name": (host(ha_address="db3"), "host node3", "ha_address", "'db3'", "IP address by which"),
-    "ha_address has a prefix": (host(ha_address="10.0.1.13/24"), "host node3", "ha_address", "/24", "IP address by which"),
-    "ha_address is loopback": (host(ha_address="127.0.0.1"), "host node3", "ha_address", "loopback", "IP address by which"),
-    "ansible_host is loopback": (host(ansible_host="127.0.0.1"), "host node3", "ansible_host", "loopback", "Set ha_address"),
+    "ha_address has a prefix": (
+        host(ha_address="10.0.1.13/24"), "host node3", "ha_address", "/24", "IP address by which",
+    ),
+    "ha_address is loopback": (
+        host(ha_address="127.0.0.1"), "host node3", "ha_address", "loopback", "IP address by which",
+    ),
+    "ansible_host is loopback": (
+        host(ansible_host="127.0.0.1"), "host node3", "ansible_host", "loopback", "Set ha_address",
+    ),
     "ha_address is any": (host(ha_address="0.0.0.0"), "host node3", "ha_address", "any address", "IP address by which"),
     "ha_address is link-local": (host(ha_address="fe80::1"), "host node3", "ha_address", "link-local", "IP address by"),
     "two hosts share an address": (host(ansible_host="10.0.1.12"), "host node3", "ha_address", "host node2", "its own"),
@@ -112,7 +122,8 @@ REFUSED = {
         "Put hosts into loadbalancer",
     ),
     "misspelt group": (
-        group(loadbalancer=None, load_balancers=NODES), "group load_balancers", "group name", "unknown", "loadbalancer?",
+        group(loadbalancer=None, load_balancers=NODES),
+        "group load_balancers", "group name", "unknown", "loadbalancer?",
     ),
     "strict with two members": (
         {"count": 3, **group(postgresql=NODES[:2]), "settings": {"postgresql_synchronous_mode": "strict"}},
@@ -142,13 +153,17 @@ REFUSED = {
     "even number of sentinels": (
         group(redis=["r1", "r2"], sentinel=SWARM), "group sentinel", "members", "even number", "Have 5 or 3",
     ),
-    "Redis with two sentinels": (group(redis=["r1", "r2"]), "group sentinel", "members", "too few", "until there are three"),
+    "Redis with two sentinels": (
+        group(redis=["r1", "r2"]), "group sentinel", "members", "too few", "until there are three",
+    ),
     "sentinels without Redis": (group(sentinel=NODES), "group redis", "members", "none", "Add two hosts"),
     "every backend a backup server": (
         {**group(swarm_managers=NODES), "common": {"ha_backup_server": True}},
         "group backend", "ha_backup_server", "every member", "Leave it out",
     ),
-    "backup server neither true nor false": (host(ha_backup_server="maybe"), "host node3", "ha_backup_server", "maybe", "true"),
+    "backup server neither true nor false": (
+        host(ha_backup_server="maybe"), "host node3", "ha_backup_server", "maybe", "true",
+    ),
     "VRRP router 0": ({"settings": {"ha_vip_router_id": 0}}, "group all", "ha_vip_router_id", "0", "1 to 255"),
     "VRRP router 256": ({"settings": {"ha_vip_router_id": "256"}}, "group all", "ha_vip_router_id", "256", "1 to 255"),
     "priority 255": (host(ha_priority=255), "host node3", "ha_priority", "255", "1 to 254"),
@@ -158,25 +173,39 @@ REFUSED = {
         "host node2", "ha_priority", "host node1", "its own priority",
     ),
     "memory is a word": (host(ha_memory_mb="4G"), "host node3", "ha_memory_mb", "'4G'", "MiB"),
-    "unknown profile": ({"settings": {"ha_failover_profile": "fats"}}, "group all", "ha_failover_profile", "fats", "fast?"),
-    "profile is a list": ({"settings": {"ha_failover_profile": ["wan"]}}, "group all", "ha_failover_profile", "wan", "wan?"),
+    "unknown profile": (
+        {"settings": {"ha_failover_profile": "fats"}}, "group all", "ha_failover_profile", "fats", "fast?",
+    ),
+    "profile is a list": (
+        {"settings": {"ha_failover_profile": ["wan"]}}, "group all", "ha_failover_profile", "wan", "wan?",
+    ),
     "unknown component": (timing("patorni", ttl_s=30), "group all", "ha_timing.patorni", "unknown", "mean patroni?"),
     "unknown timing": (timing("patroni", ttl=30), "group all", "ha_timing.patroni.ttl", "unknown", "mean ttl_s?"),
-    "timing is no mapping": ({"settings": {"ha_timing": "ttl_s=30"}}, "group all", "ha_timing", "no mapping", "Write it like"),
-    "component is no mapping": ({"settings": {"ha_timing": {"etcd": 5}}}, "group all", "ha_timing.etcd", "mapping", "keys"),
+    "timing is no mapping": (
+        {"settings": {"ha_timing": "ttl_s=30"}}, "group all", "ha_timing", "no mapping", "Write it like",
+    ),
+    "component is no mapping": (
+        {"settings": {"ha_timing": {"etcd": 5}}}, "group all", "ha_timing.etcd", "mapping", "keys",
+    ),
     "ttl too short for its parts": (
         timing("patroni", loop_wait_s=11), "group all", "ha_timing.patroni.ttl_s", "11 + 2 x 5 = 21", "Set it to 21",
     ),
     "ttl below Patroni's minimum": (timing("patroni", ttl_s=19), "group all", "patroni.ttl_s", "19", "from 20"),
     "loop_wait 0": (timing("patroni", loop_wait_s=0), "group all", "patroni.loop_wait_s", "0", "from 1"),
     "retry_timeout 2": (timing("patroni", retry_timeout_s=2), "group all", "patroni.retry_timeout_s", "2", "from 3"),
-    "part of a second for Patroni": (timing("patroni", loop_wait_s=1.5), "group all", "loop_wait_s", "1.5", "whole number"),
-    "timing is a word": (timing("etcd", election_timeout_ms="1s"), "group all", "election_timeout_ms", "1s", "whole number"),
+    "part of a second for Patroni": (
+        timing("patroni", loop_wait_s=1.5), "group all", "loop_wait_s", "1.5", "whole number",
+    ),
+    "timing is a word": (
+        timing("etcd", election_timeout_ms="1s"), "group all", "election_timeout_ms", "1s", "whole number",
+    ),
     "timing is true": (timing("haproxy", fall=True), "group all", "ha_timing.haproxy.fall", "True", "whole number"),
     "election too near the heartbeat": (
         timing("etcd", heartbeat_interval_ms=300), "group all", "etcd.election_timeout_ms", "5 x", "1500 or more",
     ),
-    "election above etcd's maximum": (timing("etcd", election_timeout_ms=50001), "group all", "election", "50001", "to 50000"),
+    "election above etcd's maximum": (
+        timing("etcd", election_timeout_ms=50001), "group all", "election", "50001", "to 50000",
+    ),
     "election as long as retry_timeout": (
         timing("etcd", election_timeout_ms=5000), "group all", "patroni.retry_timeout_s", "demote", "Set it above 5",
     ),
@@ -186,38 +215,47 @@ REFUSED = {
     "check outlasts its interval": (
         timing("haproxy", check_timeout_ms=900), "group all", "haproxy.check_timeout_ms", "outlast", "500 or less",
     ),
-    "fastinter slower than inter": (timing("haproxy", fastinter_ms=900), "group all", "fastinter_ms", "faster", "or less"),
-    "advert too often": (timing("keepalived", advert_interval_s=0.001), "group all", "advert_interval_s", "0.001", "0.01"),
-    "advert beyond VRRP's field": (timing("keepalived", advert_interval_s=41), "group all", "advert_interval_s", "41", "40.95"),
+    "fastinter slower than inter": (
+        timing("haproxy", fastinter_ms=900), "group all", "fastinter_ms", "faster", "or less",
+    ),
+    "advert too often": (
+        timing("keepalived", advert_interval_s=0.001), "group all", "advert_interval_s", "0.001", "0.01",
+    ),
+    "advert beyond VRRP's field": (
+        timing("keepalived", advert_interval_s=41), "group all", "advert_interval_s", "41", "40.95",
+    ),
     "script killed before its next turn": (
         timing("keepalived", script_timeout_s=0.1), "group all", "script_timeout_s", "busy", "0.2 or more",
     ),
     "tcp_retries2 of 2": (timing("tcp", retries2=2), "group all", "ha_timing.tcp.retries2", "2", "from 3"),
-    "unknown port": ({"settings": {"ha_ports": {"statistics": 1}}}, "group all", "ha_ports.statistics", "unknown", "stats?"),
-    "port 0": ({"settings": {"ha_ports": {"stats": 0}}}, "group all", "ha_ports.stats", "0", "1 to 65535"),
-    "port 65536": ({"settings": {"ha_ports": {"stats": 65536}}}, "group all", "ha_ports.stats", "65536", "1 to 65535"),
+    "unknown port": (ports({"statistics": 1}), "group all", "ha_ports.statistics", "unknown", "stats?"),
+    "port 0": (ports({"stats": 0}), "group all", "ha_ports.stats", "0", "1 to 65535"),
+    "port 65536": (ports({"stats": 65536}), "group all", "ha_ports.stats", "65536", "1 to 65535"),
     "ports are no mapping": ({"settings": {"ha_ports": [80]}}, "group all", "ha_ports", "no mapping", "Write it like"),
     "two services on a host's port": (
-        {"settings": {"ha_ports": {"patroni_rest": 5432}}}, "host node1", "ha_ports.patroni_rest", "PostgreSQL", "another number",
+        ports({"patroni_rest": 5432}), "host node1", "ha_ports.patroni_rest", "PostgreSQL", "another number",
     ),
     "two services on the virtual IP's port": (
-        {"settings": {"ha_ports": {"postgresql_read": 5432}}}, "host node2", "ha_ports.postgresql_read", "virtual IP", "another",
+        ports({"postgresql_read": 5432}), "host node2", "ha_ports.postgresql_read", "virtual IP", "another",
     ),
     "statistics on sshd's port": (
-        {"settings": {"ha_ports": {"stats": 22}}}, "host node1", "ha_ports.stats", "sshd", "another number",
+        ports({"stats": 22}), "host node1", "ha_ports.stats", "sshd", "another number",
     ),
     "backend's two ports are one": (
         {**group(swarm_managers=NODES), "settings": {"ha_ports": {"backend_grpc": 8080}}},
         "host node1", "ha_ports.backend_grpc", "backend (HTTP)", "another number",
     ),
-    "misspelt setting": (host(ha_adress="10.0.1.13"), "host node3", "ha_adress", "no setting", "Did you mean ha_address?"),
+    "misspelt setting": (
+        host(ha_adress="10.0.1.13"), "host node3", "ha_adress", "no setting", "Did you mean ha_address?",
+    ),
     "unknown setting": (host(ha_zzzzz=1), "host node3", "ha_zzzzz", "no setting", "Known are ha_address"),
     "setting differs between hosts": (
-        {"hosts": {"node1": {"ha_vip": "10.0.1.100"}, "node2": {"ha_vip": "10.0.1.101"}, "node3": {"ha_vip": "10.0.1.100"}}},
+        {"common": {"ha_vip": "10.0.1.100"}, **host("node2", ha_vip="10.0.1.101")},
         "host node2", "ha_vip", "'10.0.1.101'", "Set it once",
     ),
     "setting of one host only": (
-        host(ha_failover_profile="wan"), "host node3", "ha_failover_profile", "node1, node2: 'fast'; node3: 'wan'", "Set it once",
+        host(ha_failover_profile="wan"),
+        "host node3", "ha_failover_profile", "node1, node2: 'fast'; node3: 'wan'", "Set it once",
     ),
     "variable can't be templated": (
         {"broken": {"node2": {"ha_address": "'eth7_address' is undefined"}}},
@@ -227,10 +265,18 @@ REFUSED = {
         {"settings": {"ha_cluster_name": "a/b"}}, "group all", "ha_cluster_name", "'a/b'", "for example utmstack",
     ),
     "cluster name empty": ({"settings": {"ha_cluster_name": ""}}, "group all", "ha_cluster_name", "''", "1 to 63"),
-    "virtual IP's name is no name": ({"settings": {"ha_vip_name": "db_vip"}}, "group all", "ha_vip_name", "db_vip", "like db."),
-    "virtual IP's name is a host's": ({"settings": {"ha_vip_name": "node1"}}, "group all", "ha_vip_name", "own name", "leads to"),
-    "relative directory": ({"settings": {"ha_tls_directory": "tls"}}, "group all", "ha_tls_directory", "'tls'", "Set it like /etc"),
-    "root as directory": ({"settings": {"ha_tls_directory": "/"}}, "group all", "ha_tls_directory", "'/'", "Set it like /etc"),
+    "virtual IP's name is no name": (
+        {"settings": {"ha_vip_name": "db_vip"}}, "group all", "ha_vip_name", "db_vip", "like db.",
+    ),
+    "virtual IP's name is a host's": (
+        {"settings": {"ha_vip_name": "node1"}}, "group all", "ha_vip_name", "own name", "leads to",
+    ),
+    "relative directory": (
+        {"settings": {"ha_tls_directory": "tls"}}, "group all", "ha_tls_directory", "'tls'", "Set it like /etc",
+    ),
+    "root as directory": (
+        {"settings": {"ha_tls_directory": "/"}}, "group all", "ha_tls_directory", "'/'", "Set it like /etc",
+    ),
     "password too short": (
         {"settings": {"postgresql_superuser_password": SECRET[:11]}},
         "group all", "postgresql_superuser_password", "11 characters", "12 to 128",
@@ -239,13 +285,16 @@ REFUSED = {
         {"settings": {"etcd_root_password": SECRET * 5}}, "group all", "etcd_root_password", "too many", "12 to 128",
     ),
     "password with a space": (
-        {"settings": {"postgresql_rest_password": SECRET + " x"}}, "group all", "postgresql_rest_password", "space", "leave it out",
+        {"settings": {"postgresql_rest_password": SECRET + " x"}},
+        "group all", "postgresql_rest_password", "space", "leave it out",
     ),
     "password with an umlaut": (
-        {"settings": {"etcd_patroni_password": SECRET + "ü"}}, "group all", "etcd_patroni_password", "ASCII", "leave it out",
+        {"settings": {"etcd_patroni_password": SECRET + "ü"}},
+        "group all", "etcd_patroni_password", "ASCII", "leave it out",
     ),
     "password that HAProxy can't take": (
-        {"settings": {"haproxy_stats_password": SECRET + "$"}}, "group all", "haproxy_stats_password", "can't take", "leave it out",
+        {"settings": {"haproxy_stats_password": SECRET + "$"}},
+        "group all", "haproxy_stats_password", "can't take", "leave it out",
     ),
     "password is a number": (
         {"settings": {"etcd_root_password": 123456789012}}, "group all", "etcd_root_password", "no text", "quote it",
@@ -440,7 +489,9 @@ def test_the_role_documents_every_setting_with_its_default():
     role = ROOT / "roles" / "topology"
     defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
     assert {name: value for name, value in defaults.items() if name not in OTHER_NAMES} == DEFAULTS
-    options = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    options = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["settings"][
+        "options"
+    ]
     assert set(options) == {*defaults, *HOST_SETTINGS}
     assert {name: entry["default"] for name, entry in options.items() if name in DEFAULTS} == DEFAULTS
 
