@@ -1,0 +1,140 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The lab's cluster as the tests meet it: by its addresses, its certificates and SSH."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "molecule" / "shared"))
+
+from lab import Lab  # noqa: E402
+
+
+class Cluster:
+    """Names, addresses and ways in."""
+
+    def __init__(self):
+        self.lab = Lab()
+        self.vip = self.lab.vip
+        self.hosts = self.lab.hosts
+        self.inventory = ROOT / "inventories" / "lab"
+        self.secrets_directory = self.lab.directory / "secrets"
+        self.ca = self.secrets_directory / "ca.crt"
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        return yaml.safe_load((self.secrets_directory / "passwords.yml").read_text())
+
+    def conninfo(self, port: int = 5432, host: str | None = None) -> str:
+        """How an application connects: through the VIP, certificate and name verified, dead peers given up after 2 s."""
+        return (
+            f"host={host or self.vip} port={port} dbname=utmstack user=utmstack"
+            f" password={self.passwords['postgresql_application_password']} sslmode=verify-full sslrootcert={self.ca}"
+            " connect_timeout=2 tcp_user_timeout=2000 keepalives_idle=1 keepalives_interval=1 keepalives_count=2"
+        )
+
+    def ssh(self, host: str, command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess:
+        """Run a command on a host as root."""
+        return subprocess.run(
+            ["ssh", *self.lab.ssh_options(), f"ansible@{self.hosts[host]}", f"sudo sh -c {json.dumps(command)}"],
+            check=check, timeout=timeout, capture_output=True, text=True,
+        )  # fmt: skip
+
+    def playbook(self, name: str, *arguments: str, check: bool = True, **options) -> subprocess.CompletedProcess:
+        """Run a playbook of the checkout against the lab; what it printed is in stdout."""
+        done = subprocess.run(
+            ["ansible-playbook", "-i", str(self.inventory), str(ROOT / name), *arguments],
+            cwd=ROOT, env=os.environ | {"ANSIBLE_NOCOLOR": "1"}, text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, done.stdout
+        return done
+
+    def patroni(self) -> dict[str, dict]:
+        """Patroni's view, member name to its entry; raises OSError when no member answers."""
+        context = ssl.create_default_context(cafile=str(self.ca))
+        problem = OSError("no hosts")
+        for address in self.hosts.values():
+            try:
+                with urllib.request.urlopen(f"https://{address}:8008/cluster", timeout=2, context=context) as answer:
+                    return {member["name"]: member for member in json.load(answer)["members"]}
+            except OSError as error:
+                problem = error
+        raise problem
+
+    def primary(self) -> str:
+        return next(name for name, member in self.patroni().items() if member["role"] == "leader")
+
+    def whole(self) -> bool:
+        """Whether all members run, one leads and the others stream."""
+        try:
+            members = self.patroni()
+        except OSError:
+            return False
+        states = sorted(member["state"] for member in members.values())
+        return len(members) == len(self.hosts) and states == ["running"] + ["streaming"] * (len(self.hosts) - 1)
+
+    def vip_holder(self) -> str | None:
+        holders = self.vip_holders()
+        return holders[0] if len(holders) == 1 else None
+
+    def vip_holders(self) -> list[str]:
+        return [
+            host for host in self.running() if f" {self.vip}/" in self.ssh(host, "ip -4 -o address show", check=False).stdout
+        ]
+
+    def running(self) -> list[str]:
+        from lab import states
+
+        return [host for host, state in states(self.lab).items() if state == "running"]
+
+    def etcd(self, host: str, arguments: str) -> str:
+        tls = "/etc/utmstack-ha/tls"
+        return self.ssh(
+            host,
+            f"etcdctl --endpoints https://{self.hosts[host]}:2379 --cacert {tls}/ca.crt --cert {tls}/host.crt"
+            f" --key {tls}/host.key --command-timeout 5s {arguments}",
+        ).stdout
+
+    def etcd_leader(self) -> str:
+        for host in self.running():
+            status = json.loads(self.etcd(host, "endpoint status -w json"))[0]["Status"]
+            if status["leader"] == status["header"]["member_id"]:
+                return host
+        raise AssertionError("etcd has no leader")
+
+    def lead_everything(self, host: str) -> None:
+        """Hand PostgreSQL's and etcd's leadership to one host."""
+        if self.primary() != host:
+            self.ssh(
+                host,
+                f"patronictl -c /etc/patroni/config.yml switchover --leader {self.primary()} --candidate {host} --force",
+            )
+        until(lambda: self.whole() and self.primary() == host, 60, f"{host} to be the primary")
+        if self.etcd_leader() != host:
+            identity = json.loads(self.etcd(host, "endpoint status -w json"))[0]["Status"]["header"]["member_id"]
+            root = f"--user root:{self.passwords['etcd_root_password']}"
+            self.etcd(self.etcd_leader(), f"{root} move-leader {identity:x}")
+        until(lambda: self.etcd_leader() == host, 30, f"{host} to lead etcd")
+
+
+def until(condition, seconds: float, what: str) -> float:
+    """Wait for a condition; returns the seconds it took, fails with what was waited for."""
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
+        if condition():
+            return time.monotonic() - started
+        time.sleep(0.5)
+    raise AssertionError(f"waited {seconds} s in vain for {what}")

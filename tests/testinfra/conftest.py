@@ -1,0 +1,43 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the tests of a running cluster share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from cluster import ROOT, Cluster  # noqa: E402
+
+_figures: list[dict] = []
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    return Cluster()
+
+
+@pytest.fixture(scope="session")
+def figures():
+    """Rows of what was measured; printed at the end and kept in tests/output/failover.json."""
+    return _figures
+
+
+def pytest_terminal_summary(terminalreporter):
+    if not _figures:
+        return
+    terminalreporter.section("measured")
+    terminalreporter.write_line(f"{'fault':58} {'outage, s':>9} {'acknowledged':>12} {'missing':>7} {'unknown':>7} {'whole again, s':>14}")
+    for row in _figures:
+        terminalreporter.write_line(
+            f"{row['fault']:58} {row['outage_s']:9.2f} {row['acknowledged']:12} {row['missing']:7}"
+            f" {row['unknown']:7} {row['full_redundancy_s']:14.1f}"
+        )
+    output = ROOT / "tests" / "output"
+    output.mkdir(exist_ok=True)
+    (output / "failover.json").write_text(json.dumps(_figures, indent=2) + "\n")

@@ -1,0 +1,105 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A client that writes numbered rows at a fixed rate and remembers what the server acknowledged."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import psycopg
+
+TABLE = "ledger"
+
+
+@dataclass
+class Outcome:
+    """What became of the writes: row numbers, and the times in monotonic seconds at which writes were acknowledged."""
+
+    acknowledged: set[int] = field(default_factory=set)
+    unknown: set[int] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set)
+    times: list[float] = field(default_factory=list)
+
+    def longest_gap(self, since: float) -> float:
+        """The longest time between two acknowledged writes, in seconds, counting from the last one before `since`."""
+        before = [moment for moment in self.times if moment <= since]
+        after = [moment for moment in self.times if moment > since]
+        moments = before[-1:] + after
+        return max((later - sooner for sooner, later in zip(moments, moments[1:])), default=float("inf"))
+
+
+class Writer(threading.Thread):
+    """Inserts one row every `interval` seconds through one address, connecting again whenever the connection is lost.
+
+    A row is acknowledged when its commit returned without a warning. It is unknown when the connection broke after the
+    statement was sent, or when the commit came back with PostgreSQL's warning about synchronous replication.
+    """
+
+    def __init__(self, conninfo: str, interval: float = 0.02):
+        super().__init__(daemon=True)
+        self.conninfo = conninfo
+        self.interval = interval
+        self.outcome = Outcome()
+        self._halt = threading.Event()
+        self._warned = False
+
+    def prepare(self) -> None:
+        """Make an empty table."""
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            connection.execute(f"DROP TABLE IF EXISTS {TABLE}")
+            connection.execute(f"CREATE TABLE {TABLE} (number bigint PRIMARY KEY, written timestamptz DEFAULT now())")
+
+    def _connect(self) -> psycopg.Connection:
+        connection = psycopg.connect(self.conninfo, autocommit=True)
+        connection.add_notice_handler(self._notice)
+        return connection
+
+    def _notice(self, diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            self._warned = True
+
+    def run(self) -> None:
+        connection, number = None, 0
+        while not self._halt.is_set():
+            started = time.monotonic()
+            try:
+                if connection is None:
+                    connection = self._connect()
+            except psycopg.Error:
+                self._halt.wait(self.interval)
+                continue
+            number += 1
+            self._warned = False
+            try:
+                connection.execute(f"INSERT INTO {TABLE} (number) VALUES (%s)", (number,))
+            except psycopg.OperationalError:
+                self.outcome.unknown.add(number)
+                connection.close()
+                connection = None
+            except psycopg.Error:
+                self.outcome.failed.add(number)
+                connection.close()
+                connection = None
+            else:
+                if self._warned:
+                    self.outcome.unknown.add(number)
+                else:
+                    self.outcome.acknowledged.add(number)
+                    self.outcome.times.append(time.monotonic())
+            self._halt.wait(max(0.0, self.interval - (time.monotonic() - started)))
+        if connection is not None:
+            connection.close()
+
+    def stop(self) -> Outcome:
+        """Stop writing and return the outcome."""
+        self._halt.set()
+        self.join(timeout=60)
+        return self.outcome
+
+
+def present(conninfo: str) -> set[int]:
+    """The numbers of all rows that are there, read from the primary."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        return {row[0] for row in connection.execute(f"SELECT number FROM {TABLE}")}

@@ -1,0 +1,158 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs that change settings, runs that change nothing, and runs that are killed in between."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import psycopg
+import pytest
+from cluster import ROOT, until
+
+QUOTA = 3 * 1024**3
+
+
+@pytest.fixture(autouse=True)
+def _whole(cluster):
+    until(cluster.whole, 120, "a whole cluster")
+
+
+def changes(output: str) -> dict[str, int]:
+    return {name: int(count) for name, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)}
+
+
+def test_a_dry_run_on_the_running_cluster_reports_no_change(cluster):
+    counted = changes(cluster.playbook("site.yml", "--check", "--diff").stdout)
+    assert len(counted) == len(cluster.hosts)
+    assert set(counted.values()) == {0}, counted
+
+
+def kill_when(cluster, marker: re.Pattern, times: int, *arguments: str) -> str:
+    """Start site.yml and kill it, children and all, as soon as the marker was printed so many times."""
+    process = subprocess.Popen(
+        ["ansible-playbook", "-i", str(cluster.inventory), str(ROOT / "site.yml"), *arguments],
+        cwd=ROOT, env=os.environ | {"ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    seen, printed, task = 0, [], ""
+    for line in process.stdout:
+        printed.append(line)
+        task = line if line.startswith("TASK") else task
+        if marker.search(task) and line.startswith("changed:"):
+            seen += 1
+            if seen == times:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return "".join(printed)
+    pytest.fail(f"the run ended before {marker.pattern} was seen {times} times:\n{''.join(printed)}")
+
+
+def starts(cluster, unit: str) -> dict[str, str]:
+    """Host to the identity of the unit's present invocation, which changes with every start."""
+    return {host: cluster.ssh(host, f"systemctl show -P InvocationID {unit}").stdout.strip() for host in cluster.hosts}
+
+
+def started_since(cluster, unit: str, moment: float) -> dict[str, int]:
+    return {
+        host: int(
+            cluster.ssh(
+                host, f"journalctl -q -u {unit} --since @{moment:.0f} -o cat | grep -c '^Started {unit}'", check=False
+            ).stdout
+        )
+        for host in cluster.hosts
+    }
+
+
+class Watch(threading.Thread):
+    """Looks from outside how many members serve, and remembers the least."""
+
+    def __init__(self, healthy):
+        super().__init__(daemon=True)
+        self.healthy, self.least, self._halt = healthy, None, threading.Event()
+
+    def run(self):
+        while not self._halt.is_set():
+            count = self.healthy()
+            self.least = count if self.least is None else min(self.least, count)
+            self._halt.wait(0.1)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_exception):
+        self._halt.set()
+        self.join(timeout=10)
+
+
+def etcd_members_that_listen(cluster) -> int:
+    import socket
+
+    count = 0
+    for address in cluster.hosts.values():
+        try:
+            socket.create_connection((address, 2379), timeout=0.5).close()
+            count += 1
+        except OSError:
+            continue
+    return count
+
+
+def test_a_run_killed_before_the_restart_is_finished_by_the_next_one_host_at_a_time(cluster):
+    before = starts(cluster, "etcd.service")
+    kill_when(cluster, re.compile(r"etcd : Write"), len(cluster.hosts), "--tags", "etcd", "-e", f"etcd_quota_bytes={QUOTA}")
+    time.sleep(2)
+    for host in cluster.hosts:
+        assert str(QUOTA) in cluster.ssh(host, "cat /etc/etcd/etcd.yml").stdout, "the configuration was not written yet"
+    assert starts(cluster, "etcd.service") == before, "a member was restarted before the run was killed"
+    moment = time.time() - 1
+    with Watch(lambda: etcd_members_that_listen(cluster)) as watch:
+        cluster.playbook("site.yml", "-e", f"etcd_quota_bytes={QUOTA}")
+    assert started_since(cluster, "etcd.service", moment) == {host: 1 for host in cluster.hosts}
+    assert watch.least == len(cluster.hosts) - 1
+    again = cluster.playbook("site.yml", "-e", f"etcd_quota_bytes={QUOTA}").stdout
+    assert set(changes(again).values()) == {0}
+    assert started_since(cluster, "etcd.service", moment) == {host: 1 for host in cluster.hosts}
+
+
+def shown(cluster, name: str) -> str:
+    with psycopg.connect(cluster.conninfo()) as connection:
+        return connection.execute(f"SHOW {name}").fetchone()[0]
+
+
+def postmasters(cluster) -> dict[str, str]:
+    return {host: cluster.ssh(host, "cat /var/lib/postgresql/*/*/postmaster.pid | head -3 | tail -1").stdout for host in cluster.hosts}
+
+
+def test_a_changed_parameter_is_reloaded_everywhere_and_restarts_nothing(cluster):
+    before = postmasters(cluster)
+    output = cluster.playbook("site.yml", "--tags", "postgresql", "--diff", "-e", '{"postgresql_parameters": {"work_mem": "7MB"}}').stdout
+    assert "work_mem" in output, "the run shows no difference"
+    until(lambda: shown(cluster, "work_mem") == "7MB", 15, "the parameter in force")
+    assert postmasters(cluster) == before
+    cluster.playbook("site.yml", "--tags", "postgresql")
+    assert shown(cluster, "work_mem") != "7MB"
+
+
+def test_a_parameter_that_needs_a_restart_reaches_every_member_and_goes_back_again(cluster):
+    before, primary = postmasters(cluster), cluster.primary()
+    connections = int(shown(cluster, "max_connections"))
+    kill_when(
+        cluster, re.compile(r"Reconcile Patroni"), 1,
+        "--tags", "postgresql", "-e", f"postgresql_max_connections={connections + 20}",
+    )  # fmt: skip
+    cluster.playbook("site.yml", "-e", f"postgresql_max_connections={connections + 20}")
+    assert int(shown(cluster, "max_connections")) == connections + 20
+    raised = postmasters(cluster)
+    assert all(raised[host] != before[host] for host in cluster.hosts)
+    assert cluster.primary() == primary
+    cluster.playbook("site.yml")
+    assert int(shown(cluster, "max_connections")) == connections
+    assert not any(member.get("pending_restart") for member in cluster.patroni().values())
+    assert set(changes(cluster.playbook("site.yml").stdout).values()) == {0}
