@@ -60,6 +60,7 @@ options:
     type: path
     default: /run/utmstack-ha
 notes:
+  - Only root may see what another user's process executes, so the task needs C(become).
   - A listed file that does not exist is an error. In check mode it counts as a file that is going to be created.
 attributes:
   check_mode:
@@ -218,7 +219,10 @@ def main():
     )
     unit = module.params["unit"]
     unit = unit if "." in unit else f"{unit}.service"
-    service = observe(module, unit)
+    try:
+        service = observe(module, unit)
+    except PermissionError as error:
+        module.fail_json(msg=f"{error.filename} can't be read: the module has to run as root (become)")
     verdict = freshness.judge(service, time.time())
     for warning in verdict.warnings:
         module.warn(warning)
