@@ -1,0 +1,33 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filters of role postgresql."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.utmstack.ha.plugins.module_utils import patroni, postgresql
+
+
+def postgresql_memory(ram_mb, share=1.0, max_connections=100):
+    """Memory settings of PostgreSQL for a host."""
+    try:
+        return postgresql.memory(ram_mb, share, max_connections)
+    except (TypeError, ValueError) as error:
+        raise AnsibleFilterError(f"postgresql_memory: {error}") from error
+
+
+def patroni_restart_order(members, lowered=(), raised=(), only_pending=False):
+    """Names of members in the order in which to restart them."""
+    try:
+        return patroni.restart_order(members, lowered, raised, only_pending)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise AnsibleFilterError(
+            f"patroni_restart_order wants the members that utmstack.ha.patroni_info returns: {error!r}"
+        ) from error
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self):
+        return {"postgresql_memory": postgresql_memory, "patroni_restart_order": patroni_restart_order}
