@@ -167,9 +167,11 @@ def keepalived_of(module, unit, instance, state_file):
         known["state_source"] = "file" if known["state"] else None
     journalctl = module.get_bin_path("journalctl")
     if known["state"] is None and journalctl and show.get("InvocationID"):
-        command = [journalctl, "--quiet", "--no-pager", "--output=cat", "--grep=Entering [A-Z]+ STATE", "--lines=20"]
-        out = module.run_command([*command, f"_SYSTEMD_INVOCATION_ID={show['InvocationID']}"])[1]
-        known["state"] = vip.vrrp_state_in_log(out.splitlines(), instance)
+        # Some versions reverse by themselves where --grep and --lines come together.
+        command = [journalctl, "--quiet", "--no-pager", "--output=cat", "--lines=20", "--reverse"]
+        filters = ["--grep=Entering [A-Z]+ STATE", f"_SYSTEMD_INVOCATION_ID={show['InvocationID']}"]
+        out = module.run_command([*command, *filters])[1]
+        known["state"] = vip.vrrp_state_in_log(reversed(out.splitlines()), instance)
         known["state_source"] = "journal" if known["state"] else None
     return known
 
