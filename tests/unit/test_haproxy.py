@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils import haproxy
 
-ANSWER = (Path(__file__).parent / "fixtures" / "haproxy_2.6_info_and_stat.txt").read_text()
+FIXTURES = Path(__file__).parent / "fixtures"
+ANSWER = (FIXTURES / "haproxy_2.6_info_and_stat.txt").read_text()
+# With the configuration of role haproxy.
+ANSWER_3_0 = (FIXTURES / "haproxy_3.0_info_and_stat.txt").read_text()
 
 
 @pytest.fixture
@@ -81,6 +84,16 @@ def test_a_backend_counts_the_servers_that_take_sessions(backends):
 )
 def test_only_some_statuses_get_new_sessions(status, takes):
     assert haproxy.gets_sessions(status) is takes
+
+
+def test_a_later_version_with_more_columns_is_read_too():
+    info, stat = haproxy.split_answers(ANSWER_3_0)
+    assert haproxy.process(haproxy.parse_info(info))["version"] == "3.0.11-1+deb13u5"
+    backends = haproxy.summarise(haproxy.parse_stat(stat))[1]
+    assert [backend["name"] for backend in backends] == ["postgresql_write", "postgresql_read"]
+    assert [server["backup"] for server in backends[1]["servers"]] == [False] * 3 + [True] * 3
+    assert backends[0]["up"] is False
+    assert backends[0]["servers"][0]["check"] == "L4CON"
 
 
 def test_an_answer_without_statistics_is_refused_with_what_came():
