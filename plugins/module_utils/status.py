@@ -161,12 +161,12 @@ def _cluster(label, topology, observations, question, good):
             views.append((name, answer))
         elif error:
             silent.append((name, f"{label} could not be asked ({error})"))
-    problems = _together(silent)
     teller, best = _best(views, good)
     if best is None:
-        return None, problems or [f"{label}: nobody could be asked"]
+        return None, _together(silent) or [f"{label}: nobody could be asked"]
     told = [_sentence(problem) for problem in best["problems"]]
-    problems = [f"{label}: {problem}" for problem in told] + problems
+    problems = [f"{label}: {problem}" for problem in told]
+    problems += _together((name, text) for name, text in silent if not any(name in problem for problem in told))
     leaders = {answer["leader"]: name for name, answer in reversed(views) if answer["leader"]}
     if len(leaders) > 1:
         views_of = ", ".join(f"{leader} by {name}" for leader, name in sorted(leaders.items()))

@@ -170,6 +170,12 @@ def patroni_silent_on_one(seen):
     seen["node2"]["answers"]["postgresql"] = {"failed": True, "msg": "connection refused"}
 
 
+def patroni_dead_on_one(seen):
+    for answer in answers(seen, "postgresql"):
+        answer.update(healthy=False, problems=["node2 does not answer at https://10.0.1.12:8008: refused."])
+    patroni_silent_on_one(seen)
+
+
 def paused(seen):
     for answer in answers(seen, "postgresql"):
         answer.update(paused=True, healthy=False, problems=["The cluster is paused (maintenance mode)."])
@@ -215,6 +221,7 @@ def write_takes_a_replica(seen):
         (postgresql_missing, ["postgresql: node3 is in the inventory but not a member"]),
         (patroni_silent, ["node1, node2, node3: postgresql could not be asked (no member answers)"]),
         (patroni_silent_on_one, ["node2: postgresql could not be asked (connection refused)"]),
+        (patroni_dead_on_one, ["postgresql: node2 does not answer at https://10.0.1.12:8008: refused"]),
         (paused, ["postgresql: The cluster is paused (maintenance mode)"]),
         (haproxy_dead, ["node2: HAProxy does not answer on /run/x: refused"]),
         (api_down_everywhere, ["haproxy: api/node3 is DOWN (L4CON Service Unavailable) on node1, node2, node3"]),
