@@ -60,7 +60,11 @@ class ActionModule(ActionBase):
                 "There is no directory for the passwords, since this inventory is no file. Set ha_secrets_dir to a "
                 "directory on the controller that only you can read."
             )
-        return Path(self._loader.path_dwim(str(directory))) / "passwords.yml"
+        if not os.path.isabs(str(directory)):
+            raise AnsibleActionFail(
+                f"ha_secrets_dir is {str(directory)!r}. Set it to an absolute path on the controller."
+            )
+        return Path(str(directory)) / "passwords.yml"
 
     def _given(self, variables: Mapping[str, Any]) -> dict[str, str]:
         given = {}

@@ -7,12 +7,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from .topology_faults import Findings
 from .topology_timing import number
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 
 # RFC 1123, section 2.1: letters, digits and hyphens between dots, 63 characters a part.
 HOSTNAME = re.compile(

@@ -18,7 +18,7 @@ description:
     password and identity. The directory is made with mode 0700 and the file with 0600.
 options:
   directory:
-    description: Directory on the controller for C(passwords.yml). A relative path starts at the playbook.
+    description: Directory on the controller for C(passwords.yml), an absolute path.
     type: path
     required: true
 attributes:

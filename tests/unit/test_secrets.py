@@ -162,6 +162,11 @@ def test_without_an_inventory_file_it_asks_for_a_directory():
         read(SimpleNamespace(parent=""))
 
 
+def test_a_relative_directory_is_refused():
+    with pytest.raises(AnsibleActionFail, match="'secrets'. Set it to an absolute path"):
+        read(SimpleNamespace(parent="secrets"))
+
+
 def test_nothing_secret_is_printed_by_a_whole_run(tmp_path, path):
     """A real run at -vvv, with passwords made, given in the inventory, and encrypted one by one in the file."""
     hosts = {f"node{number}": {"ansible_host": f"192.0.2.{number}"} for number in (1, 2, 3)}

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -523,3 +524,27 @@ def test_the_plan_shows_hosts_clients_ports_layers_timing_and_overrides():
     ):
         assert part in text
     assert all(line == line.rstrip() and len(line) < 125 for line in text.splitlines())
+
+
+def used_in_roles():
+    """Return where roles and playbooks refer to the variable ha, as (file, path of keys)."""
+    files = [path for place in ("roles", "playbooks") for path in (ROOT / place).rglob("*") if path.is_file()]
+    wanted = [path for path in files if path.suffix in (".yml", ".j2") and "collections" not in path.parts]
+    return sorted(
+        {
+            (str(path.relative_to(ROOT)), match.group(1))
+            for path in wanted
+            for match in re.finditer(r"(?<![\w.'\"/-])ha\.([a-z_]+(?:\.[a-z_0-9]+)*)", path.read_text())
+        }
+    )
+
+
+@pytest.mark.parametrize(("file", "path"), used_in_roles())
+def test_what_roles_ask_of_the_topology_is_there(file, path):
+    value = topology(groups={"swarm_managers": NODES, "web": NODES})
+    value["host"] = value["hosts"]["node1"]
+    for key in path.split("."):
+        if not isinstance(value, dict) or hasattr(value, key):
+            break
+        assert key in value, f"{file} uses ha.{path}"
+        value = value[key]
