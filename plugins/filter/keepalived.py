@@ -9,40 +9,36 @@ import ipaddress
 from ansible.errors import AnsibleFilterError
 
 
-def interface_of(facts, address):
-    """Return the name of the interface that carries an address, from a host's network facts.
+def interface_of(interfaces, address):
+    """Return the name of the interface that carries an address; interfaces: name -> its addresses.
 
     Raises AnsibleFilterError where none does, with what the host has.
     """
-    wanted, seen = ipaddress.ip_address(address), []
-    for name in facts.get("interfaces", []):
-        # Ansible files an interface under its name with _ for what is no letter or digit of a variable's name.
-        details = facts.get(name.replace("-", "_").replace(".", "_").replace(":", "_"), {})
-        ipv4 = [details.get("ipv4", {}), *details.get("ipv4_secondaries", [])]
-        for entry in [*ipv4, *details.get("ipv6", [])]:
-            if "address" not in entry:
-                continue
-            if ipaddress.ip_address(entry["address"]) == wanted:
-                return details.get("device", name)
-            seen.append(f"{entry['address']} on {name}")
+    for name, held in interfaces.items():
+        if carries(held, address):
+            return name
+    seen = ", ".join(f"{entry} on {name}" for name, held in interfaces.items() for entry in held)
     raise AnsibleFilterError(
-        f"no interface of this host carries {address}, only {', '.join(seen) or 'nothing'}. "
+        f"no interface of this host carries {address}, only {seen or 'nothing (is iproute2 installed?)'}. "
         "Correct ha_address, or set keepalived_interface."
     )
+
+
+def carries(addresses, address):
+    """Return whether an address is among the given ones, however each is written."""
+    return ipaddress.ip_address(address) in {ipaddress.ip_address(entry) for entry in addresses}
 
 
 def restart_order(members, hostvars, freshness, address):
     """Return the names of the load balancers that need a restart: lowest priority first, the virtual IP's holder last.
 
     freshness: the name of the variable in which each host has its answer of service_freshness. Hosts without it, such as
-    those outside of a limited run, are left out. Who holds the address is read in the facts.
+    those outside of a limited run, are left out. Who holds the address is what base saw at the beginning of the run.
     """
-    wanted = ipaddress.ip_address(address)
 
     def holds(name):
-        facts = hostvars[name].get("ansible_facts", {})
-        held = [*facts.get("all_ipv4_addresses", []), *facts.get("all_ipv6_addresses", [])]
-        return wanted in {ipaddress.ip_address(entry) for entry in held}
+        interfaces = hostvars[name].get("base_host", {}).get("interfaces", {})
+        return any(carries(held, address) for held in interfaces.values())
 
     def due(name):
         return name in hostvars and hostvars[name].get(freshness, {}).get("state") == "restart"

@@ -6,16 +6,10 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.utmstack.ha.plugins.filter.keepalived import interface_of, restart_order
 
-FACTS = {
-    "interfaces": ["lo", "br-lan", "eth0.5"],
-    "lo": {"device": "lo", "ipv4": {"address": "127.0.0.1"}},
-    "br_lan": {
-        "device": "br-lan",
-        "ipv4": {"address": "10.0.1.11"},
-        "ipv4_secondaries": [{"address": "10.0.2.11"}],
-        "ipv6": [{"address": "fd00:0::11"}],
-    },
-    "eth0_5": {"device": "eth0.5", "ipv4": {"address": "10.0.5.11"}},
+INTERFACES = {
+    "lo": ["127.0.0.1", "::1"],
+    "br-lan": ["10.0.1.11", "10.0.2.11", "fd00:0::11"],
+    "eth0.5": ["10.0.5.11"],
 }
 MEMBERS = [{"name": "node1"}, {"name": "node2"}, {"name": "node3"}]
 
@@ -25,16 +19,16 @@ MEMBERS = [{"name": "node1"}, {"name": "node2"}, {"name": "node3"}]
     [("10.0.1.11", "br-lan"), ("10.0.2.11", "br-lan"), ("fd00::11", "br-lan"), ("10.0.5.11", "eth0.5")],
 )
 def test_the_interface_that_carries_the_address_is_found(address, interface):
-    assert interface_of(FACTS, address) == interface
+    assert interface_of(INTERFACES, address) == interface
 
 
 def test_an_address_that_no_interface_carries_is_told_with_those_that_there_are():
     with pytest.raises(AnsibleFilterError, match=r"carries 10\.0\.9\.9, only .*10\.0\.1\.11 on br-lan.*keepalived_interface"):
-        interface_of(FACTS, "10.0.9.9")
+        interface_of(INTERFACES, "10.0.9.9")
 
 
 def host(state, *addresses):
-    return {"service": {"state": state}, "ansible_facts": {"all_ipv4_addresses": list(addresses)}}
+    return {"service": {"state": state}, "base_host": {"interfaces": {"lo": ["127.0.0.1"], "eth0": list(addresses)}}}
 
 
 @pytest.mark.parametrize(

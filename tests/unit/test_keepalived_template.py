@@ -1,0 +1,182 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from role_templates import render, topology
+
+# The judge wants an interface that is there, and not the loopback one.
+INTERFACE = next((path.name for path in sorted(Path("/sys/class/net").iterdir()) if path.name != "lo"), None)
+THREE = ["node1", "node2", "node3"]
+IPV6 = {f"node{number}": f"fd00::{number}" for number in range(1, 10)}
+CASES = {
+    "three co-located hosts": (THREE, {}, {}),
+    "two load balancers, the normal profile": (THREE[:2], {"ha_failover_profile": "normal"}, {}),
+    "the wan profile": (THREE, {"ha_failover_profile": "wan"}, {}),
+    "one load balancer": (["node2"], {}, {}),
+    "a tracked process": (THREE, {}, {"keepalived_tracks_process": True}),
+    "IPv6": (THREE, {"vip": "fd00::100/64", "hosts": IPV6}, {}),
+    "every option": (
+        THREE,
+        {"ha_vip_router_id": 77},
+        {
+            "keepalived_global_config": "max_auto_priority 50",
+            "keepalived_instance_config": "virtual_ipaddress_excluded {\n    10.0.1.101/24\n}",
+            "keepalived_extra_config": "! a comment",
+        },
+    ),
+}
+
+
+def configuration(case, host="node2", **variables):
+    balancers, settings, ours = CASES[case]
+    ha = topology({"loadbalancer": balancers}, host, **settings)
+    known = {
+        "keepalived_instance": "utmstack",
+        "keepalived_vip_interface": INTERFACE or "eth0",
+        "keepalived_tracks_process": False,
+        # What keepalived 2.2 takes, too.
+        "keepalived_script_interval_s": 1,
+        "keepalived_script_timeout_s": 1,
+    }
+    return render("keepalived", "keepalived.conf.j2", ha, **(known | ours | variables))
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not INTERFACE or not shutil.which("keepalived", path="/usr/sbin:/usr/bin"),
+    reason="keepalived is not installed, or judges for root only",
+)
+@pytest.mark.parametrize("case", CASES)
+def test_keepalived_accepts_the_configuration_without_a_complaint(case, tmp_path):
+    path = tmp_path / "keepalived.conf"
+    # Script security looks at the script and at all directories above it; for the user see keepalived_judges.
+    judged = {"keepalived_vip_script": "/usr/bin/true", "keepalived_script_user": "root"}
+    path.write_text(configuration(case, **judged))
+    result = subprocess.run(
+        ["/usr/sbin/keepalived", "--config-test", "--use-file", path], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_host_starts_as_master_or_takes_the_address_from_one_that_serves(case):
+    text = configuration(case)
+    assert re.search(r"^    state BACKUP\n    nopreempt$", text, re.MULTILINE)
+    assert re.findall(r"weight (\S+)", text) in ([], ["0"])
+    assert "enable_script_security" in text
+
+
+def test_peers_are_the_other_load_balancers_and_priorities_the_topologys():
+    text = configuration("three co-located hosts")
+    assert re.findall(r"^        (\S+) min_ttl 255 max_ttl 255$", text, re.MULTILINE) == ["10.0.1.11", "10.0.1.13"]
+    assert "unicast_src_ip 10.0.1.12" in text
+    assert "priority 140" in text
+    assert "unicast_peer" not in configuration("one load balancer")
+
+
+def test_the_process_is_tracked_only_where_that_works():
+    assert "track_process" in configuration("a tracked process")
+    assert "track_process" not in configuration("three co-located hosts")
+
+
+@pytest.fixture
+def script(tmp_path):
+    """The script, with a directory of its own in place of /run and stand-ins for the commands that reach outside."""
+    for name in ("ip", "logger"):
+        stand_in = tmp_path / "bin" / name
+        stand_in.parent.mkdir(exist_ok=True)
+        stand_in.write_text(f'#!/bin/sh\necho "{name} $*" >> "$OUT"\n[ "$2" != address ] || cat "$HELD"\n')
+        stand_in.chmod(0o755)
+    (tmp_path / "held").write_text("")
+    (tmp_path / "hooks").mkdir()
+    ha = topology({"loadbalancer": THREE}, "node1")
+    text = render(
+        "keepalived", "vip.j2", ha, keepalived_vip_interface="eth0", keepalived_hook_directory=tmp_path / "hooks",
+        keepalived_check="/usr/bin/true",
+    )  # fmt: skip
+    path = tmp_path / "vip"
+    path.write_text(text.replace("/run/utmstack-ha", f"{tmp_path}/run"))
+    path.chmod(0o755)
+
+    def run(*arguments, held="", **environment):
+        (tmp_path / "held").write_text(held)
+        (tmp_path / "out").write_text("")
+        environment |= {
+            "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
+            "OUT": f"{tmp_path}/out",
+            "HELD": f"{tmp_path}/held",
+        }
+        return subprocess.run([path, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+    run.directory = tmp_path
+    return run
+
+
+def asked(script):
+    return (script.directory / "out").read_text()
+
+
+def test_a_host_can_serve_unless_it_is_drained_and_a_drain_ends(script):
+    assert script("check").returncode == 0
+    assert script("drain", "100").returncode == 0
+    assert script("check").returncode == 1
+    assert script("undrain").returncode == 0
+    assert script("check").returncode == 0
+    (script.directory / "run" / "vip-drain").write_text(f"{int(time.time()) - 1}\n")
+    assert script("check").returncode == 0
+
+
+def test_a_change_is_noted_where_other_tools_look_for_it(script):
+    script("notify", "INSTANCE", "utmstack", "MASTER", "150")
+    assert (script.directory / "run" / "vip-state").read_text().startswith("MASTER 20")
+    assert "keepalived is MASTER (priority 150)" in asked(script)
+
+
+def test_hooks_run_in_turn_with_state_address_and_priority_and_a_failing_one_stops_no_other(script):
+    (script.directory / "run").mkdir()
+    for name, body, mode in (
+        ("10-fails", "exit 3", 0o755),
+        ("20-works", 'echo "$0 got $*"', 0o755),
+        ("30-no-hook", "echo no", 0o644),
+    ):
+        hook = script.directory / "hooks" / name
+        hook.write_text(f"#!/bin/sh\n{body}\n")
+        hook.chmod(mode)
+    hooks = script.directory / "hooks"
+    assert script("run-hooks", "BACKUP", "10.0.1.100", "150").stdout.splitlines() == [
+        f"{hooks}/10-fails BACKUP 10.0.1.100 150 ended with 3",
+        f"{hooks}/20-works got BACKUP 10.0.1.100 150",
+    ]
+
+
+HELD = "2: eth0 inet 10.0.1.100/24 scope global secondary eth0\n"
+
+
+@pytest.mark.parametrize(
+    ("held", "results", "removed"),
+    [
+        ("", ["exit-code"], False),
+        (HELD, ["exit-code"], True),
+        (HELD, ["success"], True),
+        (HELD, ["signal"], False),
+        (HELD, ["signal", "signal"], True),
+    ],
+)
+def test_an_address_that_is_left_behind_is_removed_unless_a_restart_will_do_that(script, held, results, removed):
+    (script.directory / "run").mkdir()
+    for result in results:
+        assert script("release", held=held, SERVICE_RESULT=result).returncode == 0
+    assert ("ip address del 10.0.1.100/24 dev eth0" in asked(script)) is removed
+
+
+def test_anything_else_prints_the_usage(script):
+    result = script("help")
+    assert result.returncode == 64
+    assert "vip drain [SECONDS]" in result.stderr
