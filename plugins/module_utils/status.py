@@ -173,7 +173,7 @@ def _cluster(label, topology, observations, question, good):
         problems.insert(0, f"{label}: hosts see different leaders: {views_of}")
     for name, answer in views:
         other = [_sentence(problem) for problem in answer["problems"] if _sentence(problem) not in told]
-        if name != teller and other:
+        if name != teller and other and best["members"]:
             problems.append(f"{label}: seen from {name}: {'; '.join(other)}")
     return best, problems
 
