@@ -45,7 +45,8 @@ class LabError(Exception):
 class Lab:
     """Names and addresses of one lab."""
 
-    def __init__(self, environment=os.environ):
+    def __init__(self):
+        environment = os.environ
         self.name = environment.get("LAB_NAME") or "demo"
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,9}", self.name):
             raise LabError(f"LAB_NAME={self.name}: use 1 to 10 lower case letters, digits and dashes.")
@@ -57,7 +58,9 @@ class Lab:
         except ValueError as error:
             raise LabError(f"LAB_SUBNET: {error}. Give a network such as {DEFAULT_SUBNET}.") from error
         if self.subnet.prefixlen > 25:
-            raise LabError(f"LAB_SUBNET={self.subnet} is too small: hosts begin at .11, the virtual IP is .100; use a /24.")
+            raise LabError(
+                f"LAB_SUBNET={self.subnet} is too small: hosts begin at .11, the virtual IP is .100; use a /24."
+            )
         self.hosts = {
             host: str(self.subnet[11 + number])
             for number, host in enumerate((environment.get("LAB_HOSTS") or "node1 node2 node3").split())
@@ -84,8 +87,15 @@ class Lab:
 
     def ssh_options(self) -> list[str]:
         """What ssh needs for this lab only. A host that lost its power is noticed within 6 s."""
-        return ["-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "StrictHostKeyChecking=yes",
-                "-o", "ServerAliveInterval=3", "-o", "ServerAliveCountMax=2", "-o", "IdentitiesOnly=yes"]
+        options = {
+            "IdentityFile": self.key,
+            "IdentitiesOnly": "yes",
+            "UserKnownHostsFile": self.known_hosts,
+            "StrictHostKeyChecking": "yes",
+            "ServerAliveInterval": 3,
+            "ServerAliveCountMax": 2,
+        }
+        return [part for option, value in options.items() for part in ("-o", f"{option}={value}")]
 
     def inventory(self) -> dict:
         """Ansible's dynamic inventory: addresses and the way in. Groups are in inventories/lab/hosts.yml."""
@@ -93,7 +103,6 @@ class Lab:
             host: {
                 "ansible_host": address,
                 "ansible_user": USER,
-                "ansible_ssh_private_key_file": str(self.key),
                 "ansible_ssh_common_args": shlex.join(self.ssh_options()),
                 "ansible_control_path_dir": str(self.control_directory),
             }
@@ -104,6 +113,7 @@ class Lab:
 
 
 # -- running things ---------------------------------------------------------------------------------------------------
+
 
 def run(*command, check=True, quiet=True, timeout=None, **options) -> subprocess.CompletedProcess:
     """Run a command; its output is kept, and shown where it fails."""
@@ -173,8 +183,13 @@ def start_docker() -> None:
         else:
             DOCKERD_LOG.parent.mkdir(exist_ok=True)
             with DOCKERD_LOG.open("w") as log:
-                process = subprocess.Popen(as_root("dockerd", "--log-level", "warn"), stdin=subprocess.DEVNULL,
-                                           stdout=log, stderr=log, start_new_session=True)
+                process = subprocess.Popen(
+                    as_root("dockerd", "--log-level", "warn"),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
             DOCKERD_PID.write_text(f"{process.pid}\n")
         try:
             until(docker_answers, 60, "Docker to answer")
@@ -193,12 +208,14 @@ def stop_docker() -> None:
             say("    Docker goes on: there are other containers.")
             return
         root("kill", pid, check=False)
-        until(lambda: not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z",
-              30, "Docker to end")
+        until(
+            lambda: not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z",
+            30,
+            "Docker to end",
+        )
     DOCKERD_PID.unlink()
     DOCKERD_LOG.unlink(missing_ok=True)
-    for leftover in ("docker0",):
-        root("ip", "link", "delete", leftover, check=False)
+    root("ip", "link", "delete", "docker0", check=False)
 
 
 def raise_kernel_limits() -> None:
@@ -209,6 +226,7 @@ def raise_kernel_limits() -> None:
 
 
 # -- the image --------------------------------------------------------------------------------------------------------
+
 
 def image_tag(debian: str) -> str:
     recipe = hashlib.sha256(debian.encode())
@@ -243,15 +261,23 @@ def build_from_packages(tag: str, suite: str) -> None:
     system = CHECKOUT / ".lab" / f"{tag.replace(':', '-')}.tar"
     system.parent.mkdir(exist_ok=True)
     try:
-        root("mmdebstrap", "--variant=minbase", f"--include={packages}",
-             f"--customize-hook=copy-in {RECIPE}/customize.sh /",
-             "--customize-hook=chroot $1 sh /customize.sh && rm $1/customize.sh",
-             f"--customize-hook=upload {RECIPE}/lab-init /usr/local/sbin/lab-init",
-             "--customize-hook=chmod 0755 $1/usr/local/sbin/lab-init",
-             suite, system,
-             f"deb {mirror} {suite} main", f"deb {mirror} {suite}-updates main",
-             f"deb http://deb.debian.org/debian-security {suite}-security main")
-        docker("import", "--change", "ENV container=docker", "--change", 'CMD ["/usr/local/sbin/lab-init"]', system, tag)
+        root(
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--include={packages}",
+            f"--customize-hook=copy-in {RECIPE}/customize.sh /",
+            "--customize-hook=chroot $1 sh /customize.sh && rm $1/customize.sh",
+            f"--customize-hook=upload {RECIPE}/lab-init /usr/local/sbin/lab-init",
+            "--customize-hook=chmod 0755 $1/usr/local/sbin/lab-init",
+            suite,
+            system,
+            f"deb {mirror} {suite} main",
+            f"deb {mirror} {suite}-updates main",
+            f"deb http://deb.debian.org/debian-security {suite}-security main",
+        )
+        docker(
+            "import", "--change", "ENV container=docker", "--change", 'CMD ["/usr/local/sbin/lab-init"]', system, tag
+        )
     finally:
         root("rm", "-f", system)
 
@@ -266,6 +292,7 @@ def ensure_image(debian: str) -> str:
 
 
 # -- network and hosts ------------------------------------------------------------------------------------------------
+
 
 def addresses_in_use(lab: Lab) -> list[str]:
     """Who on this machine already has a part of the lab's network, apart from the lab itself."""
@@ -290,15 +317,28 @@ def ensure_network(lab: Lab) -> None:
     if existing.returncode == 0:
         subnet = json.loads(existing.stdout)[0]["IPAM"]["Config"][0]["Subnet"]
         if subnet != str(lab.subnet):
-            raise LabError(f"Lab {lab.name} exists with LAB_SUBNET={subnet}, not {lab.subnet}. Remove it first "
-                           f"(make demo-down LAB_NAME={lab.name}) or take another LAB_NAME.")
+            raise LabError(
+                f"Lab {lab.name} exists with LAB_SUBNET={subnet}, not {lab.subnet}. Remove it first "
+                f"(make demo-down LAB_NAME={lab.name}) or take another LAB_NAME."
+            )
         return
     if users := addresses_in_use(lab):
         other = ALTERNATIVE_SUBNET if lab.subnet.overlaps(ipaddress.IPv4Network(DEFAULT_SUBNET)) else DEFAULT_SUBNET
-        raise LabError(f"The network {lab.subnet} is in use on this machine: {'; '.join(users)}. "
-                       f"Choose another, for example LAB_SUBNET={other}, and a LAB_NAME of its own beside another lab.")
-    docker("network", "create", "--label", f"{LABEL}={lab.name}", "--subnet", lab.subnet,
-           "--opt", f"com.docker.network.bridge.name={lab.bridge}", lab.network)
+        raise LabError(
+            f"The network {lab.subnet} is in use on this machine: {'; '.join(users)}. "
+            f"Choose another, for example LAB_SUBNET={other}, and a LAB_NAME of its own beside another lab."
+        )
+    docker(
+        "network",
+        "create",
+        "--label",
+        f"{LABEL}={lab.name}",
+        "--subnet",
+        lab.subnet,
+        "--opt",
+        f"com.docker.network.bridge.name={lab.bridge}",
+        lab.network,
+    )
 
 
 def nameservers() -> str:
@@ -312,8 +352,17 @@ def nameservers() -> str:
 
 def privileges() -> list[str]:
     """What systemd needs in a container, of that which this machine itself is allowed."""
-    options = ["--cap-add", "ALL", "--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined",
-               "--security-opt", "apparmor=unconfined", "--cgroupns=private"]
+    options = [
+        "--cap-add",
+        "ALL",
+        "--security-opt",
+        "seccomp=unconfined",
+        "--security-opt",
+        "systempaths=unconfined",
+        "--security-opt",
+        "apparmor=unconfined",
+        "--cgroupns=private",
+    ]
     bounding = int(re.search(r"^CapBnd:\s*(\w+)$", Path("/proc/self/status").read_text(), re.MULTILINE)[1], 16)
     if not bounding & CAP_SYS_RESOURCE:
         options += ["--cap-drop", "SYS_RESOURCE"]
@@ -332,20 +381,54 @@ def ensure_key(lab: Lab) -> None:
 
 
 def create_host(lab: Lab, host: str, image: str) -> None:
-    docker("run", "--detach", "--name", lab.container(host), "--hostname", host, "--label", f"{LABEL}={lab.name}",
-           "--network", lab.network, "--ip", lab.hosts[host], "--env", f"LAB_NAMESERVERS={nameservers()}",
-           *privileges(), "--stop-signal", "SIGRTMIN+3", "--shm-size", "512m",
-           "--tmpfs", "/run:exec,mode=0755", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec,mode=1777",
-           "--volume", f"{lab.directory / 'snapshots'}:/mnt/snapshots", image)
+    docker(
+        "run",
+        "--detach",
+        "--name",
+        lab.container(host),
+        "--hostname",
+        host,
+        "--label",
+        f"{LABEL}={lab.name}",
+        "--network",
+        lab.network,
+        "--ip",
+        lab.hosts[host],
+        "--env",
+        f"LAB_NAMESERVERS={nameservers()}",
+        *privileges(),
+        "--stop-signal",
+        "SIGRTMIN+3",
+        "--shm-size",
+        "512m",
+        "--tmpfs",
+        "/run:exec,mode=0755",
+        "--tmpfs",
+        "/run/lock",
+        "--tmpfs",
+        "/tmp:exec,mode=1777",
+        "--volume",
+        f"{lab.directory / 'snapshots'}:/mnt/snapshots",
+        image,
+    )
 
 
 def admit_key(lab: Lab, host: str) -> str:
     """Let the lab's key in; the host's own key comes back, as a line for known_hosts."""
-    script = ("install -d -m 0700 -o ansible -g ansible /home/ansible/.ssh && "
-              "install -m 0600 -o ansible -g ansible /dev/stdin /home/ansible/.ssh/authorized_keys")
-    docker("exec", "--interactive", lab.container(host), "sh", "-c", script, input=lab.key.with_suffix(".pub").read_text())
-    host_key = until(lambda: docker("exec", lab.container(host), "cat", "/etc/ssh/ssh_host_ed25519_key.pub",
-                                    check=False).stdout.strip(), 60, f"{host} to make its SSH host key")
+    script = (
+        "install -d -m 0700 -o ansible -g ansible /home/ansible/.ssh && "
+        "install -m 0600 -o ansible -g ansible /dev/stdin /home/ansible/.ssh/authorized_keys"
+    )
+    docker(
+        "exec", "--interactive", lab.container(host), "sh", "-c", script, input=lab.key.with_suffix(".pub").read_text()
+    )
+    host_key = until(
+        lambda: docker(
+            "exec", lab.container(host), "cat", "/etc/ssh/ssh_host_ed25519_key.pub", check=False
+        ).stdout.strip(),
+        60,
+        f"{host} to make its SSH host key",
+    )
     return f"{lab.hosts[host]} {' '.join(host_key.split()[:2])}\n"
 
 
@@ -369,6 +452,7 @@ def containers(lab: Lab) -> list[str]:
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------
+
 
 def up(lab: Lab) -> None:
     """Have the lab running; what is there already stays as it is."""
@@ -400,8 +484,7 @@ def down(lab: Lab) -> None:
                 docker("rm", "--force", "--volumes", *found)
             if docker("network", "inspect", lab.network, check=False).returncode == 0:
                 docker("network", "rm", lab.network)
-        if lab.directory.exists():
-            root("rm", "-rf", lab.directory)
+        root("rm", "-rf", lab.directory, lab.directory.with_name(f"molecule-{lab.name}"))
         stop_docker()
         remaining = lab.directory.parent
         if remaining.is_dir() and not any(remaining.iterdir()):
@@ -437,16 +520,67 @@ def power_on(lab: Lab, host: str) -> None:
 
 def shell(lab: Lab, host: str) -> None:
     lab.container(host)
-    command = ["ssh", "-t", "-i", str(lab.key), *lab.ssh_options(), f"{USER}@{lab.hosts[host]}", "sudo", "-i"]
+    command = ["ssh", "-t", *lab.ssh_options(), f"{USER}@{lab.hosts[host]}", "sudo", "-i"]
     os.execvp("ssh", command)
+
+
+def access(lab: Lab) -> None:
+    """Print the ways in. The password goes into a file for libpq, not onto the screen."""
+    import yaml
+
+    secrets = lab.directory / "secrets"
+    password = yaml.safe_load((secrets / "passwords.yml").read_text())["postgresql_application_password"]
+    pgpass = lab.directory / "pgpass"
+    pgpass.touch(mode=0o600)
+    pgpass.write_text("".join(f"{lab.vip}:{port}:utmstack:utmstack:{password}\n" for port in (5432, 5433)))
+
+    def psql(port: int) -> str:
+        return (
+            f'PGPASSFILE={shlex.quote(str(pgpass))} psql "host={lab.vip} port={port} dbname=utmstack user=utmstack '
+            f'sslmode=verify-full sslrootcert={secrets / "ca.crt"}"'
+        )
+
+    rule = "=" * 100
+    other = "" if lab.name == "demo" else f" LAB_NAME={lab.name} LAB_SUBNET={lab.subnet}"
+    hosts = ", ".join(f"{host} {address}" for host, address in lab.hosts.items())
+    say(f"""{rule}
+ Virtual IP   {lab.vip}      hosts: {hosts}
+ Statistics   https://{next(iter(lab.hosts.values()))}:8404/ on each host (user and password: {secrets}/passwords.yml)
+ CA           {secrets}/ca.crt
+
+ Write, and read what is written, on whichever host is the primary:
+{psql(5432)}
+
+ Read from the replicas:
+{psql(5433)}
+
+ More: make status{other} | make shell HOST=node1{other} | make demo-down{other}
+{rule}""")
+
+
+def journal(lab: Lab) -> None:
+    """Print what all hosts have logged."""
+    for host, state in states(lab).items():
+        say(f"==> {host}, {state}")
+        if state == "running":
+            docker("exec", lab.container(host), "journalctl", "--no-pager", "--output=short-precise", check=False, quiet=False)
 
 
 def inventory(lab: Lab) -> None:
     say(json.dumps(lab.inventory(), indent=2))
 
 
-COMMANDS = {"up": up, "down": down, "status": status, "power-off": power_off, "power-on": power_on, "shell": shell,
-            "inventory": inventory}
+COMMANDS = {
+    "up": up,
+    "down": down,
+    "status": status,
+    "power-off": power_off,
+    "power-on": power_on,
+    "shell": shell,
+    "access": access,
+    "journal": journal,
+    "inventory": inventory,
+}
 
 
 def main() -> int:

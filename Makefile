@@ -1,0 +1,101 @@
+# Everything that a person or CI does with a checkout. `make` alone lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Tests have a lab of their own, beside the one that is for trying.
+ifneq ($(filter test molecule,$(MAKECMDGOALS)),)
+ifeq ($(origin LAB_NAME)$(origin LAB_SUBNET),undefinedundefined)
+LAB_NAME := test
+LAB_SUBNET := 10.0.9.0/24
+endif
+endif
+LAB_NAME ?= demo
+LAB_SUBNET ?= 10.0.1.0/24
+HOST ?= node1
+ARGS ?=
+
+export LAB_NAME LAB_SUBNET
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/.lab/molecule-$(LAB_NAME)
+
+LAB := python3 molecule/shared/lab.py
+TIMED := molecule/shared/timed.sh
+PLAYBOOK := ansible-playbook -i inventories/lab
+
+.PHONY: help
+help: ## List the targets
+	@echo "make TARGET [LAB_NAME=$(LAB_NAME)] [LAB_SUBNET=$(LAB_SUBNET)] [PYTHON=python3.13] [ARGS='--tags etcd']"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: up ## Three hosts become a cluster; ends with its status and the ways in
+	@$(TIMED) "Converge: playbooks/site.yml" $(PLAYBOOK) playbooks/site.yml $(ARGS)
+	@$(TIMED) "Status: playbooks/status.yml" $(PLAYBOOK) playbooks/status.yml
+	@$(LAB) access
+
+.PHONY: demo-down
+demo-down: ## Leave nothing of the lab: containers, network, volumes, processes, keys, secrets
+	@$(LAB) down
+
+.PHONY: up
+up: machine venv ## Start the lab's hosts, with nothing on them
+	@$(LAB) up
+
+.PHONY: converge
+converge: venv ## Run playbooks/site.yml on the lab
+	@$(TIMED) "Converge: playbooks/site.yml" $(PLAYBOOK) playbooks/site.yml $(ARGS)
+
+.PHONY: plan
+plan: venv ## Show what the lab's inventory means, and touch nothing
+	@$(PLAYBOOK) playbooks/plan.yml $(ARGS)
+
+.PHONY: status
+status: venv ## Show the cluster on one screen
+	@$(PLAYBOOK) playbooks/status.yml $(ARGS)
+
+.PHONY: shell
+shell: ## A root shell on a host: make shell HOST=node1
+	@$(LAB) shell $(HOST)
+
+.PHONY: journal
+journal: ## The journals of all hosts since they were created
+	@$(LAB) journal
+
+.PHONY: test
+test: lint unit sanity molecule ## All that CI runs: lint, unit, sanity, molecule
+
+.PHONY: lint
+lint: venv ## ruff, yamllint, ansible-lint
+	@$(TIMED) "Lint: ruff" ruff check .
+	@$(TIMED) "Lint: ruff format" ruff format --check .
+	@$(TIMED) "Lint: yamllint" yamllint --strict .
+	@$(TIMED) "Lint: ansible-lint" ansible-lint --offline --strict
+
+.PHONY: unit
+unit: venv ## Unit tests, without network and hosts
+	@$(TIMED) "Unit tests" python3 -m pytest -q tests/unit $(ARGS)
+
+.PHONY: sanity
+sanity: venv ## ansible-test sanity, without containers
+	@$(TIMED) "Sanity" tests/sanity/run.sh
+
+.PHONY: molecule
+molecule: machine venv ## Create, converge, idempotence, verify on hosts of their own
+	@$(TIMED) "Molecule" molecule test --scenario-name default --destroy=never
+	@$(LAB) down
+
+.PHONY: clean
+clean: demo-down ## Also remove .venv and the host images
+	@docker images --quiet utmstack-ha-lab 2> /dev/null | xargs --no-run-if-empty docker rmi
+	@rm -rf .venv .ansible tests/output
+
+.PHONY: machine
+machine:
+	@$(TIMED) "Packages of this machine" molecule/shared/setup.sh machine
+
+.PHONY: venv
+venv:
+	@molecule/shared/setup.sh venv

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# setup.sh machine | venv: installs what this checkout needs and the machine lacks.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"
+    elif command -v sudo > /dev/null; then sudo "$@"
+    else fail "root rights are needed for: $* -- run make as root, or install sudo."
+    fi
+}
+
+# install PACKAGE…: by apt on Debian and its kin; elsewhere the user has to.
+install() {
+    local kin
+    kin=$(sed -n 's/^ID\(_LIKE\)\?=//p' /etc/os-release 2> /dev/null | tr -d '"' | tr '\n' ' ')
+    [[ " $kin" == *" debian "* ]] || fail "this is not Debian. Install yourself what Debian calls: $*"
+    echo "    apt-get install $*"
+    as_root apt-get -qq update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "$@" > /dev/null
+}
+
+# The lab: containers, a system to put into them, the ways in.
+machine() {
+    local missing=() name package
+    local -A package_of=([mmdebstrap]=mmdebstrap [ssh]=openssh-client [ip]=iproute2 [sysctl]=procps [psql]=postgresql-client)
+    for name in "${!package_of[@]}"; do
+        PATH=$PATH:/usr/sbin:/sbin command -v "$name" > /dev/null || missing+=("${package_of[$name]}")
+    done
+    if ! PATH=$PATH:/usr/sbin:/sbin command -v dockerd > /dev/null; then missing+=(docker.io); fi
+    # Since Debian 13 the client is a package of its own.
+    if ! command -v docker > /dev/null; then
+        package=docker.io
+        if [ "$(. /etc/os-release; echo "${VERSION_ID:-0}" | cut -d. -f1)" -ge 13 ]; then package=docker-cli; fi
+        missing+=("$package")
+    fi
+    [ ${#missing[@]} -eq 0 ] || install "${missing[@]}"
+}
+
+# A name can be on the path and not work, as pyenv's do for versions that are not chosen: so each is tried.
+works() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' > /dev/null 2>&1
+}
+
+find_python() {
+    local name path
+    if [ -n "${PYTHON:-}" ]; then
+        works "$PYTHON" || fail "PYTHON=$PYTHON does not run, or is older than Python 3.11."
+        command -v "$PYTHON"
+        return
+    fi
+    for name in python3.13 python3.14 python3.12 python3.11 python3; do
+        for path in $(type -aP "$name"); do
+            if works "$path"; then echo "$path"; return; fi
+        done
+    done
+    fail "no Python 3.11 or newer on the path. On Debian 12 and newer: apt-get install python3 python3-venv."
+}
+
+venv() {
+    local python stamp=.venv/.made-from wanted
+    python=$(find_python)
+    wanted=$(echo "$python" && "$python" --version && cat requirements.txt requirements-dev.txt)
+    if [ "$(cat $stamp 2> /dev/null)" = "$wanted" ]; then return; fi
+    if ! "$python" -c 'import ensurepip, venv' 2> /dev/null; then install python3-venv "$(basename "$(readlink -f "$python")")-venv"; fi
+    echo "    $("$python" --version) from $python"
+    "$python" -m venv --clear .venv
+    # Compiling is left to the first use: most of the packages' modules have none.
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements-dev.txt
+    echo "$wanted" > $stamp
+}
+
+case ${1:-} in
+    machine | venv) "$1" ;;
+    *) fail "usage: setup.sh machine | venv" ;;
+esac

@@ -1,0 +1,28 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Each host as an ordinary Debian host: systemd is content, the way in works, the shared folder is shared."""
+
+from __future__ import annotations
+
+
+def test_no_unit_has_failed(host):
+    failed = host.run("systemctl --failed --plain --no-legend")
+    assert failed.stdout == ""
+
+
+def test_ssh_runs_and_comes_back_at_boot(host):
+    assert host.service("ssh").is_running
+    assert host.service("ssh").is_enabled
+
+
+def test_the_host_has_the_address_of_the_inventory(host):
+    variables = host.ansible.get_variables()
+    assert variables["ansible_host"] in host.interface("eth0").addresses
+    assert host.check_output("hostname") == variables["inventory_hostname"]
+
+
+def test_all_hosts_share_the_snapshot_folder(host):
+    name = host.check_output("hostname")
+    host.run_test("touch /mnt/snapshots/%s", name)
+    assert host.file(f"/mnt/snapshots/{name}").exists
+    assert host.file("/mnt/snapshots").mode == 0o1777
