@@ -19,16 +19,17 @@ def read_status(client, expected=(), maximum_lag=None, first=None):
 
     Raises NoAnswer when no member answers at all.
     """
+    failure = None
     try:
-        cluster = client.ask_any("/cluster", first)
-        urls = [patroni.api_base(member["api_url"]) for member in cluster.body["members"] if member.get("api_url")]
-        config, history = _body(client, "/config", cluster.url, {}), _body(client, "/history", cluster.url, [])
-        cluster = cluster.body
-    except NoAnswer as failure:
-        cluster, urls, config, history, why = None, client.urls, {}, [], failure
+        reply = client.ask_any("/cluster", first)
+        cluster = reply.body
+        urls = [patroni.api_base(member["api_url"]) for member in cluster["members"] if member.get("api_url")]
+        config, history = _body(client, "/config", reply.url, {}), _body(client, "/history", reply.url, [])
+    except NoAnswer as error:
+        failure, cluster, urls, config, history = error, None, client.urls, {}, []
     answers = client.ask_each(urls, "/patroni")
-    if cluster is None and not any(isinstance(answer, Reply) and answer.status == 200 for answer in answers.values()):
-        raise why
+    if failure and not any(isinstance(answer, Reply) and answer.status == 200 for answer in answers.values()):
+        raise failure
     direct = {url: _own_words(answer) for url, answer in answers.items()}
     return patroni.status(cluster, direct, config, history, expected, maximum_lag)
 

@@ -176,7 +176,7 @@ members:
     postmaster_start_time:
       description: When its PostgreSQL was started.
       type: str
-      sample: 2026-11-23 02:41:44.996793+00:00
+      sample: "2026-11-23 02:41:44.996793+00:00"
     system_identifier:
       description: Identifier of its database cluster.
       type: str
