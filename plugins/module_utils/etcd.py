@@ -73,8 +73,7 @@ def _reason(body: bytes, status: int) -> str:
         reply = None
     if isinstance(reply, dict):
         text = reply.get("message") or reply.get("error") or reply.get("reason")
-        if text:
-            return str(text).removeprefix("etcdserver: ")
+        return str(text).removeprefix("etcdserver: ") if text else f"HTTP status {status}"
     return body.decode(errors="replace").strip() or f"HTTP status {status}"
 
 

@@ -114,13 +114,14 @@ def observe(client: etcd.Client) -> Observation:
 
 
 def auth_status(client: etcd.Client, endpoint: str) -> bool:
-    """Whether authentication is enabled, asked without a user: where it is, that very question is refused."""
+    """Whether authentication is enabled, asked without a user: only then is the question refused. Raises EtcdError."""
     try:
-        return bool(client.ask(endpoint, "/v3/auth/status", {}).get("enabled", False))
+        client.ask(endpoint, "/v3/auth/user/list", {})
     except etcd.EtcdError as error:
         if error.says(etcd.NO_TOKEN):
             return True
         raise
+    return False
 
 
 def hexadecimal(number: str) -> str:
@@ -132,7 +133,7 @@ def _member(listed: dict, found: Observation, alarms: list[str]) -> dict:
     """One member as it is listed, joined with what its endpoint said."""
     urls = listed.get("clientURLs", [])
     seen = next((found.views[url] for url in urls if url in found.views and found.views[url].status), None)
-    stranger = seen is not None and seen.member_id != listed["ID"]
+    stranger = seen is not None and (seen.cluster_id, seen.member_id) != (found.cluster_id, listed["ID"])
     status = seen.status if seen and not stranger else {}
     errors = []
     if not listed.get("name"):
@@ -144,7 +145,7 @@ def _member(listed: dict, found: Observation, alarms: list[str]) -> dict:
         errors.append(f"answers as a member of another cluster ({hexadecimal(seen.cluster_id)})")
     elif not seen.leader_id:
         errors.append("sees no leader")
-    elif seen.health:
+    elif seen.health and not found.alarms:  # while there are alarms, /health of all members tells only that
         errors.append(f"is unhealthy ({seen.health})")
     if listed.get("isLearner"):
         errors.append("is a learner that has not been promoted")
@@ -165,7 +166,7 @@ def _member(listed: dict, found: Observation, alarms: list[str]) -> dict:
     }
 
 
-def assess(found: Observation, expected: list[str] = (), without: list[str] = ()) -> dict:
+def assess(found: Observation, expected: list[str] = (), without: list[str] = (), ignore_alarms: bool = False) -> dict:
     """What the observation means.
 
     expected: names that must be members. without: names whose own troubles are not counted, such as that of a member
@@ -176,9 +177,11 @@ def assess(found: Observation, expected: list[str] = (), without: list[str] = ()
         for item in found.alarms
         if item.get("alarm", "NONE") != "NONE"
     ]
+    raised: dict[str, list[str]] = {}
+    for one in alarms:
+        raised.setdefault(one["member_id"], []).append(one["alarm"])
     members = [
-        _member(item, found, [one["alarm"] for one in alarms if one["member_id"] == hexadecimal(item["ID"])])
-        for item in found.members
+        _member(item, found, [] if ignore_alarms else raised.get(hexadecimal(item["ID"]), [])) for item in found.members
     ]
     members.sort(key=lambda member: (member["name"] == "", member["name"]))
     names = {member["name"] for member in members}

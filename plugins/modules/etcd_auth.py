@@ -155,10 +155,11 @@ _USER = {
 
 def endpoint_of(client):
     """A member that follows a leader. Raises EtcdError where there is none, as users are kept by the quorum."""
-    found = etcd_cluster.observe(etcd.Client(client.endpoints, client.open_url, timeout=client.timeout))
-    chosen = etcd_cluster.best_endpoint(found.views)
-    if not chosen or not found.views[chosen].leader_id:
-        raise etcd.EtcdError(" ".join(etcd_cluster.assess(found)["problems"]))
+    views = client.everywhere(client.endpoints, lambda endpoint: etcd_cluster.view(client, endpoint))
+    chosen = etcd_cluster.best_endpoint(views)
+    if not chosen or not views[chosen].leader_id:
+        seen = (f"{url}: {view.error or view.health or 'sees no leader'}" for url, view in views.items())
+        raise etcd.EtcdError(f"nobody leads ({', '.join(seen)})")
     return chosen
 
 
@@ -192,7 +193,8 @@ def main():
         module.fail_json(msg=str(error))
     except etcd.EtcdError as error:
         doing = f"{summary(step)} failed" if step else "etcd's users cannot be read"
-        module.fail_json(msg=f"{doing}: {error}")
+        hint = f". Is it the password of {client.username}?" if not step and error.says(etcd.WRONG_PASSWORD) else ""
+        module.fail_json(msg=f"{doing}: {error}{hint}")
     texts = [
         json.dumps(etcd_auth.shown(state, passwords), indent=2) + "\n"
         for state in (current, etcd_auth.applied(current, wanted))

@@ -86,11 +86,9 @@ def main():
         },
         supports_check_mode=True,
     )
-    module.exit_json(
-        changed=False,
-        data=has_data(module.params["data_directory"]),
-        forming=initial_cluster(module.params["first_boot_file"]),
-    )
+    # In this order: a member that gets ready in between has written its log before its file goes.
+    forming = initial_cluster(module.params["first_boot_file"])
+    module.exit_json(changed=False, data=has_data(module.params["data_directory"]), forming=forming)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,11 @@ options:
     type: list
     elements: str
     default: []
+  ignore_alarms:
+    description:
+      - Whether alarms count as no problem. A member that lacks space takes part in votes all the same.
+    type: bool
+    default: false
   wait_for:
     description:
       - What to wait for. V(leader) is a member that leads, V(healthy) is RV(healthy).
@@ -182,7 +187,7 @@ def look(params):
         found = etcd_cluster.observe(etcd.Client.of(params))
     except etcd.EtcdError as error:
         found = etcd_cluster.Observation({url: etcd_cluster.View(error=str(error)) for url in params["endpoints"]})
-    return etcd_cluster.assess(found, params["expected_members"], params["without"])
+    return etcd_cluster.assess(found, params["expected_members"], params["without"], params["ignore_alarms"])
 
 
 def main():
@@ -191,6 +196,7 @@ def main():
             **etcd.ARGUMENTS,
             "expected_members": {"type": "list", "elements": "str", "default": []},
             "without": {"type": "list", "elements": "str", "default": []},
+            "ignore_alarms": {"type": "bool", "default": False},
             "wait_for": {"type": "str", "choices": ["nothing", "leader", "healthy"], "default": "nothing"},
             "wait_timeout": {"type": "float", "default": 30.0},
         },
