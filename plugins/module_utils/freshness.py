@@ -98,7 +98,7 @@ def judge(service: Service, now: float) -> Verdict:
         elif file.changed is not None and _newer(file, process.started + TICK_SECONDS, now, warnings):
             restart.append(f"{name} runs an older {file.path}: " + _sentence(file, "started", process.started))
     if restart:
-        return Verdict(RESTART, restart, warnings)
+        return Verdict(RESTART, list(dict.fromkeys(restart)), warnings)
     loaded, verb, tolerance = started, "started", TICK_SECONDS
     if service.loaded is not None and service.loaded > started:
         loaded, verb, tolerance = service.loaded, "loaded", 0.0 if service.loaded_exact else TICK_SECONDS

@@ -65,6 +65,12 @@ def test_all_reasons_are_told():
     assert len(verdict.reasons) == 3
 
 
+def test_a_reason_is_told_once():
+    main = Process(7, 1, START, "/usr/bin/etcd", deleted=True)
+    verdict = judge(service(main=main, executables=[(File("/usr/bin/etcd", START), main)]), NOW)
+    assert verdict.reasons == ["process 7 runs a deleted /usr/bin/etcd"]
+
+
 def test_a_file_from_the_future_is_a_warning_since_a_restart_would_not_cure_it():
     verdict = judge(service(restart_files=[File("/etc/future", NOW + 3600)]), NOW)
     assert verdict.state == "fresh"
