@@ -34,6 +34,16 @@ def read_status(client, expected=(), maximum_lag=None, first=None):
     return patroni.status(cluster, direct, config, history, expected, maximum_lag)
 
 
+def wait_for_status(client, wait_for, seconds, expected=(), maximum_lag=None):
+    """The status once it is what is waited for ("leader" or "healthy"), or the last one within `seconds`.
+
+    Raises NoAnswer when at the end no member answers.
+    """
+    done = {"leader": lambda status: _decided(status, None, ""), "healthy": lambda status: status["healthy"]}[wait_for]
+    status, came = _wait_for(client, seconds, lambda: read_status(client, expected, maximum_lag), done)
+    return status if came else read_status(client, expected, maximum_lag)
+
+
 def _own_words(answer):
     if isinstance(answer, NoAnswer):
         return str(answer).partition("does not answer: ")[2]
@@ -50,7 +60,7 @@ def _body(client, path, first, default):
         return default
 
 
-def wait_for(client, seconds, look, done):
+def _wait_for(client, seconds, look, done):
     """Polls `look()` until `done(seen)` and returns (seen, True), or (last seen or None, False) after `seconds`.
 
     A `look` that gets no answer counts as nothing seen: members come and go during what is waited for.
@@ -75,8 +85,12 @@ def _find(status, name):
 # -- dynamic configuration ------------------------------------------------------------------------------------------
 
 
-def reconcile_config(client, wanted, wait_timeout=30.0, check_mode=False):
-    """Makes the dynamic configuration what `wanted` asks for and waits until each member has taken it over."""
+def reconcile_config(client, wanted, wait_timeout=30.0, check_mode=False, settle=False):
+    """Makes the dynamic configuration what `wanted` asks for and waits until each member has taken it over.
+
+    With `settle` it waits also when nothing was to change: for members that were reloaded or restarted just before, whose
+    pending restarts show in their next round only.
+    """
     for _attempt in range(3):
         before = _read_config(client)
         patch = patroni.plan_config(before, wanted)
@@ -94,8 +108,11 @@ def reconcile_config(client, wanted, wait_timeout=30.0, check_mode=False):
             "unapplied_members": [],
             "diff": {"before": before, "after": after},
         }
-        if not patch or check_mode:
+        if check_mode or not (patch or settle):
             return {**result, **_restarts(status, change, forecast=bool(patch))}
+        if not patch:
+            late = _wait_until_applied(client, status["members"], [], wait_timeout)
+            return {**result, **_restarts(read_status(client), change), "unapplied_members": late}
         reply = _patch(client, patch)
         if reply.status == 409:
             continue  # Somebody else changed it between Patroni's read and write: look again.
@@ -149,7 +166,7 @@ def _wait_until_applied(client, members, restart_parameters, seconds):
         ready = pending - waited_before if restart_parameters else set()
         return sorted(name for name, seen in rounds.items() if len(seen) < 3 and name not in ready)
 
-    late, _done = wait_for(client, seconds, look, lambda late: not late)
+    late, _done = _wait_for(client, seconds, look, lambda late: not late)
     return late
 
 
@@ -179,7 +196,7 @@ def switch_over(client, leader=None, candidate=None, maximum_lag=None, wait_time
     started = client.now()
     request = {"leader": old, **({"candidate": candidate} if candidate else {})}
     said = _ask_for_switchover(client, _find(before, old)["api_url"], request, wait_timeout)
-    seen, done = wait_for(client, wait_timeout, lambda: read_status(client), lambda now: _decided(now, old, said))
+    seen, done = _wait_for(client, wait_timeout, lambda: read_status(client), lambda now: _decided(now, old, said))
     new = seen["leader"] if seen else None
     if not done or new == old:
         outcome = "still leads" if new == old else "nobody is seen to take writes in its place"
@@ -193,7 +210,7 @@ def switch_over(client, leader=None, candidate=None, maximum_lag=None, wait_time
     if candidate and new != candidate:
         raise PatroniError(f"{new} took over instead of {candidate}. Patroni says: {said}", changed=True, **facts)
     first = _find(seen, new)["api_url"]
-    seen, done = wait_for(
+    seen, done = _wait_for(
         client, wait_timeout, lambda: read_status(client, first=first), lambda now: not patroni.new_faults(before, now)
     )
     facts["seconds"] = round(client.now() - started, 2)
@@ -249,14 +266,22 @@ def _new_faults(before, after):
 # -- one member -----------------------------------------------------------------------------------------------------
 
 
-def reload_member(client, name, check_mode=False):
-    """Has a member read its configuration file again."""
+def reload_member(client, name, wait_timeout=120.0, check_mode=False):
+    """Has a member read its configuration file again, and waits until it lives by it, so that its flags are right."""
+    started = client.now()
     member = _member(read_status(client), name)
-    if not check_mode:
-        reply = client.act(member["api_url"], "POST", "/reload", {})
-        if reply.status not in (200, 202):
-            raise PatroniError(f"{name} does not reload: {reply.status} ({reply.text})")
-    return {"changed": True, "member": name}
+    if check_mode:
+        return {"changed": True, "member": name}
+    reply = client.act(member["api_url"], "POST", "/reload", {})
+    if reply.status not in (200, 202):
+        raise PatroniError(f"{name} does not reload: {reply.status} ({reply.text})")
+    if _wait_until_applied(client, [member], [], wait_timeout):
+        raise PatroniError(
+            f"{name} was told to reload, but has not done two rounds of its loop in {wait_timeout:g} s", changed=True
+        )
+    after = _member(read_status(client), name)
+    seconds = round(client.now() - started, 2)
+    return {"changed": True, "member": name, "pending_restart": after["pending_restart"], "seconds": seconds}
 
 
 def restart_member(client, name, only_pending=False, restart_timeout=60, wait_timeout=120.0, check_mode=False):
@@ -278,7 +303,7 @@ def restart_member(client, name, only_pending=False, restart_timeout=60, wait_ti
     said = _restart_once(client, old, body, end)
     if said == NOTHING_PENDING:
         return {"changed": False, **result, "reason": f"{name} waits for no restart any more."}
-    now, done = wait_for(
+    now, done = _wait_for(
         client,
         end - client.now(),
         lambda: read_status(client),
@@ -381,7 +406,7 @@ def reinitialize_member(client, name, force=False, wait_timeout=3600.0, check_mo
     if reply.status != 200 and reply.text != "reinitialize already in progress":
         remedy = ". With force that would be broken off" if reply.text.endswith("in progress") else ""
         raise PatroniError(f"{name} is not reinitialized: {reply.text}{remedy}")
-    now, done = wait_for(client, wait_timeout, lambda: read_status(client), lambda now: _is_back(before, now, old))
+    now, done = _wait_for(client, wait_timeout, lambda: read_status(client), lambda now: _is_back(before, now, old))
     result["seconds"] = round(client.now() - started, 2)
     if not done:
         raise PatroniError(

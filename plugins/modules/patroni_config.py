@@ -29,6 +29,12 @@ options:
       - Members that did not are in RV(unapplied_members). They will once they run again, so that is no failure.
     type: float
     default: 30.0
+  settle:
+    description:
+      - Wait for a full round of every member also when nothing is changed.
+      - For use after members were reloaded or restarted, since what waits for a restart shows in their next round only.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - utmstack.ha.patroni
 attributes:
@@ -140,6 +146,7 @@ def main():
             **patroni_client.ARGUMENTS,
             "config": {"type": "dict", "required": True},
             "wait_timeout": {"type": "float", "default": 30.0},
+            "settle": {"type": "bool", "default": False},
         },
         required_together=patroni_client.REQUIRED_TOGETHER,
         supports_check_mode=True,
@@ -150,6 +157,7 @@ def main():
             module.params["config"],
             module.params["wait_timeout"],
             module.check_mode,
+            module.params["settle"],
         )
     except patroni_client.PatroniError as error:
         module.fail_json(msg=str(error), **error.facts)

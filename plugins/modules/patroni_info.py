@@ -26,6 +26,18 @@ options:
     description:
       - Lag in bytes above which a standby is a problem. By default C(maximum_lag_on_failover) of the cluster.
     type: int
+  wait_for:
+    description:
+      - What to wait for. V(leader) is a member that leads and takes writes, V(healthy) is RV(healthy).
+      - When it does not come within O(wait_timeout), the module tells what it saw last.
+    type: str
+    choices: [nothing, leader, healthy]
+    default: nothing
+  wait_timeout:
+    description:
+      - How long to wait, in seconds.
+    type: float
+    default: 30.0
 extends_documentation_fragment:
   - utmstack.ha.patroni
 attributes:
@@ -47,10 +59,10 @@ EXAMPLES = r"""
     url: ["https://10.0.1.11:8008", "https://10.0.1.12:8008", "https://10.0.1.13:8008"]
     ca_path: /etc/utmstack-ha/tls/ca.crt
     expected_members: [node1, node2, node3]
+    wait_for: healthy
+    wait_timeout: 60
   register: cluster
-  until: cluster.healthy | default(false)
-  retries: 30
-  delay: 1
+  failed_when: not cluster.healthy | default(false)
 
 - name: Show what is wrong
   ansible.builtin.debug:
@@ -267,13 +279,20 @@ def main():
             **patroni_client.ARGUMENTS,
             "expected_members": {"type": "list", "elements": "str", "default": []},
             "maximum_lag_bytes": {"type": "int"},
+            "wait_for": {"type": "str", "choices": ["nothing", "leader", "healthy"], "default": "nothing"},
+            "wait_timeout": {"type": "float", "default": 30.0},
         },
         required_together=patroni_client.REQUIRED_TOGETHER,
         supports_check_mode=True,
     )
-    wanted = module.params["expected_members"], module.params["maximum_lag_bytes"]
+    given = module.params
+    wanted = given["expected_members"], given["maximum_lag_bytes"]
     try:
-        status = patroni_operations.read_status(patroni_client.connect(module.params), *wanted)
+        client = patroni_client.connect(given)
+        if given["wait_for"] == "nothing":
+            status = patroni_operations.read_status(client, *wanted)
+        else:
+            status = patroni_operations.wait_for_status(client, given["wait_for"], given["wait_timeout"], *wanted)
     except patroni_client.PatroniError as error:
         module.fail_json(msg=str(error), **error.facts)
     module.exit_json(changed=False, **status)

@@ -22,7 +22,7 @@ options:
   state:
     description:
       - V(restarted) restarts PostgreSQL. A restart that is going on already is waited for and counts.
-      - V(reloaded) has Patroni read its configuration file again.
+      - V(reloaded) has Patroni read its configuration file again, and waits until it lives by it.
       - V(reinitialized) throws the member's data away and copies them from another member. The leader is refused.
     type: str
     choices: [restarted, reloaded, reinitialized]
@@ -44,7 +44,8 @@ options:
     default: false
   wait_timeout:
     description:
-      - How long to wait until the member is back, in seconds. The leader must lead again, a standby must stream again on the leader's timeline.
+      - How long to wait for the result, in seconds. After a restart the leader must lead again, a standby must stream again on the leader's
+        timeline, and the cluster must be as whole as before.
       - The default is V(120), and V(3600) with O(state=reinitialized).
     type: float
 extends_documentation_fragment:
@@ -102,13 +103,13 @@ timeline:
   type: int
   sample: 2
 pending_restart:
-  description: Whether a setting still waits for a restart. That is so on a standby that was restarted before its primary with a lowered one.
-  returned: when restarted
+  description: Whether a setting waits for a restart. It still does on a standby that was restarted before its primary with a lowered one.
+  returned: when restarted or reloaded
   type: bool
   sample: false
 seconds:
-  description: Time until it was back, in seconds.
-  returned: when restarted or reinitialized
+  description: Time until the result was there, in seconds.
+  returned: when something was done
   type: float
   sample: 4.2
 reason:
@@ -126,7 +127,7 @@ def run(client, parameters, check_mode):
     """Does what the parameters ask for and returns the result."""
     name, wait = parameters["member"], parameters["wait_timeout"]
     if parameters["state"] == "reloaded":
-        return patroni_operations.reload_member(client, name, check_mode)
+        return patroni_operations.reload_member(client, name, wait or 120.0, check_mode)
     if parameters["state"] == "reinitialized":
         return patroni_operations.reinitialize_member(client, name, parameters["force"], wait or 3600.0, check_mode)
     return patroni_operations.restart_member(

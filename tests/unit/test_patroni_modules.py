@@ -61,6 +61,12 @@ def test_patroni_info_fails_when_nobody_answers(run):
     assert len(result["failures"]) == 3
 
 
+def test_patroni_info_waits_for_health(run):
+    network = Network((0, replies("4.0.7-paused")), (3, replies("4.0.7-healthy")))
+    network.start()
+    assert run(patroni_info, network, wait_for="healthy")["healthy"] is True
+
+
 def test_patroni_config_patches_and_names_members_that_are_late(run):
     stored = replies("4.0.7-pending-raised")
     stored[URLS[2]] = {"error": "timed out"}
@@ -114,9 +120,9 @@ def test_patroni_member_is_content_with_a_member_that_waits_for_nothing(run):
     assert result["changed"] is False
 
 
-def test_patroni_member_reloads(run):
-    network = Network(replies("4.0.7-healthy"), acts={"POST /reload": said("4.0.7", "reload")})
-    assert run(patroni_member, network, member="node1", state="reloaded")["changed"] is True
+def test_patroni_member_passes_on_why_it_fails(run):
+    network = Network(replies("4.0.7-healthy"), acts={"POST /reload": {"status": 500, "body": "no"}})
+    assert run(patroni_member, network, member="node1", state="reloaded")["msg"] == "node1 does not reload: 500 (no)"
 
 
 def test_patroni_member_refuses_the_leader(run):

@@ -88,6 +88,40 @@ def test_a_host_outside_of_the_allowlist_is_told_so():
         operations.reload_member(network.client(), "node1")
 
 
+# -- waiting for a state --------------------------------------------------------------------------------------------
+
+
+def appearing(*frames):
+    network = Network(*frames)
+    network.start()
+    return network
+
+
+def test_a_healthy_cluster_is_waited_for():
+    network = appearing((0, {}), (4, replies("4.0.7-member-killed")), (9, replies("4.0.7-healthy")))
+    status = operations.wait_for_status(network.client(), "healthy", 30)
+    assert status["healthy"] is True
+    assert 9 <= network.time < 10
+
+
+def test_a_leader_is_waited_for_even_if_the_cluster_is_not_whole():
+    network = appearing((0, replies("4.0.7-bootstrapping")), (4, replies("4.0.7-member-killed")))
+    status = operations.wait_for_status(network.client(), "leader", 30)
+    assert status["leader"] == "node1"
+    assert 4 <= network.time < 5
+
+
+def test_what_was_seen_last_is_told_when_it_does_not_come():
+    network = appearing((0, replies("4.0.7-paused")))
+    assert operations.wait_for_status(network.client(), "healthy", 5)["problems"] != []
+    assert 5 <= network.time < 6
+
+
+def test_a_cluster_of_which_nobody_answers_to_the_end_is_an_error():
+    with pytest.raises(NoAnswer):
+        operations.wait_for_status(appearing((0, {})).client(), "healthy", 5)
+
+
 # -- dynamic configuration ------------------------------------------------------------------------------------------
 
 MORE = {"postgresql": {"parameters": {"max_connections": 60}}}
@@ -157,21 +191,45 @@ def test_a_run_after_one_that_died_finds_what_still_has_to_restart():
     assert result["restart_order"][0] == "node2"
 
 
-def test_a_change_without_restart_is_applied_once_every_member_has_gone_round_twice():
-    frames = [(0, replies("4.0.7-healthy"))]
-    wanted = {"postgresql": {"parameters": {"work_mem": "8MB"}}}
+def rounds(name="4.0.7-healthy", seconds=3, change=None):
+    """Frames in which every member reads the DCS each few seconds."""
+    frames = []
     for turn in range(4):
-        frame = replies("4.0.7-healthy")
+        frame = replies(name)
         for number, url in enumerate(URLS):
-            body = frame[url]["GET /config"]["body"]
-            body["postgresql"]["parameters"]["work_mem"] = "8MB"
-            own(frame, f"node{number + 1}")["dcs_last_seen"] += 3 * turn
-        frames.append((0.001 + 3 * turn, frame))
-    network = Network(*frames, acts={"PATCH /config": {"status": 200, "body": {}}})
-    result = operations.reconcile_config(network.client(), wanted)
+            own(frame, f"node{number + 1}")["dcs_last_seen"] += seconds * turn
+            if change:
+                change(frame[url])
+        frames.append((0.001 + seconds * turn, frame))
+    return frames
+
+
+def test_a_change_without_restart_is_applied_once_every_member_has_gone_round_twice():
+    def store(answers):
+        answers["GET /config"]["body"]["postgresql"]["parameters"]["work_mem"] = "8MB"
+
+    network = Network(
+        (0, replies("4.0.7-healthy")), *rounds(change=store), acts={"PATCH /config": {"status": 200, "body": {}}}
+    )
+    result = operations.reconcile_config(network.client(), {"postgresql": {"parameters": {"work_mem": "8MB"}}})
     assert result["unapplied_members"] == []
     assert result["restart_parameters"] == []
     assert 6 <= network.time < 8
+
+
+def test_members_that_were_just_reloaded_are_given_two_rounds_to_say_that_they_wait_for_a_restart():
+    frames = rounds()
+    frames[2:] = [(second, replies("4.0.7-pending-raised")) for second, _frame in frames[2:]]
+    for turn, (_second, frame) in enumerate(frames[2:]):
+        for name in ("node1", "node2", "node3"):
+            own(frame, name)["dcs_last_seen"] += 100 + turn
+            frame[url_of(name)]["GET /config"] = frames[0][1][url_of(name)]["GET /config"]
+    network = Network((0, frames[0][1]), *frames)
+    network.start()
+    assert operations.reconcile_config(network.client(), {})["restart_order"] == []
+    result = operations.reconcile_config(network.client(), {}, settle=True)
+    assert (result["changed"], result["unapplied_members"]) == (False, [])
+    assert result["restart_order"][-1] == "node2"
 
 
 def test_members_that_do_not_apply_a_change_in_time_are_named():
@@ -256,6 +314,8 @@ def test_a_switchover_is_waited_for_until_the_old_leader_streams_again(version, 
     assert (result["old_leader"], result["leader"]) == (old, new)
     assert result["candidates"] == [new]
     assert 0 < result["seconds_to_new_leader"] < result["seconds"] < 15
+    synchronous_again = network.frames[-1][0]
+    assert result["seconds"] >= synchronous_again
     request, url, body, headers, _timeout = network.sent[0]
     assert (request, url) == ("POST /switchover", url_of(old))
     assert body == ({"leader": old, "candidate": new} if named else {"leader": old})
@@ -411,6 +471,14 @@ def test_no_reply_to_the_request_does_not_matter_when_the_leader_changes():
     assert operations.switch_over(network.client())["leader"] == "node1"
 
 
+def test_a_new_leader_counts_only_once_it_takes_writes():
+    network = switchover_network("4.0.7")
+    early = copy.deepcopy(network.frames[-1][1])
+    own(early, "node1")["role"] = "replica"
+    network.frames = [network.frames[0], (0.001, early), (7, network.frames[-1][1])]
+    assert operations.switch_over(network.client())["seconds_to_new_leader"] >= 7
+
+
 def test_another_member_than_the_candidate_is_an_error_and_a_change():
     network = switchover_network("4.0.7")
     frames = [(0, healthy(asynchronous))] + [(second, frame) for second, frame in network.frames[1:]]
@@ -461,6 +529,15 @@ def test_a_pending_restart_is_done_and_waited_for(version, kind):
     request, url, body, _headers, timeout = network.sent[0]
     assert (request, url, body) == ("POST /restart", url_of(member), {"timeout": 45, "restart_pending": True})
     assert timeout == 50
+
+
+def test_a_restarted_leader_is_back_once_the_others_stream_from_it_again():
+    network = restart_network("4.0.7", "node2")
+    alone = copy.deepcopy(network.frames[-1][1])
+    own(alone, "node2").pop("replication")
+    own(alone, "node1").pop("replication_state")
+    network.frames[-1:] = [(2.5, alone), (6, network.frames[-1][1])]
+    assert operations.restart_member(network.client(), "node2")["seconds"] >= 6
 
 
 def test_a_member_that_waits_for_nothing_is_left_alone_when_only_pending():
@@ -557,10 +634,21 @@ def test_a_member_that_does_not_exist_is_an_error_that_lists_those_that_do():
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_reload_is_handed_to_the_member(version):
-    network = Network(replies(f"{version}-healthy"), acts={"POST /reload": said(version, "reload")})
-    assert operations.reload_member(network.client(), "node3") == {"changed": True, "member": "node3"}
+def test_a_reload_is_handed_to_the_member_and_waited_for(version):
+    frames = [(0, replies(f"{version}-healthy")), *rounds(f"{version}-healthy")]
+    network = Network(*frames, acts={"POST /reload": said(version, "reload")})
+    result = operations.reload_member(network.client(), "node3")
+    assert result["changed"] is True
+    assert result["pending_restart"] is False
+    assert 6 <= result["seconds"] < 8
     assert network.sent[0][1] == URLS[2]
+
+
+def test_a_member_that_does_not_go_on_after_a_reload_is_an_error():
+    network = Network(replies("4.0.7-healthy"), acts={"POST /reload": said("4.0.7", "reload")})
+    with pytest.raises(PatroniError, match="has not done two rounds of its loop in 30 s") as caught:
+        operations.reload_member(network.client(), "node3", wait_timeout=30)
+    assert caught.value.facts["changed"] is True
 
 
 def test_a_reload_that_is_not_taken_is_an_error():

@@ -28,6 +28,8 @@ from ansible_collections.utmstack.ha.plugins.module_utils import postgresql
         ("wal_sender_timeout", "5s", 5, False),
         ("statement_timeout", 0, "0ms", True),
         ("max_slot_wal_keep_size", -1, "-1", True),
+        ("an_extension.timeout", 0, "0s", True),
+        ("an_extension.timeout", 5, "5s", False),
         ("max_connections", 100, "100", True),
         ("max_connections", 100, "0x64", True),
         ("max_connections", 100, 101, False),
