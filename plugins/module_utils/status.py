@@ -184,7 +184,9 @@ def _against_inventory(label, topology, members):
     known = [member["name"] for member in members]
     missing = [name for name in wanted if name not in known] if known else []
     problems = [f"{label}: {name} is in the inventory but not a member" for name in missing]
-    problems += [f"{label}: {name} is a member but not in the inventory" for name in known if name and name not in wanted]
+    problems += [
+        f"{label}: {name} is a member but not in the inventory" for name in known if name and name not in wanted
+    ]
     return missing, problems
 
 
@@ -221,8 +223,8 @@ def _etcd(topology, observations):
 
 def _streams(member) -> bool:
     """Whether a member of the PostgreSQL cluster does its part."""
-    leads = member["role"] in LEADING_ROLES
-    return member["reachable"] and member["state"] == "running" and (leads or member["replication_state"] == "streaming")
+    works = member["reachable"] and member["state"] == "running"
+    return works and (member["role"] in LEADING_ROLES or member["replication_state"] == "streaming")
 
 
 def _postgresql(topology, observations):
@@ -232,7 +234,8 @@ def _postgresql(topology, observations):
     best, problems = _cluster("postgresql", topology, observations, "postgresql", _streams)
     found = list(best["members"]) if best else []
     missing, differences = _against_inventory("postgresql", topology, found)
-    keys = ("name", "host", "role", "reachable", "state", "replication_state", "timeline", "lag_bytes", "pending_restart")
+    keys = ("name", "host", "role", "reachable", "state", "replication_state", "timeline", "lag_bytes")
+    keys += ("pending_restart", "tags")
     return {
         "healthy": not problems + differences,
         "problems": problems + differences,
@@ -240,9 +243,7 @@ def _postgresql(topology, observations):
         "paused": best["paused"] if best else None,
         "synchronous_mode": best["synchronous_mode"] if best else None,
         "synchronous_standbys": best["synchronous_standbys"] if best else [],
-        "members": [
-            {**{key: member[key] for key in keys}, "tags": member["tags"], "serves": _streams(member)} for member in found
-        ],
+        "members": [{**{key: member[key] for key in keys}, "serves": _streams(member)} for member in found],
         "not_members": missing,
     }
 
