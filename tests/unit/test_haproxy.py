@@ -92,8 +92,8 @@ def test_a_later_version_with_more_columns_is_read_too():
     backends = haproxy.summarise(haproxy.parse_stat(stat))[1]
     assert [backend["name"] for backend in backends] == ["postgresql_write", "postgresql_read"]
     assert [server["backup"] for server in backends[1]["servers"]] == [False] * 3 + [True] * 3
-    assert backends[0]["up"] is False
-    assert backends[0]["servers"][0]["check"] == "L4CON"
+    assert [server["name"] for server in backends[0]["servers"] if server["up"]] == ["node1"]
+    assert [server["name"] for server in backends[1]["servers"] if server["up"]] == ["node2", "node3", "node1-primary"]
 
 
 def test_an_answer_without_statistics_is_refused_with_what_came():
