@@ -33,7 +33,6 @@ RECIPE = Path(__file__).resolve().parent / "image"
 LABEL = "utmstack.ha.lab"
 SUITES = {"12": "bookworm", "13": "trixie"}
 DEFAULT_SUBNET = "10.0.1.0/24"
-ALTERNATIVE_SUBNET = "10.0.2.0/24"
 USER = "ansible"
 CAP_SYS_RESOURCE = 1 << 24
 
@@ -294,22 +293,18 @@ def ensure_image(debian: str) -> str:
 # -- network and hosts ------------------------------------------------------------------------------------------------
 
 
-def addresses_in_use(lab: Lab) -> list[str]:
-    """Who on this machine already has a part of the lab's network, apart from the lab itself."""
-    users = []
+def networks_in_use(lab: Lab) -> list[tuple[ipaddress.IPv4Network, str]]:
+    """Networks that this machine has already, apart from the lab's own, and where."""
+    found = []
     for route in json.loads(run("ip", "-json", "-4", "route", "show", "table", "all").stdout):
-        destination = route["dst"]
-        if destination == "default" or route.get("type") in ("broadcast", "multicast") or route["dev"] == lab.bridge:
-            continue
-        if ipaddress.IPv4Network(destination, strict=False).overlaps(lab.subnet):
-            users.append(f"{destination} on interface {route['dev']}")
+        local = route["dst"] == "default" or route.get("type") in ("broadcast", "multicast")
+        if not local and route.get("dev") != lab.bridge:
+            found.append((ipaddress.IPv4Network(route["dst"], strict=False), f"interface {route.get('dev', '?')}"))
     for name in docker("network", "ls", "--format", "{{.Name}}").stdout.split():
-        if name == lab.network:
-            continue
         for pool in json.loads(docker("network", "inspect", name).stdout)[0]["IPAM"].get("Config") or ():
-            if ":" not in pool["Subnet"] and ipaddress.IPv4Network(pool["Subnet"], strict=False).overlaps(lab.subnet):
-                users.append(f"{pool['Subnet']} of Docker network {name}")
-    return sorted(set(users))
+            if name != lab.network and ":" not in pool["Subnet"]:
+                found.append((ipaddress.IPv4Network(pool["Subnet"], strict=False), f"Docker network {name}"))
+    return found
 
 
 def ensure_network(lab: Lab) -> None:
@@ -322,11 +317,14 @@ def ensure_network(lab: Lab) -> None:
                 f"(make demo-down LAB_NAME={lab.name}) or take another LAB_NAME."
             )
         return
-    if users := addresses_in_use(lab):
-        other = ALTERNATIVE_SUBNET if lab.subnet.overlaps(ipaddress.IPv4Network(DEFAULT_SUBNET)) else DEFAULT_SUBNET
+    in_use = networks_in_use(lab)
+    users = sorted({f"{network} of {user}" for network, user in in_use if network.overlaps(lab.subnet)})
+    if users:
+        candidates = (ipaddress.IPv4Network(f"10.0.{third}.0/24") for third in range(1, 256))
+        free = next(one for one in candidates if not any(network.overlaps(one) for network, user in in_use))
         raise LabError(
-            f"The network {lab.subnet} is in use on this machine: {'; '.join(users)}. "
-            f"Choose another, for example LAB_SUBNET={other}, and a LAB_NAME of its own beside another lab."
+            f"The network {lab.subnet} is in use on this machine: {'; '.join(users)}. Choose another, for example "
+            f"LAB_SUBNET={free}; beside another lab also a LAB_NAME of its own."
         )
     docker(
         "network",
@@ -563,7 +561,15 @@ def journal(lab: Lab) -> None:
     for host, state in states(lab).items():
         say(f"==> {host}, {state}")
         if state == "running":
-            docker("exec", lab.container(host), "journalctl", "--no-pager", "--output=short-precise", check=False, quiet=False)
+            docker(
+                "exec",
+                lab.container(host),
+                "journalctl",
+                "--no-pager",
+                "--output=short-precise",
+                check=False,
+                quiet=False,
+            )
 
 
 def inventory(lab: Lab) -> None:
