@@ -175,7 +175,13 @@ def _restarts(status, change, forecast=False):
     members = status["members"]
     if forecast and change["restart_parameters"]:
         members = [{**member, "pending_restart": True} for member in members]
-    order = patroni.restart_order(members, change["lowered"], change["raised"], only_pending=True)
+    lowered, raised = change["lowered"], change["raised"]
+    if not change["restart_parameters"] and any(
+        m["pending_restart"] and not m["pending_restart_reason"] for m in members
+    ):
+        # Patroni 3 does not say what an earlier run changed: the order that is right in any case.
+        lowered = raised = ["unknown"]
+    order = patroni.restart_order(members, lowered, raised, only_pending=True)
     reasons = {m["name"]: m["pending_restart_reason"] for m in members if m["pending_restart"]}
     return {"pending_restart": reasons, "restart_order": order}
 

@@ -35,6 +35,19 @@ def test_a_whole_cluster_is_healthy(version):
     assert found["scope"] == "utmstack"
 
 
+def test_debian_13_as_this_collection_sets_it_up_is_healthy_and_needs_no_change():
+    found = status("4.0.7-debian13", ["node1", "node2", "node3"])
+    assert found["problems"] == []
+    assert found["synchronous_mode"] == "strict"
+    assert {member["postgresql_version"] for member in found["members"]} == {"17.12"}
+    wanted = {
+        "ttl": "20",
+        "synchronous_mode": "on",
+        "postgresql": {"parameters": {"wal_receiver_timeout": "3s", "wal_keep_size": 1024, "hot_standby": True}},
+    }
+    assert patroni.plan_config(found["config"], wanted) == {}
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_standbys_stream_with_a_lag_and_from_the_leader(version):
     found = status(f"{version}-healthy")

@@ -191,6 +191,11 @@ def test_a_run_after_one_that_died_finds_what_still_has_to_restart():
     assert result["restart_order"][0] == "node2"
 
 
+def test_a_run_after_one_that_died_takes_the_safe_order_where_patroni_gives_no_reasons():
+    result = operations.reconcile_config(Network(replies("3.0.2-pending-lowered")).client(), LESS)
+    assert result["restart_order"] == ["node1", "node2", "node3", "node1", "node2"]
+
+
 def rounds(name="4.0.7-healthy", seconds=3, change=None):
     """Frames in which every member reads the DCS each few seconds."""
     frames = []
