@@ -52,8 +52,8 @@ class Network:
         self.time += seconds
 
     def send(self, method, url, headers, body, timeout):
-        base, _, path = url.partition(":8008")
-        base, request = base + ":8008", f"{method} {path}"
+        base, port, path = url.partition(":8008")
+        base, request = base + port, f"{method} {path}"
         if method == "GET":
             since = 0 if self.zero is None else self.time - self.zero
             current = [frame for second, frame in self.frames if second <= since][-1]

@@ -486,7 +486,7 @@ def test_a_new_leader_counts_only_once_it_takes_writes():
 
 def test_another_member_than_the_candidate_is_an_error_and_a_change():
     network = switchover_network("4.0.7")
-    frames = [(0, healthy(asynchronous))] + [(second, frame) for second, frame in network.frames[1:]]
+    frames = [(0, healthy(asynchronous)), *network.frames[1:]]
     network.frames = frames
     network.acts["POST /switchover"] = {"status": 200, "body": 'Switched over to "node1" instead of "node3"'}
     with pytest.raises(PatroniError, match="node1 took over instead of node3") as caught:

@@ -50,8 +50,8 @@ from ansible_collections.utmstack.ha.plugins.module_utils import postgresql
     ],
 )
 def test_values_are_compared_by_their_meaning(name, one, other, equal):
-    assert postgresql.same(name, one, other) is equal
-    assert postgresql.same(name, other, one) is equal
+    for pair in ((one, other), (other, one)):
+        assert postgresql.same(name, *pair) is equal
 
 
 def test_lowered_and_raised_know_patronis_defaults():
