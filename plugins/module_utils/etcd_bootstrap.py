@@ -93,7 +93,7 @@ def _without_quorum(plan: dict, members: list[dict], facts: dict[str, dict]) -> 
         plan["refusal"] = (
             f"etcd has no leader. It runs with data on {', '.join(kept)}"
             + (f", there is no data on {', '.join(empty)}" if empty else "")
-            + (f", and {', '.join(unseen)} was not looked at" if unseen else "")
+            + (f", and nothing is known of {', '.join(unseen)}" if unseen else "")
             + ". Nothing is done, as a new cluster would throw this data away. Bring back hosts that have data until more "
             f"than half of the members run; look at `journalctl -u etcd` on {kept[0]} for what they wait for. If most of the "
             "members are lost for good, restore etcd from a snapshot, or move the remaining data away to begin anew."

@@ -109,7 +109,7 @@ def test_each_host_does_what_the_situation_needs(situation, facts, seen, expecte
     [
         ("all empty, but one host can't be looked at", (EMPTY, EMPTY, None), NOBODY, "c cannot be looked at"),
         ("the quorum's data is gone", (host(), EMPTY, EMPTY), NO_LEADER, "there is no data on b, c"),
-        ("the quorum's hosts are away", (host(), None, None), NO_LEADER, "b, c was not looked at"),
+        ("the quorum's hosts are away", (host(), None, None), NO_LEADER, "nothing is known of b, c"),
         ("all run and still nobody leads", (host(), host(), host()), NO_LEADER, "etcd has no leader"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
