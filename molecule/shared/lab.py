@@ -85,14 +85,14 @@ class Lab:
         return f"ha-{self.name}-{host}"
 
     def ssh_options(self) -> list[str]:
-        """What ssh needs for this lab only. A host that lost its power is noticed within 6 s."""
+        """What ssh needs for this lab only. A host that lost its power is noticed within 20 s, a busy one is borne."""
         options = {
             "IdentityFile": self.key,
             "IdentitiesOnly": "yes",
             "UserKnownHostsFile": self.known_hosts,
             "StrictHostKeyChecking": "yes",
-            "ServerAliveInterval": 3,
-            "ServerAliveCountMax": 2,
+            "ServerAliveInterval": 5,
+            "ServerAliveCountMax": 4,
         }
         return [part for option, value in options.items() for part in ("-o", f"{option}={value}")]
 
@@ -104,6 +104,7 @@ class Lab:
                 "ansible_user": USER,
                 "ansible_ssh_common_args": shlex.join(self.ssh_options()),
                 "ansible_control_path_dir": str(self.control_directory),
+                "ansible_control_path": f"%(directory)s/{host}",
             }
             for host, address in self.hosts.items()
         }
@@ -170,12 +171,27 @@ def docker_answers() -> bool:
     return docker("version", "--format", "{{.Server.Version}}", check=False).returncode == 0
 
 
+def started_engine() -> int | None:
+    """The process of the engine that a lab of this checkout has started, while it lives."""
+    try:
+        pid = int(DOCKERD_PID.read_text())
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None
+    return pid if state != "Z" and name in ("dockerd", "sudo") else None
+
+
 def start_docker() -> None:
     """Have an engine that answers: by systemd where it runs this machine, else in the background."""
     if docker_answers():
         return
-    if not shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    if not (shutil.which("dockerd", path=path) and shutil.which("docker")):
         raise LabError("Docker is not installed. On Debian `make demo` does it; elsewhere install Docker Engine first.")
+    if started_engine():
+        why = docker("version", check=False).stderr.strip()
+        raise LabError(f"Docker runs (process {started_engine()}) but does not answer: {why}")
     with phase("Start Docker"):
         if Path("/run/systemd/system").is_dir():
             root("systemctl", "start", "docker")
@@ -191,7 +207,8 @@ def start_docker() -> None:
                 )
             DOCKERD_PID.write_text(f"{process.pid}\n")
         try:
-            until(docker_answers, 60, "Docker to answer")
+            until(lambda: docker_answers() or (DOCKERD_PID.exists() and not started_engine()), 60, "Docker to answer")
+            docker("version")
         except LabError as error:
             last = DOCKERD_LOG.read_text()[-1500:] if DOCKERD_LOG.exists() else ""
             raise LabError(f"{error}\n{last}\nDoes this machine allow containers? See {DOCKERD_LOG}.") from error
@@ -199,22 +216,16 @@ def start_docker() -> None:
 
 def stop_docker() -> None:
     """End the engine that a lab of this checkout has started, unless somebody still has containers."""
-    if not DOCKERD_PID.exists():
-        return
-    pid = int(DOCKERD_PID.read_text())
-    if docker_answers():
-        if docker("ps", "--all", "--quiet").stdout.strip():
+    if pid := started_engine():
+        listed = docker("ps", "--all", "--quiet", check=False)
+        if listed.returncode or listed.stdout.strip():
             say("    Docker goes on: there are other containers.")
             return
-        root("kill", pid, check=False)
-        until(
-            lambda: not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z",
-            30,
-            "Docker to end",
-        )
-    DOCKERD_PID.unlink()
+        root("kill", pid)
+        until(lambda: not started_engine(), 30, "Docker to end")
+        root("ip", "link", "delete", "docker0", check=False)
+    DOCKERD_PID.unlink(missing_ok=True)
     DOCKERD_LOG.unlink(missing_ok=True)
-    root("ip", "link", "delete", "docker0", check=False)
 
 
 def raise_kernel_limits() -> None:
@@ -474,9 +485,12 @@ def up(lab: Lab) -> None:
 def down(lab: Lab) -> None:
     """Leave nothing of the lab: hosts, network, volumes, keys and secrets, connections, the engine if it was started."""
     with phase(f"Remove lab {lab.name}"):
-        for control in lab.control_directory.glob("*"):
-            run("ssh", "-o", f"ControlPath={control}", "-O", "exit", "lab", check=False)
+        for host in lab.hosts:
+            hang_up(lab, host)
         shutil.rmtree(lab.control_directory, ignore_errors=True)
+        if lab.directory.exists():
+            # Hosts outlive an engine that ended without them.
+            start_docker()
         if docker_answers():
             if found := containers(lab):
                 docker("rm", "--force", "--volumes", *found)
@@ -499,6 +513,13 @@ def status(lab: Lab) -> None:
         raise LabError(f"Lab {lab.name} is not complete; make up brings it up.")
 
 
+def hang_up(lab: Lab, host: str) -> None:
+    """End Ansible's kept connection to a host, which would otherwise be tried after the host has gone."""
+    control = lab.control_directory / host
+    if control.exists():
+        run("ssh", "-o", f"ControlPath={control}", "-O", "exit", host, check=False)
+
+
 def power_off(lab: Lab, host: str) -> None:
     """Take a host's power: first its cable, so that no peer hears a farewell from the kernel, then its processes."""
     container = lab.container(host)
@@ -509,6 +530,7 @@ def power_off(lab: Lab, host: str) -> None:
     interface = re.search(rf"^{cable}: ([^@:]+)", run("ip", "-oneline", "link").stdout, re.MULTILINE)[1]
     root("ip", "link", "set", interface, "down")
     docker("kill", container)
+    hang_up(lab, host)
 
 
 def power_on(lab: Lab, host: str) -> None:
@@ -543,7 +565,8 @@ def access(lab: Lab) -> None:
     hosts = ", ".join(f"{host} {address}" for host, address in lab.hosts.items())
     say(f"""{rule}
  Virtual IP   {lab.vip}      hosts: {hosts}
- Statistics   https://{next(iter(lab.hosts.values()))}:8404/ on each host (user and password: {secrets}/passwords.yml)
+ Statistics   https://{next(iter(lab.hosts.values()))}:8404/stats, likewise on each host; user operator
+ Passwords    {secrets}/passwords.yml
  CA           {secrets}/ca.crt
 
  Write, and read what is written, on whichever host is the primary:
