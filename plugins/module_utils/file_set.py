@@ -73,7 +73,10 @@ def difference(wanted: Entry, found: Found) -> dict[str, str]:
         )
         if before != after
     ]
-    shown = {"before_header": wanted.path, "after_header": wanted.path + (f" ({', '.join(attributes)})" if attributes else "")}
+    shown = {
+        "before_header": wanted.path,
+        "after_header": wanted.path + (f" ({', '.join(attributes)})" if attributes else ""),
+    }
     if wanted.content is None or wanted.content == found.content:
         return {"prepared": f"{wanted.path} ({', '.join(attributes)})\n"}
     if wanted.secret:

@@ -52,7 +52,10 @@ def test_no_judged_file_is_written_when_they_are_refused_together(tmp_path, caps
             {"path": str(two), "content": "bad two\n"},
             {"path": str(script), "content": "exit\n"},
         ],
-        validate=[["/bin/grep", "new", str(one)], ["/bin/sh", "-c", "cat \"$1\" \"$2\"; ! grep bad \"$2\"", "sh", str(one), str(two)]],
+        validate=[
+            ["/bin/grep", "new", str(one)],
+            ["/bin/sh", "-c", 'cat "$1" "$2"; ! grep bad "$2"', "sh", str(one), str(two)],
+        ],
     )
     assert answer["failed"] is True
     assert answer["msg"].startswith(f"{one}, {two} not written: ")
@@ -67,7 +70,9 @@ def test_unchanged_files_are_judged_where_they_are(tmp_path, capsys):
     files = [{"path": str(one), "content": "one\n"}, {"path": str(two), "content": "two\n"}]
     run(capsys, files)
     files[1]["content"] = "two again\n"
-    answer = run(capsys, files, validate=[["/bin/grep", "-q", "^one$", str(one)], ["/bin/grep", "-q", "again", str(two)]])
+    answer = run(
+        capsys, files, validate=[["/bin/grep", "-q", "^one$", str(one)], ["/bin/grep", "-q", "again", str(two)]]
+    )
     assert answer["changed_paths"] == [str(two)]
 
 

@@ -55,7 +55,9 @@ def configuration(case, directory=None, host="node1"):
     groups, settings, variables = CASES[case]
     ha = topology(groups, host, **settings)
     if directory:
-        ha["tls"] = {name: f"{directory}/host.{name}" for name in ("ca", "key")} | {"certificate": f"{directory}/host.crt"}
+        ha["tls"] = {name: f"{directory}/host.{name}" for name in ("ca", "key")} | {
+            "certificate": f"{directory}/host.crt"
+        }
     return render("haproxy", "haproxy.cfg.j2", ha, **variables)
 
 
@@ -151,7 +153,8 @@ def test_patroni_is_asked_over_verified_tls_for_the_right_role():
     assert server in write
     assert server in read
     assert (
-        "default-server inter 500ms fastinter 250ms downinter 250ms fall 2 rise 1 on-marked-down shutdown-sessions" in write
+        "default-server inter 500ms fastinter 250ms downinter 250ms fall 2 rise 1 on-marked-down shutdown-sessions"
+        in write
     )
 
 

@@ -23,7 +23,9 @@ def test_the_interface_that_carries_the_address_is_found(address, interface):
 
 
 def test_an_address_that_no_interface_carries_is_told_with_those_that_there_are():
-    with pytest.raises(AnsibleFilterError, match=r"carries 10\.0\.9\.9, only .*10\.0\.1\.11 on br-lan.*keepalived_interface"):
+    with pytest.raises(
+        AnsibleFilterError, match=r"carries 10\.0\.9\.9, only .*10\.0\.1\.11 on br-lan.*keepalived_interface"
+    ):
         interface_of(INTERFACES, "10.0.9.9")
 
 

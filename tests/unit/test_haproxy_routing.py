@@ -1,0 +1,224 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A real HAProxy with the role's configuration, before servers on loopback addresses that answer like Patroni."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from role_templates import ROLES, render, topology
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("haproxy", path="/usr/sbin:/usr/bin"), reason="HAProxy is not installed"
+)
+THREE = ["node1", "node2", "node3"]
+VIP = "127.0.0.100"
+
+
+class Member:
+    """A PostgreSQL port that answers its name, and a Patroni that tells its role over TLS."""
+
+    def __init__(self, name, ports, directory):
+        self.name, self.role, self.address = name, "replica", f"127.0.0.1{name[-1]}"
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(directory / f"{name}.crt", directory / f"{name}.key")
+        self.sockets = [self._serve(ports["postgresql"], self._postgresql)]
+        self.sockets.append(self._serve(ports["patroni_rest"], self._patroni))
+
+    def _serve(self, port, answer):
+        listener = socket.create_server((self.address, port), backlog=100)
+
+        def accept():
+            while True:
+                try:
+                    connection = listener.accept()[0]
+                except OSError:
+                    return
+                threading.Thread(target=quietly, args=(answer, connection), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        return listener
+
+    def _postgresql(self, connection):
+        while connection.recv(100):
+            connection.sendall(self.name.encode())
+
+    def _patroni(self, connection):
+        connection.settimeout(3)
+        with self.context.wrap_socket(connection, server_side=True) as secure:
+            path = secure.recv(4096).split()[1].decode()
+            status = "200 OK" if path.startswith(f"/{self.role}") else "503 Service Unavailable"
+            secure.sendall(f"HTTP/1.0 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+def quietly(answer, connection):
+    with contextlib.suppress(OSError):
+        answer(connection)
+
+
+class Cluster:
+    """Three members behind one HAProxy."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.ports = dict(
+            zip(("postgresql", "patroni_rest", "postgresql_write", "postgresql_read", "stats", "monitor"), free(6))
+        )
+        make_certificates(directory)
+        self.members = {name: Member(name, self.ports, directory) for name in THREE}
+        self.members["node1"].role = "primary"
+        self._configure()
+        command = ["/usr/sbin/haproxy", "-Ws", "-f", directory / "credentials.cfg", "-f", directory / "haproxy.cfg"]
+        self.log = open(directory / "log", "w", encoding="utf-8")  # noqa: SIM115
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+
+    def _configure(self):
+        given = {name: port for name, port in self.ports.items() if name != "monitor"}
+        ha = topology({"loadbalancer": THREE, "etcd": THREE, "postgresql": THREE}, "node1", ha_ports=given)
+        ha["virtual_ip"]["address"], ha["host"]["address"] = VIP, "127.0.0.11"
+        for member in ha["postgresql"]["members"]:
+            member["address"] = self.members[member["name"]].address
+        files = {"ca": "ca.crt", "certificate": "node1.crt", "key": "node1.key"}
+        ha["tls"] = {name: self.directory / file for name, file in files.items()}
+        text = render(
+            "haproxy", "haproxy.cfg.j2", ha, haproxy_log=["stderr local0"], haproxy_monitor_port=self.ports["monitor"]
+        )
+        own = [line for line in text.splitlines() if line.split(" ")[4:5] not in (["chroot"], ["user"], ["group"])]
+        text = "\n".join(own).replace("/run/haproxy/", f"{self.directory}/") + "\n"
+        (self.directory / "haproxy.cfg").write_text(text)
+        (self.directory / "server-state").write_text("1\n")
+        secrets = {"haproxy_stats_password": "Correct-Horse!Battery"}
+        (self.directory / "credentials.cfg").write_text(render("haproxy", "credentials.cfg.j2", ha, ha_secrets=secrets))
+
+    def ask(self, port):
+        """The name of the member that answers; empty where the session is closed."""
+        try:
+            with socket.create_connection((VIP, self.ports[port]), timeout=3) as connection:
+                connection.sendall(b"who are you?")
+                return connection.recv(100).decode()
+        except OSError:
+            return ""
+
+    def runtime(self, *arguments):
+        script = [
+            sys.executable,
+            ROLES / "haproxy" / "files" / "haproxy-runtime",
+            "--socket",
+            self.directory / "admin.sock",
+        ]
+        return subprocess.run([*script, *arguments], capture_output=True, text=True, check=True).stdout
+
+    def status(self, backend, server):
+        for line in self.runtime("show", "stat").splitlines():
+            if line.startswith(f"{backend},{server},"):
+                return line.split(",")[17]
+        raise LookupError(server)
+
+    def reload(self):
+        """What ExecReload= does."""
+        self.runtime("--output", str(self.directory / "server-state"), "show", "servers", "state")
+        before = self.pid()
+        self.process.send_signal(signal.SIGUSR2)
+        eventually(lambda: self.pid() != before)
+
+    def pid(self):
+        try:
+            return next(line for line in self.runtime("show", "info").splitlines() if line.startswith("Pid:"))
+        except subprocess.CalledProcessError:
+            return None
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(10)
+        self.log.close()
+        for member in self.members.values():
+            for listener in member.sockets:
+                listener.close()
+
+
+def free(count):
+    """Ports that are free on all of our addresses."""
+    held = [socket.create_server(("0.0.0.0", 0)) for _unused in range(count)]
+    numbers = [listener.getsockname()[1] for listener in held]
+    for listener in held:
+        listener.close()
+    return numbers
+
+
+def make_certificates(directory):
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
+
+    openssl("req", "-x509", *key, "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.crt")
+    for name in THREE:
+        (directory / "names").write_text(f"subjectAltName=DNS:{name}")
+        openssl("req", *key, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", "request")
+        signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names"]
+        openssl("x509", "-req", "-in", "request", *signed, "-out", f"{name}.crt")
+
+
+def eventually(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not come within 10 s"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    running = Cluster(tmp_path)
+    yield running
+    running.close()
+
+
+def test_no_write_session_meets_a_replica_after_the_start(cluster):
+    answers = set()
+    eventually(lambda: answers.add(cluster.ask("postgresql_write")) or "node1" in answers)
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        answers.add(cluster.ask("postgresql_write"))
+    assert answers <= {"", "node1"}
+
+
+def test_sessions_follow_the_primary_and_readers_fall_back_to_it(cluster):
+    eventually(lambda: cluster.ask("postgresql_write") == "node1")
+    eventually(lambda: {cluster.ask("postgresql_read") for _unused in range(6)} == {"node2", "node3"})
+    cluster.members["node1"].role = "stopped"
+    eventually(lambda: cluster.ask("postgresql_write") == "")
+    cluster.members["node2"].role = "primary"
+    eventually(lambda: cluster.ask("postgresql_write") == "node2")
+    cluster.members["node3"].role = "stopped"
+    eventually(lambda: {cluster.ask("postgresql_read") for _unused in range(6)} == {"node2"})
+
+
+def test_a_reload_keeps_sessions_and_states_and_what_an_operator_took_out(cluster):
+    eventually(lambda: cluster.ask("postgresql_write") == "node1")
+    eventually(lambda: cluster.status("postgresql_write", "node3") == "DOWN")
+    cluster.runtime("set", "server", "postgresql_read/node3", "state", "maint")
+    with socket.create_connection((VIP, cluster.ports["postgresql_write"]), timeout=3) as session:
+        session.sendall(b"before")
+        assert session.recv(100) == b"node1"
+        cluster.reload()
+        assert cluster.status("postgresql_write", "node2") == "DOWN"
+        assert cluster.status("postgresql_write", "node3") == "DOWN"
+        assert cluster.status("postgresql_read", "node3") == "MAINT"
+        session.sendall(b"after")
+        assert session.recv(100) == b"node1"
+
+
+def test_a_patroni_with_a_certificate_of_another_name_is_not_believed(cluster):
+    eventually(lambda: cluster.ask("postgresql_write") == "node1")
+    member = cluster.members["node1"]
+    member.context.load_cert_chain(cluster.directory / "node2.crt", cluster.directory / "node2.key")
+    eventually(lambda: cluster.status("postgresql_write", "node1").startswith("DOWN"))
