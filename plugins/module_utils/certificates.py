@@ -77,7 +77,12 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def certificate_faults(
-    pem: str, public_key: str, authority: str, names: list[str], renew_before_days: int, now: datetime.datetime | None = None
+    pem: str,
+    public_key: str,
+    authority: str,
+    names: list[str],
+    renew_before_days: int,
+    now: datetime.datetime | None = None,
 ) -> list[str]:
     """Say why a host needs another certificate.
 
@@ -96,12 +101,14 @@ def certificate_faults(
         MissingLibrary: the package cryptography is not installed.
     """
     _require_library()
-    now = now or datetime.datetime.now(datetime.timezone.utc)
+    now = now or datetime.datetime.now(datetime.UTC)
     present, authorities = _certificates(pem), _certificates(authority)
     if not authorities:
         return ["there is no certificate authority yet"]
     faults = [
-        "the host does not have the certificate authority's certificate" for wanted in authorities if wanted not in present
+        "the host does not have the certificate authority's certificate"
+        for wanted in authorities
+        if wanted not in present
     ][:1]
     leaf = next((certificate for certificate in present if not _is_authority(certificate)), None)
     if leaf is None:
@@ -151,9 +158,11 @@ def public_key(private_key: str) -> str:
     """
     _require_library()
     key = serialization.load_pem_private_key(private_key.encode(), password=None)
-    return key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    ).decode()
+    return (
+        key.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
 
 
 def subject_alt_names(names: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import ssl
 import subprocess
 import sys
@@ -48,7 +49,7 @@ class Cluster:
     def ssh(self, host: str, command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess:
         """Run a command on a host as root."""
         return subprocess.run(
-            ["ssh", *self.lab.ssh_options(), f"ansible@{self.hosts[host]}", f"sudo sh -c {json.dumps(command)}"],
+            ["ssh", *self.lab.ssh_options(), f"ansible@{self.hosts[host]}", f"sudo sh -c {shlex.quote(command)}"],
             check=check, timeout=timeout, capture_output=True, text=True,
         )  # fmt: skip
 
@@ -92,7 +93,9 @@ class Cluster:
 
     def vip_holders(self) -> list[str]:
         return [
-            host for host in self.running() if f" {self.vip}/" in self.ssh(host, "ip -4 -o address show", check=False).stdout
+            host
+            for host in self.running()
+            if f" {self.vip}/" in self.ssh(host, "ip -4 -o address show", check=False).stdout
         ]
 
     def running(self) -> list[str]:
@@ -115,19 +118,23 @@ class Cluster:
                 return host
         raise AssertionError("etcd has no leader")
 
-    def lead_everything(self, host: str) -> None:
-        """Hand PostgreSQL's and etcd's leadership to one host."""
-        if self.primary() != host:
-            self.ssh(
-                host,
-                f"patronictl -c /etc/patroni/config.yml switchover --leader {self.primary()} --candidate {host} --force",
-            )
-        until(lambda: self.whole() and self.primary() == host, 60, f"{host} to be the primary")
-        if self.etcd_leader() != host:
+    def lead_everything(self) -> str:
+        """Give the virtual IP and etcd's leadership to PostgreSQL's primary; returns that host."""
+        host = self.primary()
+        others = [other for other in self.hosts if other != host]
+        if self.vip_holder() != host:
+            for other in others:
+                self.ssh(other, "systemctl stop keepalived")
+            until(lambda: self.vip_holder() == host, 30, f"the virtual IP on {host}")
+            for other in others:
+                self.ssh(other, "systemctl start keepalived")
+        leader = self.etcd_leader()
+        if leader != host:
             identity = json.loads(self.etcd(host, "endpoint status -w json"))[0]["Status"]["header"]["member_id"]
-            root = f"--user root:{self.passwords['etcd_root_password']}"
-            self.etcd(self.etcd_leader(), f"{root} move-leader {identity:x}")
+            self.etcd(leader, f"--user root:{self.passwords['etcd_root_password']} move-leader {identity:x}")
         until(lambda: self.etcd_leader() == host, 30, f"{host} to lead etcd")
+        until(lambda: self.primary() == host and self.vip_holder() == host, 30, f"{host} to lead everything")
+        return host
 
 
 def until(condition, seconds: float, what: str) -> float:

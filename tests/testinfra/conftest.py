@@ -32,7 +32,9 @@ def pytest_terminal_summary(terminalreporter):
     if not _figures:
         return
     terminalreporter.section("measured")
-    terminalreporter.write_line(f"{'fault':58} {'outage, s':>9} {'acknowledged':>12} {'missing':>7} {'unknown':>7} {'whole again, s':>14}")
+    terminalreporter.write_line(
+        f"{'fault':58} {'outage, s':>9} {'acknowledged':>12} {'missing':>7} {'unknown':>7} {'whole again, s':>14}"
+    )
     for row in _figures:
         terminalreporter.write_line(
             f"{row['fault']:58} {row['outage_s']:9.2f} {row['acknowledged']:12} {row['missing']:7}"

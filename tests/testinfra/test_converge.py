@@ -106,10 +106,12 @@ def etcd_members_that_listen(cluster) -> int:
 
 def test_a_run_killed_before_the_restart_is_finished_by_the_next_one_host_at_a_time(cluster):
     before = starts(cluster, "etcd.service")
-    kill_when(cluster, re.compile(r"etcd : Write"), len(cluster.hosts), "--tags", "etcd", "-e", f"etcd_quota_bytes={QUOTA}")
+    kill_when(
+        cluster, re.compile(r"etcd : Write"), len(cluster.hosts), "--tags", "etcd", "-e", f"etcd_quota_bytes={QUOTA}"
+    )
     time.sleep(2)
     for host in cluster.hosts:
-        assert str(QUOTA) in cluster.ssh(host, "cat /etc/etcd/etcd.yml").stdout, "the configuration was not written yet"
+        assert str(QUOTA) in cluster.ssh(host, "cat /etc/default/etcd").stdout, "the configuration was not written yet"
     assert starts(cluster, "etcd.service") == before, "a member was restarted before the run was killed"
     moment = time.time() - 1
     with Watch(lambda: etcd_members_that_listen(cluster)) as watch:
@@ -127,12 +129,17 @@ def shown(cluster, name: str) -> str:
 
 
 def postmasters(cluster) -> dict[str, str]:
-    return {host: cluster.ssh(host, "cat /var/lib/postgresql/*/*/postmaster.pid | head -3 | tail -1").stdout for host in cluster.hosts}
+    return {
+        host: cluster.ssh(host, "cat /var/lib/postgresql/*/*/postmaster.pid | head -3 | tail -1").stdout
+        for host in cluster.hosts
+    }
 
 
 def test_a_changed_parameter_is_reloaded_everywhere_and_restarts_nothing(cluster):
     before = postmasters(cluster)
-    output = cluster.playbook("site.yml", "--tags", "postgresql", "--diff", "-e", '{"postgresql_parameters": {"work_mem": "7MB"}}').stdout
+    output = cluster.playbook(
+        "site.yml", "--tags", "postgresql", "--diff", "-e", '{"postgresql_parameters": {"work_mem": "7MB"}}'
+    ).stdout
     assert "work_mem" in output, "the run shows no difference"
     until(lambda: shown(cluster, "work_mem") == "7MB", 15, "the parameter in force")
     assert postmasters(cluster) == before

@@ -12,7 +12,7 @@ import sys
 import time
 
 import pytest
-from cluster import ROOT, until
+from cluster import ROOT, Cluster, until
 from ledger import Writer, present
 
 LIMIT_S = 60
@@ -47,15 +47,11 @@ def nothing(cluster):
     """Nothing has to be led by one host."""
 
 
-def lead_everything(cluster):
-    cluster.lead_everything(cluster.vip_holder())
-
-
 FAULTS = {
     "postmaster SIGKILL": (nothing, kill_postmaster, "primary"),
     "HAProxy SIGKILL on the VIP holder": (nothing, kill_haproxy, None),
     "keepalived SIGKILL on the VIP holder": (nothing, kill_keepalived, None),
-    "power loss of the host with VIP, primary and etcd leader": (lead_everything, cut_power, "power"),
+    "power loss of the host with VIP, primary and etcd leader": (Cluster.lead_everything, cut_power, "power"),
 }
 
 

@@ -58,7 +58,9 @@ def test_no_secret_is_readable_by_everyone_on_a_host(cluster):
             ).stdout
             processes = cluster.ssh(host, "cat /proc/[0-9]*/cmdline | grep -acF -f /run/patterns", check=False).stdout
             keys = cluster.ssh(
-                host, "find /etc /var/lib -xdev -type f -perm -o=r -print0 | xargs -0 grep -ls -e '-----BEGIN.*PRIVATE KEY'", check=False
+                host,
+                "find /etc /var/lib -xdev -type f -perm -o=r -print0 | xargs -0 grep -ls -e '-----BEGIN.*PRIVATE KEY'",
+                check=False,
             ).stdout
         finally:
             cluster.ssh(host, "rm -f /run/patterns")
@@ -77,11 +79,13 @@ def test_the_controller_keeps_its_secrets_to_itself(cluster):
 
 def needs_client_certificate(cluster, address, port):
     """TLS, and nothing answers to a client without a certificate of our CA."""
-    with socket.create_connection((address, port), timeout=5) as raw, pytest.raises((ssl.SSLError, OSError)):
-        with context(cluster).wrap_socket(raw, server_hostname=address) as secured:
-            secured.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
-            if secured.recv(100):
-                return
+    with (
+        socket.create_connection((address, port), timeout=5) as raw,
+        pytest.raises((ssl.SSLError, OSError)),
+        context(cluster).wrap_socket(raw, server_hostname=address) as secured,
+    ):
+        secured.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+        if not secured.recv(100):
             raise ssl.SSLError("closed without an answer")
 
 
@@ -162,6 +166,8 @@ def test_every_open_port_wants_tls_and_authentication(cluster):
 def test_clients_that_verify_certificates_are_content_and_others_are_warned(cluster):
     with psycopg.connect(cluster.conninfo()) as connection:
         assert connection.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone() == (True,)
-    strangers = cluster.conninfo().replace(f"sslrootcert={cluster.ca}", "sslrootcert=/etc/ssl/certs/ca-certificates.crt")
+    strangers = cluster.conninfo().replace(
+        f"sslrootcert={cluster.ca}", "sslrootcert=/etc/ssl/certs/ca-certificates.crt"
+    )
     with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
         psycopg.connect(strangers)

@@ -46,4 +46,3 @@ def test_interfaces_come_with_their_addresses_and_without_their_peer():
 
 def test_a_host_without_the_ip_program_has_no_interfaces():
     assert host.interfaces("") == {}
-
