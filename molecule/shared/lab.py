@@ -431,10 +431,14 @@ def admit_key(lab: Lab, host: str) -> str:
     docker(
         "exec", "--interactive", lab.container(host), "sh", "-c", script, input=lab.key.with_suffix(".pub").read_text()
     )
-    host_key = until(
-        lambda: docker(
+
+    def made():
+        return docker(
             "exec", lab.container(host), "cat", "/etc/ssh/ssh_host_ed25519_key.pub", check=False
-        ).stdout.strip(),
+        ).stdout.strip()
+
+    host_key = until(
+        made,
         60,
         f"{host} to make its SSH host key",
     )

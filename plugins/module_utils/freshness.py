@@ -54,6 +54,7 @@ class Service:
 
     unit: str
     active_state: str
+    enabled: bool = False
     main: Process | None = None
     loaded: float | None = None
     # Stamp and files are times of the same clock, which can be compared exactly.

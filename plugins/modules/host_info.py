@@ -12,7 +12,7 @@ author: The utmstack.ha developers (@utmstack)
 version_added: 0.1.0
 short_description: Look at a host once for everything that the roles decide upon
 description:
-  - Reads system, memory, network, clock, packages, kernel settings and certificates in one call, since a call costs far
+  - Reads system, memory, network, clock, packages, kernel settings and files in one call, since a call costs far
     more than what it reads.
   - What is missing is returned as empty, never as an error, so that it also serves on a bare host.
 attributes:
@@ -33,8 +33,8 @@ options:
     type: list
     elements: str
     default: []
-  certificates:
-    description: Files with certificates to read.
+  texts:
+    description: Files whose text is wanted.
     type: list
     elements: path
     default: []
@@ -94,10 +94,11 @@ kernel_settings:
   type: dict
   returned: success
   sample: {"net.ipv4.tcp_retries2": "5"}
-certificates:
-  description: What is in the files of O(certificates), joined; absent files are left out.
-  type: str
+texts:
+  description: File to its text, empty where there is no such file.
+  type: dict
   returned: success
+  sample: {/etc/hosts: "127.0.0.1 localhost\n"}
 public_key:
   description: The public half of O(private_key), PEM; empty when there is no such key.
   type: str
@@ -141,7 +142,7 @@ def main():
         argument_spec={
             "packages": {"type": "list", "elements": "str", "default": []},
             "kernel_settings": {"type": "list", "elements": "str", "default": []},
-            "certificates": {"type": "list", "elements": "path", "default": []},
+            "texts": {"type": "list", "elements": "path", "default": []},
             "private_key": {"type": "path", "no_log": False},
         },
         supports_check_mode=True,
@@ -160,7 +161,7 @@ def main():
         time=time.time(),
         missing_packages=host.missing_packages(wanted, output(module, query) if wanted else ""),
         kernel_settings=kernel_settings(module.params["kernel_settings"]),
-        certificates="\n".join(read(path) for path in module.params["certificates"]).strip(),
+        texts={path: read(path) for path in module.params["texts"]},
         public_key=public_key(module, module.params["private_key"]),
     )
 

@@ -122,6 +122,10 @@ active_state:
   returned: always
   type: str
   sample: active
+enabled:
+  description: Whether the unit starts at boot.
+  returned: always
+  type: bool
 pid:
   description: The main process, or null.
   returned: always
@@ -147,7 +151,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.utmstack.ha.plugins.module_utils import freshness
 
 PROPERTIES = (
-    "LoadState,ActiveState,MainPID,FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup,EnvironmentFiles,"
+    "LoadState,ActiveState,UnitFileState,MainPID,FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup,EnvironmentFiles,"
     "ExecMainStartTimestamp,ActiveEnterTimestamp"
 )
 
@@ -177,11 +181,12 @@ def observe(module, unit):
     command = [systemctl, "show", "--timestamp=unix", f"--property={PROPERTIES}", unit]
     out = module.run_command(command, check_rc=True)[1]
     show = freshness.parse_show(out)
+    enabled = show.get("UnitFileState") == "enabled"
     proc = freshness.Proc()
     main = freshness.main_process(show, proc)
     restart_files, reload_files = files_of(module, "restart_files"), files_of(module, "reload_files")
     files_of(module, "binaries")
-    found = freshness.Service(unit=unit, active_state=show.get("ActiveState", "unknown"))
+    found = freshness.Service(unit=unit, active_state=show.get("ActiveState", "unknown"), enabled=enabled)
     if show.get("LoadState") == "not-found":
         found = freshness.Service(unit=unit, active_state="not installed")
     if main is None:
@@ -194,6 +199,7 @@ def observe(module, unit):
     return freshness.Service(
         unit=unit,
         active_state=show["ActiveState"],
+        enabled=enabled,
         main=main,
         loaded=loaded,
         loaded_exact=exact,
@@ -234,6 +240,7 @@ def main():
         reasons=verdict.reasons,
         unit=unit,
         active_state=service.active_state,
+        enabled=service.enabled,
         pid=service.main.pid if service.main else None,
         started=freshness.iso(started) if started is not None else None,
         loaded=freshness.iso(loaded) if loaded is not None else None,

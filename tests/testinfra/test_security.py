@@ -144,7 +144,7 @@ def listening(cluster, host) -> list[tuple[str, str, int, str]]:
     rows = [line.split() for line in cluster.ssh(host, "ss -H -lntup").stdout.splitlines()]
     found = []
     for row in rows:
-        address, _, port = row[4].rpartition(":")
+        address, port = row[4].rsplit(":", 1)
         if not LOOPBACK.match(address):
             found.append((row[0], address.split("%")[0], int(port), row[-1]))
     return found
@@ -154,7 +154,7 @@ def test_every_open_port_wants_tls_and_authentication(cluster):
     probed = 0
     for host, own in cluster.hosts.items():
         sockets = listening(cluster, host)
-        assert {port for _, _, port, _ in sockets} >= {2379, 2380, 5432, 8008, 8404}, sockets
+        assert {entry[2] for entry in sockets} >= {2379, 2380, 5432, 8008, 8404}, sockets
         for protocol, address, port, process in sockets:
             assert protocol == "tcp", f"{host}: {protocol} {address}:{port} by {process}"
             assert port in RULES, f"{host}: nobody said what listens on {address}:{port}: {process}"

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
-NAMES = ["node1", "10.0.1.11", "10.0.1.100"]
+NAMES = ("node1", "10.0.1.11", "10.0.1.100")
 
 
 def _key():
