@@ -11,23 +11,16 @@ from __future__ import annotations
 
 import http.client
 import json
-import ssl
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+from . import https
+
 # What every module that talks to etcd takes; documented in doc_fragments/etcd.py.
-ARGUMENTS = {
-    "endpoints": {"type": "list", "elements": "str", "required": True},
-    "ca_path": {"type": "path"},
-    "client_cert": {"type": "path"},
-    "client_key": {"type": "path"},
-    "username": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "timeout": {"type": "float", "default": 5.0},
-}
-REQUIRED_TOGETHER = [("client_cert", "client_key"), ("username", "password")]
+ARGUMENTS = {"endpoints": {"type": "list", "elements": "str", "required": True}, **https.ARGUMENTS}
+REQUIRED_TOGETHER = https.REQUIRED_TOGETHER
 
 AUTH_DISABLED = "authentication is not enabled"
 WRONG_PASSWORD = "authentication failed"
@@ -45,24 +38,6 @@ class EtcdError(Exception):
     def says(self, *sentences: str) -> bool:
         """Whether the message contains one of the sentences."""
         return any(sentence in str(self) for sentence in sentences)
-
-
-def opener(ca_path: str | None, client_cert: str | None, client_key: str | None):
-    """A function (request, timeout in s) -> response which trusts only that CA and shows that certificate.
-
-    Proxies of the environment are not used. Raises EtcdError where a file can't be read.
-    """
-    try:
-        context = ssl.create_default_context(cafile=ca_path)
-        if client_cert:
-            context.load_cert_chain(client_cert, client_key)
-    except OSError as error:
-        names = ", ".join(name for name in (ca_path, client_cert, client_key) if name)
-        raise EtcdError(f"The certificates in {names} cannot be used: {error}") from error
-    director = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-    )
-    return lambda request, timeout: director.open(request, timeout=timeout)
 
 
 def _reason(body: bytes, status: int) -> str:
@@ -90,7 +65,10 @@ class Client:
     @classmethod
     def of(cls, params: dict) -> Client:
         """The client that a module's parameters describe. Raises EtcdError where certificates can't be read."""
-        open_url = opener(params["ca_path"], params["client_cert"], params["client_key"])
+        try:
+            open_url = https.opener(params["ca_path"], params["client_cert"], params["client_key"])
+        except OSError as error:
+            raise EtcdError(str(error)) from error
         return cls(params["endpoints"], open_url, params["username"], params["password"], params["timeout"])
 
     def ask(self, endpoint: str, path: str, body: dict | None = None, token: str | None = None) -> dict:

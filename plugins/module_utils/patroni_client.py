@@ -13,24 +13,17 @@ import html
 import http.client
 import json
 import re
-import ssl
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from . import https
+
 # What every module that talks to Patroni takes; documented in doc_fragments/patroni.py.
-ARGUMENTS = {
-    "url": {"type": "list", "elements": "str", "required": True},
-    "ca_path": {"type": "path"},
-    "client_cert": {"type": "path"},
-    "client_key": {"type": "path"},
-    "username": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "timeout": {"type": "float", "default": 5.0},
-}
-REQUIRED_TOGETHER = [("client_cert", "client_key"), ("username", "password")]
+ARGUMENTS = {"url": {"type": "list", "elements": "str", "required": True}, **https.ARGUMENTS}
+REQUIRED_TOGETHER = https.REQUIRED_TOGETHER
 
 
 class PatroniError(Exception):
@@ -152,23 +145,17 @@ def reason(error):
     return str(getattr(error, "reason", None) or error) or type(error).__name__
 
 
-def https(ca_path=None, client_cert=None, client_key=None):
+def sender(ca_path=None, client_cert=None, client_key=None):
     """The real `send`: trusts only `ca_path` (the system's CAs by default), ignores proxies of the environment."""
     try:
-        context = ssl.create_default_context(cafile=ca_path)
-        if client_cert:
-            context.load_cert_chain(client_cert, client_key)
+        open_url = https.opener(ca_path, client_cert, client_key)
     except OSError as error:
-        names = ", ".join(name for name in (ca_path, client_cert, client_key) if name)
-        raise PatroniError(f"The certificates in {names} cannot be used: {error}") from error
-    director = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-    )
+        raise PatroniError(str(error)) from error
 
     def send(method, url, headers, body, timeout):
         request = urllib.request.Request(url, data=body, headers=headers, method=method)
         try:
-            with director.open(request, timeout=timeout) as response:
+            with open_url(request, timeout) as response:
                 return response.status, response.read().decode(errors="replace")
         except urllib.error.HTTPError as error:
             with error:
@@ -181,6 +168,6 @@ def https(ca_path=None, client_cert=None, client_key=None):
 
 def connect(parameters):
     """The client for a module's parameters, see ARGUMENTS."""
-    send = https(parameters["ca_path"], parameters["client_cert"], parameters["client_key"])
+    send = sender(parameters["ca_path"], parameters["client_cert"], parameters["client_key"])
     credentials = (parameters["username"], parameters["password"]) if parameters["username"] else None
     return Client(parameters["url"], send, credentials, parameters["timeout"])

@@ -62,7 +62,7 @@ class Server:
 
 def run(module, server, monkeypatch, capsys, check=False, **options):
     """Run a module as Ansible does, against the server; returns its answer."""
-    monkeypatch.setattr(etcd, "opener", lambda *files: server.open)
+    monkeypatch.setattr(etcd.https, "opener", lambda *files: server.open)
     arguments = {
         "endpoints": ENDPOINTS,
         "username": "root",

@@ -91,7 +91,7 @@ def test_a_wrong_password_is_a_problem_and_the_members_are_shown_all_the_same(lo
 
 def test_certificates_that_are_not_there_are_a_problem_not_a_crash(version, monkeypatch, capsys):
     def refuse(*files):
-        raise etcd.EtcdError("The certificates in /none cannot be used: No such file or directory")
+        raise OSError("The certificates in /none cannot be used: No such file or directory")
 
     server = Server(version, "healthy")
     monkeypatch.setattr(server, "open", None)

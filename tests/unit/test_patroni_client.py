@@ -52,7 +52,7 @@ def server():
 
 
 def client(*urls, **options):
-    return patroni_client.Client(urls, patroni_client.https(), **options)
+    return patroni_client.Client(urls, patroni_client.sender(), **options)
 
 
 def url_of(server):
@@ -131,4 +131,4 @@ def test_a_trailing_path_makes_no_other_member():
 
 def test_certificates_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(PatroniError, match=r"nothing\.crt cannot be used"):
-        patroni_client.https(ca_path=str(tmp_path / "nothing.crt"))
+        patroni_client.sender(ca_path=str(tmp_path / "nothing.crt"))

@@ -24,7 +24,7 @@ def run(monkeypatch, capsys):
     """Runs a module's main() against a network and returns what it prints."""
 
     def run(module, network, **arguments):
-        monkeypatch.setattr(patroni_client, "https", lambda *_certificates: network.send)
+        monkeypatch.setattr(patroni_client, "sender", lambda *_certificates: network.send)
         monkeypatch.setattr(patroni_client.Client.__init__, "__defaults__", (None, 5.0, network.sleep, network.now))
         given = {"url": URLS, "username": "patroni", "password": "very secret", **arguments}
         given = {name: value for name, value in given.items() if value is not None}
