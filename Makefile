@@ -85,6 +85,7 @@ sanity: venv ## ansible-test sanity, without containers
 .PHONY: molecule
 molecule: machine venv ## Create, converge, idempotence, verify on hosts of their own
 	@$(TIMED) "Molecule" molecule test --scenario-name default --destroy=never
+	@echo; cat tests/output/failover.md; echo
 	@$(LAB) down
 
 .PHONY: clean

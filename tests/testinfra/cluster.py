@@ -23,6 +23,10 @@ sys.path.insert(0, str(ROOT / "molecule" / "shared"))
 from lab import Lab  # noqa: E402
 
 
+# The tests read what Ansible prints; Molecule asks it for colours.
+PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+
+
 class Cluster:
     """Names, addresses and ways in."""
 
@@ -57,7 +61,7 @@ class Cluster:
         """Run a playbook of the checkout against the lab; what it printed is in stdout."""
         done = subprocess.run(
             ["ansible-playbook", "-i", str(self.inventory), str(ROOT / name), *arguments],
-            cwd=ROOT, env=os.environ | {"ANSIBLE_NOCOLOR": "1"}, text=True, check=False,
+            cwd=ROOT, env=os.environ | PLAIN, text=True, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
         )  # fmt: skip
         assert not check or done.returncode == 0, done.stdout

@@ -13,7 +13,7 @@ import time
 
 import psycopg
 import pytest
-from cluster import ROOT, until
+from cluster import PLAIN, ROOT, until
 
 QUOTA = 3 * 1024**3
 
@@ -37,7 +37,7 @@ def kill_when(cluster, marker: re.Pattern, times: int, *arguments: str) -> str:
     """Start site.yml and kill it, children and all, as soon as the marker was printed so many times."""
     process = subprocess.Popen(
         ["ansible-playbook", "-i", str(cluster.inventory), str(ROOT / "site.yml"), *arguments],
-        cwd=ROOT, env=os.environ | {"ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}, text=True, start_new_session=True,
+        cwd=ROOT, env=os.environ | PLAIN | {"PYTHONUNBUFFERED": "1"}, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     seen, printed, task = 0, [], ""
