@@ -22,7 +22,6 @@ sys.path.insert(0, str(ROOT / "molecule" / "shared"))
 
 from lab import Lab  # noqa: E402
 
-
 # The tests read what Ansible prints; Molecule asks it for colours.
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.utmstack.ha.plugins.module_utils import etcd, etcd_cluster
+from ansible_collections.utmstack.ha.plugins.module_utils import etcd_cluster
 from ansible_collections.utmstack.ha.plugins.modules import etcd_data_info, etcd_info
 from etcd_replay import ENDPOINTS, VERSIONS, Server, run
 
