@@ -33,6 +33,23 @@ def test_a_dry_run_on_the_running_cluster_reports_no_change(cluster):
     assert set(counted.values()) == {0}, counted
 
 
+@pytest.mark.parametrize("tag", ["base", "etcd", "postgresql", "haproxy", "keepalived"])
+def test_each_layer_can_be_chosen_by_its_tag(cluster, tag):
+    assert set(changes(cluster.playbook("site.yml", "--tags", tag).stdout).values()) == {0}
+
+
+def test_a_configuration_that_haproxy_refuses_is_not_installed_and_its_reason_is_told(cluster):
+    wrong = '{"haproxy_extra_config": "frontend broken\\n    bind nowhere"}'
+    done = cluster.playbook("site.yml", "--tags", "haproxy", "-e", wrong, check=False)
+    assert done.returncode != 0
+    assert "haproxy.cfg not written" in done.stdout
+    assert "nowhere" in done.stdout, "HAProxy's own words are missing"
+    for host in cluster.hosts:
+        assert "nowhere" not in cluster.ssh(host, "cat /etc/haproxy/haproxy.cfg").stdout
+    with psycopg.connect(cluster.conninfo()) as connection:
+        assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
+
+
 def kill_when(cluster, marker: re.Pattern, times: int, *arguments: str) -> str:
     """Start site.yml and kill it, children and all, as soon as the marker was printed so many times."""
     process = subprocess.Popen(
