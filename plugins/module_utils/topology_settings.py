@@ -204,7 +204,6 @@ def tls_files(value: Any, found: Findings) -> dict[str, str]:
         "ca": f"{directory}/ca.crt",
         "certificate": f"{directory}/host.crt",
         "key": f"{directory}/host.key",
-        "bundle": f"{directory}/host.pem",
         "group": "utmstack-tls",
     }
 
