@@ -16,6 +16,7 @@ import ipaddress
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import socket
@@ -229,10 +230,14 @@ def stop_docker() -> None:
 
 
 def raise_kernel_limits() -> None:
-    """systemd in each host takes inotify instances from one account of the machine: 128 last for some 25 hosts."""
-    limit = Path("/proc/sys/fs/inotify/max_user_instances")
-    if int(limit.read_text()) < 1024:
-        root("sysctl", "-qw", "fs.inotify.max_user_instances=1024")
+    """Raise what the hosts share with the machine and cannot set by themselves.
+
+    systemd in each host takes inotify instances from one account of the machine: 128 last for some 25 hosts. Elasticsearch
+    maps its index files into memory.
+    """
+    for name, least in (("fs.inotify.max_user_instances", 1024), ("vm.max_map_count", 262144)):
+        if int(Path("/proc/sys", name.replace(".", "/")).read_text()) < least:
+            root("sysctl", "-qw", f"{name}={least}")
 
 
 # -- the image --------------------------------------------------------------------------------------------------------
@@ -389,6 +394,17 @@ def ensure_key(lab: Lab) -> None:
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {lab.name}", "-f", lab.key)
 
 
+def file_limit_volume() -> list[str]:
+    """Where no process may open as many files as Elasticsearch insists on: a library that says it may (see nofile.c)."""
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 65535:
+        return []
+    source, library = Path(__file__).with_name("nofile.c"), CHECKOUT / ".lab" / "nofile.so"
+    library.parent.mkdir(exist_ok=True)
+    if not library.exists() or library.stat().st_mtime < source.stat().st_mtime:
+        run("cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl")
+    return ["--volume", f"{library}:/usr/local/lib/lab-nofile.so:ro"]
+
+
 def create_host(lab: Lab, host: str, image: str) -> None:
     docker(
         "run",
@@ -418,6 +434,12 @@ def create_host(lab: Lab, host: str, image: str) -> None:
         "/tmp:exec,mode=1777",
         "--volume",
         f"{lab.directory / 'snapshots'}:/mnt/snapshots",
+        # The engine in the host needs a file system that can carry overlays, which the host's own is not.
+        "--volume",
+        "/var/lib/docker",
+        "--volume",
+        "/var/lib/containerd",
+        *file_limit_volume(),
         image,
     )
 

@@ -15,7 +15,9 @@ GENERATED_LENGTH = 32
 # Passwords pass through configuration files, URLs and HTTP headers. What a component can't take there:
 # - HAProxy's configuration gives a meaning to quotes, backslash, dollar and hash.
 # - PostgreSQL's SASLprep (RFC 4013) and others change or refuse what is not printable ASCII: refused for all.
+# - Redis' configuration and ACL files give a meaning to quotes, backslash and hash.
 _HAPROXY = "\"'\\$#"
+_REDIS = "\"'\\#"
 
 PASSWORDS: dict[str, str] = {
     "etcd_root_password": "",
@@ -25,6 +27,17 @@ PASSWORDS: dict[str, str] = {
     "postgresql_rewind_password": "",
     "postgresql_rest_password": "",
     "postgresql_application_password": "",
+    "elasticsearch_superuser_password": "",
+    "elasticsearch_application_password": "",
+    "elasticsearch_monitoring_password": "",
+    "elasticsearch_snapshot_password": "",
+    "redis_admin_password": _REDIS,
+    "redis_replication_password": _REDIS,
+    "redis_sentinel_password": _REDIS,
+    "redis_monitoring_password": _HAPROXY,
+    "redis_application_password": _REDIS,
+    "backend_internal_key": "",
+    "backend_encryption_key": "",
     "haproxy_stats_password": _HAPROXY,
 }
 

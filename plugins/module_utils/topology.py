@@ -15,6 +15,7 @@ from .topology_addresses import check_hosts, check_name, host_address, url, virt
 from .topology_faults import Findings, TopologyError
 from .topology_groups import GROUPS, check_members, members_of, memory_share, quorum, synchronous_mode
 from .topology_ports import check_collisions, ports
+from .topology_services import check_elasticsearch, elasticsearch, flavor, node_roles, redis
 from .topology_settings import (
     DEFAULTS,
     Inventory,
@@ -64,6 +65,13 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
         len(members["postgresql"]),
         found,
     )
+    engine = flavor(settings["elasticsearch_flavor"], found)
+    roles = {
+        host: node_roles(host, inventory.variables(host).get("elasticsearch_node_roles"), engine, found)
+        for host in members["elasticsearch"]
+    }
+    check_elasticsearch(roles, found)
+    redis_facts = redis(settings, len(members["redis"]), found)
     check_members(members, found)
     check_member_names(members["postgresql"], found)
     present = {layer for layer in LAYERS if members[layer]}
@@ -75,6 +83,10 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
     def listed(layer: str) -> list[dict[str, Any]]:
         return [{"name": host, "address": addresses[host]} for host in members[layer]]
 
+    search = [
+        entry | {"rack": _rack(inventory, entry["name"]), "roles": roles[entry["name"]]}
+        for entry in listed("elasticsearch")
+    ]
     balancers = [entry | {"priority": priority[entry["name"]]} for entry in listed("loadbalancer")]
     return {
         "cluster": cluster,
@@ -90,7 +102,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
                 "address": addresses[host],
                 "groups": [group for group in GROUPS if group in layers[host]],
                 "priority": priority.get(host),
-                "rack": str(inventory.variables(host).get("ha_rack") or ""),
+                "rack": _rack(inventory, host),
                 "memory_mb": memory[host],
                 "memory_share": memory_share(layers[host]),
                 "names": _certificate_names(host, addresses[host], layers[host], vip),
@@ -112,10 +124,27 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
             "write": {"host": vip["address"], "port": numbers["postgresql_write"]},
             "read": {"host": vip["address"], "port": numbers["postgresql_read"]},
         },
+        "elasticsearch": elasticsearch(search, engine, cluster, vip, numbers),
+        "redis": {
+            "members": listed("redis"),
+            **redis_facts,
+            "client": {"host": vip["address"], "port": numbers["redis_master"]},
+        },
+        "sentinel": {"members": listed("sentinel"), "quorum": quorum(len(members["sentinel"]))},
+        "swarm": {
+            "managers": listed("swarm_managers"),
+            "workers": [entry for entry in listed("swarm_workers") if entry["name"] not in members["swarm_managers"]],
+            "members": listed("backend"),
+            "quorum": quorum(len(members["swarm_managers"])),
+        },
         "backend": {"members": [entry | {"backup": backup[entry["name"]]} for entry in listed("backend")]},
         "web": {"members": [entry | {"backup": backup[entry["name"]]} for entry in listed("web")]},
         "warnings": found.warnings,
     }
+
+
+def _rack(inventory: Inventory, host: str) -> str:
+    return str(inventory.variables(host).get("ha_rack") or "")
 
 
 def _addresses(inventory: Inventory, hosts: list[str], found: Findings) -> dict[str, str]:
@@ -146,10 +175,10 @@ def _etcd(members: list[dict[str, Any]], numbers: Mapping[str, int]) -> dict[str
 def _certificate_names(host: str, address: str, layers: list[str], vip: Mapping[str, Any]) -> list[str]:
     """Return what a host's certificate must be valid for.
 
-    HAProxy passes the TLS of PostgreSQL and gRPC through, so a client that verifies the virtual IP sees the certificate
+    HAProxy passes the TLS of PostgreSQL, Redis and gRPC through, so a client that verifies the virtual IP sees the certificate
     of the host behind it, too.
     """
     names = [host, address]
-    if {"loadbalancer", "postgresql", "backend"}.intersection(layers):
+    if {"loadbalancer", "postgresql", "redis", "backend"}.intersection(layers):
         names += [vip["address"], vip["name"]]
     return list(dict.fromkeys(name for name in names if name))

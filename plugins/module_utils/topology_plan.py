@@ -12,6 +12,7 @@ from .topology_ports import HOST, VIP, listeners
 
 Topology = Mapping[str, Any]
 WIDTH = 110
+LAYERS = ("loadbalancer", "etcd", "postgresql", "elasticsearch", "redis", "sentinel", "backend", "web")
 
 
 def plan(topology: Topology) -> str:
@@ -39,14 +40,20 @@ def survives(topology: Topology) -> dict[str, int]:
     """Return for each layer that has members how many of them may be lost with the layer still doing all of its work.
 
     Voters need a majority. In strict synchronous mode PostgreSQL needs the primary and the standbys that confirm each
-    write; in the other modes the last one still takes writes. Of the rest, one is enough.
+    write; in the other modes the last one still takes writes. Elasticsearch needs a majority of its masters, and every
+    shard has one replica at least. A Redis master needs its replicas as min-replicas-to-write says. Of the rest, one is
+    enough.
     """
-    counts = {
-        layer: len(topology[layer]["members"]) for layer in ("loadbalancer", "etcd", "postgresql", "backend", "web")
-    }
+    counts = {layer: len(topology[layer]["members"]) for layer in LAYERS}
     result = {layer: count - 1 for layer, count in counts.items() if count}
-    if counts["etcd"]:
-        result["etcd"] = counts["etcd"] - topology["etcd"]["quorum"]
+    for layer in ("etcd", "sentinel"):
+        if counts[layer]:
+            result[layer] = counts[layer] - topology[layer]["quorum"]
+    if counts["elasticsearch"]:
+        search = topology["elasticsearch"]
+        result["elasticsearch"] = min(len(search["masters"]) - search["quorum"], search["replicas"])
+    if counts["redis"]:
+        result["redis"] = counts["redis"] - 1 - topology["redis"]["min_replicas_to_write"]
     if counts["postgresql"] and topology["postgresql"]["synchronous_mode"] == "strict":
         result["postgresql"] = counts["postgresql"] - 1 - topology["postgresql"]["synchronous_node_count"]
     return result
@@ -93,6 +100,13 @@ def _clients(topology: Topology) -> list[str]:
     routes = (
         (("postgresql",), "postgresql_write", "PostgreSQL", f"the primary, port {ports['postgresql']}"),
         (("postgresql",), "postgresql_read", "PostgreSQL", f"the replicas, port {ports['postgresql']}"),
+        (
+            ("elasticsearch",),
+            "elasticsearch",
+            _engine(topology),
+            f"its nodes, port {ports['elasticsearch_http']}",
+        ),
+        (("redis",), "redis_master", "Redis", f"the master, port {ports['redis']}"),
         (("backend", "web"), "https", "HTTPS", both),
         (("backend",), "grpc", "gRPC agents", f"backend, port {ports['backend_grpc']}"),
     )
@@ -100,6 +114,10 @@ def _clients(topology: Topology) -> list[str]:
         [what, _socket(vip, ports[key]), target] for layers, key, what, target in routes if present.intersection(layers)
     ]
     return table([["what", "address", "goes to"], *rows]) if rows else []
+
+
+def _engine(topology: Topology) -> str:
+    return {"elasticsearch": "Elasticsearch", "opensearch": "OpenSearch"}[topology["elasticsearch"]["flavor"]]
 
 
 def _listening(topology: Topology) -> list[str]:
@@ -168,7 +186,7 @@ def _timing(topology: Topology) -> list[str]:
 def _expectations(topology: Topology) -> list[str]:
     """What a failure costs, computed from the timings; `make test` measures it.
 
-    VRRP: RFC 5798, section 6.1: three adverts and a skew of (256 - priority) / 256 adverts. PostgreSQL: the leader key
+    Redis: down-after, up to two seconds until a sentinel begins, and the promotion. VRRP: RFC 5798, section 6.1: three adverts and a skew of (256 - priority) / 256 adverts. PostgreSQL: the leader key
     lives for ttl and is renewed in full by a new etcd leader; then Patroni probes the dead primary for 2 s.
     """
     timing, rows = topology["timing"], []
@@ -177,6 +195,10 @@ def _expectations(topology: Topology) -> list[str]:
         crash = 2 * patroni["loop_wait_s"] + patroni["primary_start_timeout_s"]
         rows.append(["PostgreSQL process dies", f"up to about {crash:g} s without writes"])
         rows.append(["host of the primary dies", f"up to about {patroni['ttl_s'] + election + 3:g} s without writes"])
+    if topology["redis"]["members"]:
+        rows.append(
+            ["Redis master dies", f"up to about {timing['redis']['down_after_ms'] / 1000 + 3:g} s without writes"]
+        )
     balancers = topology["loadbalancer"]["members"]
     if len(balancers) > 1:
         advert = timing["keepalived"]["advert_interval_s"]

@@ -27,8 +27,18 @@ DEFAULTS: dict[str, Any] = {
     "ha_tls_directory": "/etc/utmstack-ha/tls",
     "postgresql_synchronous_mode": "",
     "postgresql_synchronous_node_count": 1,
+    "elasticsearch_flavor": "elasticsearch",
+    "redis_master_name": "utmstack-redis",
+    "redis_min_replicas_to_write": "",
 }
-HOST_SETTINGS = ("ha_address", "ha_priority", "ha_rack", "ha_memory_mb", "ha_backup_server")
+HOST_SETTINGS = (
+    "ha_address",
+    "ha_priority",
+    "ha_rack",
+    "ha_memory_mb",
+    "ha_backup_server",
+    "elasticsearch_node_roles",
+)
 # Names that begin with ha_ without being read here: the secrets' directory, and what role topology sets itself.
 OTHER_NAMES = ("ha_secrets_dir", "ha_secrets")
 # The variables of a host that the topology looks at.

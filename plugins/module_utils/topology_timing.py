@@ -14,6 +14,8 @@ from .topology_faults import Findings, nearest
 #   the virtual IP taken over in 0.8 s. For one site with a round trip below about 5 ms.
 # normal: Patroni's own defaults (ttl 30, loop_wait 10, retry_timeout 10), etcd's (100 and 1000 ms), VRRP at half a
 #   second. For one site with busy or overcommitted hosts.
+# Redis: with min-replicas-max-lag a cut-off master takes writes for that long; below 2 s its replicas' acknowledgements,
+#   one a second, come too seldom.
 # wan: etcd's tuning guide for round trips up to about 300 ms (heartbeat of a round trip, election ten of them), and
 #   Patroni's times stretched until an election fits into retry_timeout several times.
 PROFILES: dict[str, dict[str, dict[str, float]]] = {
@@ -42,6 +44,7 @@ PROFILES: dict[str, dict[str, dict[str, float]]] = {
             "script_fall": 2,
             "script_rise": 2,
         },
+        "redis": {"down_after_ms": 1500, "failover_timeout_ms": 10000, "min_replicas_max_lag_s": 2},
         "tcp": {"retries2": 5},
     },
     "normal": {
@@ -69,6 +72,7 @@ PROFILES: dict[str, dict[str, dict[str, float]]] = {
             "script_fall": 2,
             "script_rise": 2,
         },
+        "redis": {"down_after_ms": 3000, "failover_timeout_ms": 60000, "min_replicas_max_lag_s": 3},
         "tcp": {"retries2": 5},
     },
     "wan": {
@@ -96,6 +100,7 @@ PROFILES: dict[str, dict[str, dict[str, float]]] = {
             "script_fall": 2,
             "script_rise": 2,
         },
+        "redis": {"down_after_ms": 10000, "failover_timeout_ms": 180000, "min_replicas_max_lag_s": 10},
         "tcp": {"retries2": 8},
     },
 }
@@ -131,6 +136,11 @@ LIMITS: dict[str, dict[str, tuple[float, float]]] = {
         "script_timeout_s": (0.1, 60),
         "script_fall": (1, 100),
         "script_rise": (1, 100),
+    },
+    "redis": {
+        "down_after_ms": (100, 600000),
+        "failover_timeout_ms": (1000, 3600000),
+        "min_replicas_max_lag_s": (1, 3600),
     },
     "tcp": {"retries2": (3, 15)},
 }
@@ -210,7 +220,7 @@ def _figure(name: str, key: str, value: Any, limits: tuple[float, float], found:
 
 def _check_rules(timing: Timing, found: Findings) -> None:
     patroni, etcd, postgresql = timing["patroni"], timing["etcd"], timing["postgresql"]
-    haproxy, keepalived = timing["haproxy"], timing["keepalived"]
+    haproxy, keepalived, redis = timing["haproxy"], timing["keepalived"], timing["redis"]
 
     def require(holds: bool, setting: str, problem: str, remedy: str) -> None:
         if not holds:
@@ -266,4 +276,11 @@ def _check_rules(timing: Timing, found: Findings) -> None:
         f"is {keepalived['script_timeout_s']}, below script_interval_s ({keepalived['script_interval_s']}): a busy "
         "host would give up the virtual IP for a slow check",
         f"Set it to {keepalived['script_interval_s']} or more",
+    )
+    require(
+        redis["failover_timeout_ms"] > 2 * redis["down_after_ms"],
+        "redis.failover_timeout_ms",
+        f"is {redis['failover_timeout_ms']}, not above 2 x down_after_ms (2 x {redis['down_after_ms']}): Sentinel would give "
+        "up a failover before the members agree that the master is down",
+        f"Set it above {2 * redis['down_after_ms']}, or lower down_after_ms",
     )
