@@ -14,14 +14,14 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.parsing.vault import is_encrypted, parse_vaulttext_envelope
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.secrets import PASSWORDS, append, complete, trouble
+from ..module_utils.secrets import KEPT, PASSWORDS, append, complete, trouble
 
 
 class ActionModule(ActionBase):
     """Failures tell names, never values; a successful result is marked as not to be logged."""
 
     _requires_connection = False
-    _VALID_ARGS = frozenset(("directory",))
+    _VALID_ARGS = frozenset(("directory", "store"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return all passwords; in check mode the missing ones are made but not stored."""
@@ -33,6 +33,10 @@ class ActionModule(ActionBase):
         check(given, "the inventory")
         check(stored, str(path))
         secrets, made = complete(given, stored)
+        kept = self._kept(stored)
+        secrets.update(kept)
+        made_now = sorted(made)
+        made = {**made, **kept}
         open_to_others = path.exists() and bool(path.stat().st_mode & 0o077)
         if not self._task.check_mode:
             if made:
@@ -50,8 +54,16 @@ class ActionModule(ActionBase):
             "changed": bool(made) or open_to_others,
             "secrets": secrets,
             "path": str(path),
-            "generated": sorted(made),
+            "generated": made_now,
         }
+
+    def _kept(self, stored: Mapping[str, str]) -> dict[str, str]:
+        """Return what the task wants stored and is not, or is otherwise."""
+        store = self._task.args.get("store") or {}
+        unknown = sorted(set(store) - set(KEPT))
+        if unknown:
+            raise AnsibleActionFail(f"{', '.join(unknown)} can't be stored; only {', '.join(KEPT)} can.")
+        return {name: str(value) for name, value in store.items() if value and stored.get(name) != value}
 
     def _path(self) -> Path:
         directory = self._task.args.get("directory")
@@ -68,7 +80,7 @@ class ActionModule(ActionBase):
 
     def _given(self, variables: Mapping[str, Any]) -> dict[str, str]:
         given = {}
-        for name in PASSWORDS:
+        for name in (*PASSWORDS, *KEPT):
             try:
                 value = self._templar.template(variables.get(name))
             except AnsibleError:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import string
 from collections.abc import Callable, Mapping
@@ -41,6 +42,9 @@ PASSWORDS: dict[str, str] = {
     "haproxy_stats_password": _HAPROXY,
 }
 
+# Secrets that a service makes by itself; they are kept with the others once they are known.
+KEPT = ("swarm_unlock_key",)
+
 
 def trouble(name: str, value: object) -> tuple[str, str] | None:
     """Return what is wrong with a password and the remedy, or None. Neither contains any part of the password."""
@@ -71,18 +75,24 @@ def complete(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return all passwords, and those of them that were made now and have to be stored.
 
-    What the user set wins over what is stored; what neither has is made.
+    What the user set wins over what is stored; what neither has is made. Of KEPT, what nobody has is empty.
     """
     made = {name: make() for name in PASSWORDS if name not in given and name not in stored}
-    return {name: given.get(name) or stored.get(name) or made[name] for name in PASSWORDS}, made
+    everything = {name: given.get(name) or stored.get(name) or made[name] for name in PASSWORDS}
+    return {**everything, **{name: given.get(name) or stored.get(name) or "" for name in KEPT}}, made
 
 
 def append(text: str, made: Mapping[str, str]) -> str:
-    """Return the text of the YAML file with the new passwords at its end; comments and order of the rest stay."""
+    """Return the text of the YAML file with the new passwords at its end, in place of older values of the same names.
+
+    Comments and order of the rest stay.
+    """
     if not text.strip():
         text = (
             "---\n# Made by utmstack.ha, which reads them here at each run. Keep this file secret and backed up;\n"
             "# it may be encrypted as it is: ansible-vault encrypt passwords.yml\n"
         )
+    for name in made:
+        text = re.sub(rf"^{re.escape(name)}:.*\n?", "", text, flags=re.MULTILINE)
     lines = "".join(f"{name}: {value}\n" for name, value in made.items())
     return text + ("" if text.endswith("\n") else "\n") + lines

@@ -21,6 +21,10 @@ options:
     description: Directory on the controller for C(passwords.yml), an absolute path.
     type: path
     required: true
+  store:
+    description: Secrets that a service made by itself, to be kept with the others; C(swarm_unlock_key) is the only one.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Missing passwords are generated for the rest of the run, reported as a change, and not stored.
@@ -38,6 +42,13 @@ EXAMPLES = r"""
   utmstack.ha.secrets:
     directory: "{{ ha_secrets_dir }}"
   register: result
+  run_once: true
+
+- name: Keep the key that Swarm has made
+  utmstack.ha.secrets:
+    directory: "{{ ha_secrets_dir }}"
+    store:
+      swarm_unlock_key: "{{ swarm_key.stdout }}"
   run_once: true
 """
 

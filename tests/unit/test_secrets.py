@@ -19,7 +19,14 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible.template import Templar, trust_as_template
 from ansible_collections.utmstack.ha.plugins.action.secrets import ActionModule
-from ansible_collections.utmstack.ha.plugins.module_utils.secrets import PASSWORDS, append, complete, generate, trouble
+from ansible_collections.utmstack.ha.plugins.module_utils.secrets import (
+    KEPT,
+    PASSWORDS,
+    append,
+    complete,
+    generate,
+    trouble,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 GIVEN = "Given-by-the-user-1"
@@ -59,12 +66,15 @@ def vault(text):
     return VaultLib().encrypt(text, secret=VaultSecret(b"open sesame"), vault_id="ours").decode()
 
 
-def read(path, variables=None, check=False, vault_secrets=()):
+def read(path, variables=None, check=False, vault_secrets=(), store=None):
     """Run the action as a task would."""
     loader = DataLoader()
     loader.set_vault_secrets([("default", VaultSecret(b"another")), *vault_secrets])
     task = SimpleNamespace(
-        args={"directory": str(path.parent)}, check_mode=check, async_val=0, action="utmstack.ha.secrets"
+        args={"directory": str(path.parent), "store": store or {}},
+        check_mode=check,
+        async_val=0,
+        action="utmstack.ha.secrets",
     )
     connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="unused"))
     variables = {name: trust_as_template(value) for name, value in (variables or {}).items()}
@@ -79,8 +89,8 @@ def mode(path):
 def test_missing_passwords_are_made_once_and_kept_for_the_owner_only(path):
     first = read(path)
     assert first["changed"] and first["_ansible_no_log"]
-    assert set(first["secrets"]) == set(first["generated"]) == set(PASSWORDS)
-    assert len(set(first["secrets"].values())) == len(PASSWORDS)
+    assert set(first["secrets"]) - set(KEPT) == set(first["generated"]) == set(PASSWORDS)
+    assert len(set(first["secrets"].values()) - {""}) == len(PASSWORDS)
     assert yaml.safe_load(path.read_text()) == first["secrets"]
     assert (mode(path.parent), mode(path)) == (0o700, 0o600)
     again = read(path)
@@ -124,7 +134,7 @@ def test_an_encrypted_file_without_its_password_says_what_to_give(path):
 
 def test_check_mode_has_passwords_but_stores_none(path):
     result = read(path, check=True)
-    assert set(result["secrets"]) == set(PASSWORDS) and result["changed"]
+    assert set(result["secrets"]) == {*PASSWORDS, *KEPT} and result["changed"]
     assert not path.parent.exists()
 
 
@@ -196,14 +206,14 @@ def test_nothing_secret_is_printed_by_a_whole_run(tmp_path, path):
     assert secrets["haproxy_stats_password"] == STORED
     assert secrets["etcd_root_password"] == GIVEN
     assert path.read_text().startswith("haproxy_stats_password: !vault |")
-    assert set(secrets) == set(PASSWORDS)
+    assert set(secrets) == {*PASSWORDS, *KEPT}
     assert not [name for name, value in secrets.items() if value in output]
 
 
 def test_what_the_user_set_wins_over_what_is_stored_and_the_rest_is_made():
     secrets, made = complete({"etcd_root_password": GIVEN}, {"etcd_root_password": STORED, "x": "y"}, lambda: "made")
     assert secrets["etcd_root_password"] == GIVEN
-    assert set(secrets) == set(PASSWORDS) == {*made, "etcd_root_password"}
+    assert set(secrets) - set(KEPT) == set(PASSWORDS) == {*made, "etcd_root_password"}
 
 
 def test_generated_passwords_suit_every_component():
@@ -216,3 +226,19 @@ def test_appending_keeps_the_text_and_stays_yaml(text):
     new = append(text, {"etcd_root_password": "x"})
     assert new.startswith(text)
     assert yaml.safe_load(new) == {**(yaml.safe_load(text) or {}), "etcd_root_password": "x"}
+
+
+def test_what_a_service_made_is_kept_with_the_others_and_replaced_when_it_changes(path):
+    assert read(path)["secrets"]["swarm_unlock_key"] == ""
+    first = read(path, store={"swarm_unlock_key": "SWMKEY-1-first"})
+    assert first["changed"] and first["generated"] == []
+    assert read(path)["secrets"]["swarm_unlock_key"] == "SWMKEY-1-first"
+    assert not read(path, store={"swarm_unlock_key": "SWMKEY-1-first"})["changed"]
+    assert read(path, store={"swarm_unlock_key": "SWMKEY-1-second"})["changed"]
+    assert read(path)["secrets"]["swarm_unlock_key"] == "SWMKEY-1-second"
+    assert path.read_text().count("swarm_unlock_key") == 1
+
+
+def test_nothing_else_can_be_stored(path):
+    with pytest.raises(AnsibleActionFail, match="haproxy_stats_password"):
+        read(path, store={"haproxy_stats_password": "something-long-enough"})
