@@ -15,7 +15,7 @@ from .topology_addresses import check_hosts, check_name, host_address, url, virt
 from .topology_faults import Findings, TopologyError
 from .topology_groups import GROUPS, check_members, members_of, memory_share, quorum, synchronous_mode
 from .topology_ports import check_collisions, ports
-from .topology_services import check_elasticsearch, elasticsearch, flavor, node_roles, redis
+from .topology_services import backend_tls, check_elasticsearch, elasticsearch, flavor, node_roles, redis
 from .topology_settings import (
     DEFAULTS,
     Inventory,
@@ -71,6 +71,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
         for host in members["elasticsearch"]
     }
     check_elasticsearch(roles, found)
+    encrypted = backend_tls(settings["backend_tls"], found)
     redis_facts = redis(settings, len(members["redis"]), found)
     check_members(members, found)
     check_member_names(members["postgresql"], found)
@@ -137,7 +138,10 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
             "members": listed("backend"),
             "quorum": quorum(len(members["swarm_managers"])),
         },
-        "backend": {"members": [entry | {"backup": backup[entry["name"]]} for entry in listed("backend")]},
+        "backend": {
+            "members": [entry | {"backup": backup[entry["name"]]} for entry in listed("backend")],
+            "tls": encrypted,
+        },
         "web": {"members": [entry | {"backup": backup[entry["name"]]} for entry in listed("web")]},
         "warnings": found.warnings,
     }

@@ -76,6 +76,8 @@ def elasticsearch(
     data = [entry["name"] for entry in members if is_data(entry["roles"])]
     for entry in members:
         entry["url"] = url("https", entry["address"], ports["elasticsearch_http"])
+        # Dedicated masters are left to their work.
+        entry["serves"] = not entry["roles"] or not set(entry["roles"]) <= {"master", "voting_only"}
         entry["transport"] = url("", entry["address"], ports["elasticsearch_transport"]).removeprefix("://")
     return {
         "flavor": engine,
@@ -159,3 +161,10 @@ def redis(settings: Mapping[str, Any], members: int, found: Findings) -> dict[st
                     "Leave it unset where none may be lost",
                 )
     return {"master_name": str(name), "min_replicas_to_write": least}
+
+
+def backend_tls(value: Any, found: Findings) -> bool:
+    """Return whether the backend serves HTTPS and gRPC with the certificate of its host."""
+    if not isinstance(value, bool):
+        found.refuse("group all", "backend_tls", f"is {value!r}", "Set true or false")
+    return value is True

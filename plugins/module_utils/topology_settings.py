@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "elasticsearch_flavor": "elasticsearch",
     "redis_master_name": "utmstack-redis",
     "redis_min_replicas_to_write": "",
+    "backend_tls": False,
 }
 HOST_SETTINGS = (
     "ha_address",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import jinja2
@@ -30,4 +31,6 @@ def render(role, template, ha, **variables):
     environment = jinja2.Environment(
         loader=loader, trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined, autoescape=False
     )
+    # Ansible's filter of that name.
+    environment.filters["b64encode"] = lambda text: base64.b64encode(text.encode()).decode()
     return environment.get_template(template).render(known | {"ha": ha} | variables)

@@ -11,6 +11,12 @@ from role_templates import render, topology
 
 THREE = ["node1", "node2", "node3"]
 COLOCATED = {"loadbalancer": THREE, "etcd": THREE, "postgresql": THREE}
+PLATFORM = COLOCATED | {"elasticsearch": THREE, "redis": THREE, "swarm_managers": THREE}
+SECRETS = {
+    "haproxy_stats_password": "Correct-Horse!Battery%Staple",
+    "elasticsearch_monitoring_password": "Battery%Staple'Horse",
+    "redis_monitoring_password": "Staple!Correct-Horse%Battery",
+}
 EVERYTHING = {
     "loadbalancer": ["node1", "node2"],
     "etcd": ["node3", "node4", "node5"],
@@ -23,6 +29,9 @@ IPV6 = {f"node{number}": f"fd00::{number}" for number in range(1, 10)}
 CASES = {
     "co-located, no application": (COLOCATED, {}, {}),
     "dedicated hosts with everything": (EVERYTHING, {}, {}),
+    "the whole platform on three hosts": (PLATFORM, {}, {}),
+    "a backend with TLS": (PLATFORM, {"backend_tls": True}, {}),
+    "two Redis hosts": (PLATFORM | {"redis": THREE[:2], "sentinel": THREE}, {}, {}),
     "the normal profile": (EVERYTHING, {"ha_failover_profile": "normal"}, {}),
     "modern TLS": (EVERYTHING, {}, {"haproxy_tls_profile": "modern"}),
     "gRPC ended here": (EVERYTHING, {}, {"haproxy_grpc_tls": "terminate", "haproxy_grpc_check": "http2"}),
@@ -94,9 +103,8 @@ def test_haproxy_accepts_the_configuration_without_a_warning(case, certificates,
     text = re.sub(r"(?m)^    (chroot|user|group) .*\n", "", text)
     (tmp_path / "server-state").write_text("1\n")
     path.write_text(text.replace("/run/haproxy/server-state", f"{tmp_path}/server-state"))
-    ha = topology(COLOCATED, "node1")
-    secrets = {"haproxy_stats_password": "Correct-Horse!Battery%Staple"}
-    credentials.write_text(render("haproxy", "credentials.cfg.j2", ha, ha_secrets=secrets))
+    ha = topology(CASES[case][0], "node1")
+    credentials.write_text(render("haproxy", "credentials.cfg.j2", ha, ha_secrets=SECRETS))
     result = subprocess.run(
         ["/usr/sbin/haproxy", "-c", "-f", credentials, "-f", path], capture_output=True, text=True, check=False
     )
@@ -139,6 +147,45 @@ def test_only_public_ports_are_on_the_virtual_ip_and_nothing_listens_everywhere(
     assert binds == {"127.0.0.1:8405", "10.0.1.11:8404"} | {
         f"10.0.1.100:{port}" for port in (80, 443, 5432, 5433, 50051)
     }
+
+
+def test_elasticsearch_is_asked_with_a_password_that_only_root_can_read():
+    text = configuration("the whole platform on three hosts")
+    found = sections(text)["backend elasticsearch"]
+    assert any('Authorization "Basic ${ELASTICSEARCH_CHECK}"' in line for line in found)
+    assert not [secret for secret in SECRETS.values() if secret in text]
+    assert (
+        "server node2 10.0.1.12:9200 check ssl verify required ca-file /etc/utmstack-ha/tls/ca.crt verifyhost node2"
+        in found
+    )
+
+
+def test_dedicated_masters_are_left_to_their_work():
+    ha = topology(PLATFORM, "node1")
+    ha["elasticsearch"]["members"][0]["serves"] = False
+    found = sections(render("haproxy", "haproxy.cfg.j2", ha))["backend elasticsearch"]
+    assert [line.split()[1] for line in found if line.startswith("server ")] == ["node2", "node3"]
+
+
+@pytest.mark.parametrize(
+    "case, expected",
+    [
+        (
+            "the whole platform on three hosts",
+            r"role:master\r\nconnected_slaves:[0-9]+\r\nmin_slaves_good_slaves:([1-9]|[1-9][0-9])",
+        ),
+        ("two Redis hosts", r"role:master\r\nconnected_slaves:[0-9]+"),
+    ],
+)
+def test_a_redis_master_must_see_the_replicas_that_it_needs_to_take_writes(case, expected):
+    assert f"tcp-check expect rstring {expected}" in sections(configuration(case))["backend redis"]
+
+
+def test_a_backend_with_tls_is_verified():
+    found = sections(configuration("a backend with TLS"))
+    server = "10.0.1.12:8080 {} ssl verify required ca-file /etc/utmstack-ha/tls/ca.crt verifyhost node2"
+    assert f"server node2 {server.format('check')}" in found["backend api"]
+    assert f"server node2 {server.format('track api/node2')}" in found["backend websocket"]
 
 
 def test_patroni_is_asked_over_verified_tls_for_the_right_role():

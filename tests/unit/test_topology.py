@@ -72,6 +72,10 @@ def group(**members):
     return {"groups": members}
 
 
+def search(**hosts):
+    return {**group(elasticsearch=NODES), "hosts": hosts}
+
+
 SWARM = ["app1", "app2", "app3", "app4"]
 
 # id: what is changed, and what the message must name: host or group, setting, a part of the problem, of the remedy.
@@ -303,6 +307,62 @@ REFUSED = {
     "password differs between hosts": (
         host(etcd_root_password=SECRET), "host node3", "etcd_root_password", "node3: a value", "Set it once",
     ),
+    "unknown search engine": (
+        {"settings": {"elasticsearch_flavor": "opensaerch"}},
+        "group elasticsearch", "elasticsearch_flavor", "'opensaerch'", "Did you mean opensearch?",
+    ),
+    "two master-eligible nodes": (
+        search(node3={"elasticsearch_node_roles": ["data"]}),
+        "group elasticsearch", "elasticsearch_node_roles", "loss of one stops the cluster", "Have three",
+    ),
+    "no master-eligible node": (
+        search(**dict.fromkeys(NODES, {"elasticsearch_node_roles": ["data"]})),
+        "group elasticsearch", "elasticsearch_node_roles", "no host master-eligible", "Give three hosts",
+    ),
+    "only masters without votes to win": (
+        search(**dict.fromkeys(NODES, {"elasticsearch_node_roles": ["master", "voting_only", "data"]})),
+        "group elasticsearch", "elasticsearch_node_roles", "none can be elected", "on two",
+    ),
+    "no data node": (
+        search(**dict.fromkeys(NODES, {"elasticsearch_node_roles": ["master"]})),
+        "group elasticsearch", "elasticsearch_node_roles", "no host a data node", "two hosts or more",
+    ),
+    "unknown role of a node": (
+        search(node2={"elasticsearch_node_roles": ["master", "date"]}),
+        "host node2", "elasticsearch_node_roles", "'date'", "Did you mean data?",
+    ),
+    "role of the other engine": (
+        {**search(node2={"elasticsearch_node_roles": ["master", "data", "voting_only"]}),
+         "settings": {"elasticsearch_flavor": "opensearch"}},
+        "host node2", "elasticsearch_node_roles", "'voting_only', no role of opensearch", "Known are",
+    ),
+    "roles are no list": (
+        search(node2={"elasticsearch_node_roles": "master"}),
+        "host node2", "elasticsearch_node_roles", "no list", "[master, data, ingest]",
+    ),
+    "a Redis master's name with a blank": (
+        {**group(redis=NODES), "settings": {"redis_master_name": "my master"}},
+        "group redis", "redis_master_name", "'my master'", "hyphens and underscores",
+    ),
+    "more replicas wanted than there are": (
+        {**group(redis=NODES), "settings": {"redis_min_replicas_to_write": 3}},
+        "group redis", "redis_min_replicas_to_write", "no write would ever", "Set it to 1",
+    ),
+    "replicas wanted are no number": (
+        {**group(redis=NODES), "settings": {"redis_min_replicas_to_write": "all"}},
+        "group redis", "redis_min_replicas_to_write", "'all'", "whole number",
+    ),
+    "Sentinel gives up too early": (
+        timing("redis", down_after_ms=6000),
+        "group all", "ha_timing.redis.failover_timeout_ms", "2 x down_after_ms", "above 12000",
+    ),
+    "two services on a host's port": (
+        {**search(), "settings": {"ha_ports": {"elasticsearch_transport": 9200}}},
+        "host node1", "ha_ports.elasticsearch_transport", "Elasticsearch (HTTPS)", "another number",
+    ),
+    "backend's TLS is no boolean": (
+        {"settings": {"backend_tls": "perhaps"}}, "group all", "backend_tls", "'perhaps'", "true or false",
+    ),
 }  # fmt: skip
 
 
@@ -360,7 +420,8 @@ def test_three_hosts_and_a_virtual_ip_are_enough():
     assert result["hosts"]["node1"]["memory_share"]["postgresql"] == 0.8
     assert result["hosts"]["node1"]["names"] == ["node1", "10.0.1.11", "10.0.1.100"]
     assert result["ports"] == DEFAULT_PORTS
-    assert result["backend"] == result["web"] == {"members": []}
+    assert result["web"] == {"members": []}
+    assert result["backend"] == {"members": [], "tls": False}
     assert result["warnings"] == []
 
 
@@ -419,6 +480,45 @@ def test_backend_runs_on_both_swarm_groups_and_backup_servers_are_marked():
     backup = {entry["name"]: entry["backup"] for entry in result["backend"]["members"]}
     assert backup == {"app4": False, "app1": False, "app2": False, "app3": True}
     assert "backend" not in result["hosts"]["app1"]["groups"]
+
+
+def test_the_search_cluster_is_told_by_what_its_nodes_do():
+    nodes = [*NODES, "es4", "es5"]
+    only = {"es4": {"elasticsearch_node_roles": []}, "node3": {"elasticsearch_node_roles": ["cluster_manager"]}}
+    found = topology(groups={"elasticsearch": nodes}, hosts=only)["elasticsearch"]
+    assert found["masters"] == [*NODES, "es5"] and found["data"] == ["node1", "node2", "es5"]
+    assert found["quorum"] == 2, "Elasticsearch leaves one of four masters out of its votes"
+    assert found["replicas"] == 1
+    assert {entry["name"] for entry in found["members"] if entry["serves"]} == {"node1", "node2", "es4", "es5"}
+    assert found["members"][0]["url"] == "https://10.0.1.11:9200"
+    assert found["members"][0]["transport"] == "10.0.1.11:9300"
+    assert found["client"] == {"host": "10.0.1.100", "port": 9200}
+
+
+def test_one_data_node_has_no_replicas():
+    result = topology(groups={"elasticsearch": ["node1"]})
+    assert result["elasticsearch"]["replicas"] == 0
+    assert any("no shard has a replica" in warning for warning in result["warnings"])
+
+
+@pytest.mark.parametrize("hosts, least", [(2, 0), (3, 1), (5, 1)])
+def test_a_redis_master_needs_a_replica_where_there_are_two(hosts, least):
+    names = [f"redis{number}" for number in range(hosts)]
+    result = topology(groups={"redis": names, "sentinel": NODES})
+    assert result["redis"]["min_replicas_to_write"] == least
+    assert result["sentinel"]["quorum"] == 2
+
+
+def test_sentinels_are_the_redis_hosts_unless_others_are_named():
+    assert [entry["name"] for entry in topology(groups={"redis": NODES})["sentinel"]["members"]] == NODES
+    assert "sentinel" in topology(groups={"redis": NODES})["hosts"]["node1"]["groups"]
+
+
+def test_managers_that_also_are_workers_are_managers():
+    found = topology(groups={"swarm_managers": NODES, "swarm_workers": ["app1", "node1"]})["swarm"]
+    assert [entry["name"] for entry in found["managers"]] == NODES
+    assert [entry["name"] for entry in found["workers"]] == ["app1"]
+    assert found["quorum"] == 2
 
 
 def test_the_same_port_may_be_used_on_the_virtual_ip_and_on_a_host():
