@@ -75,7 +75,7 @@ lint: venv ## ruff, yamllint, ansible-lint
 	@$(TIMED) "Lint: ansible-lint" ansible-lint --offline --strict
 
 .PHONY: unit
-unit: venv ## Unit tests, without network and hosts
+unit: machine venv ## Unit tests, without network and hosts
 	@$(TIMED) "Unit tests" python3 -m pytest -q tests/unit $(ARGS)
 
 .PHONY: sanity
