@@ -1,13 +1,15 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the clients of etcd and of Patroni share: the arguments of their modules and the way to open a verified URL."""
+"""What the clients of etcd, Patroni and the search engine share: their modules' arguments and the way to open a verified URL."""
 
 from __future__ import annotations
 
+import http.client
 import ssl
+import urllib.error
 import urllib.request
 
-# Documented in doc_fragments/etcd.py and doc_fragments/patroni.py.
+# Documented in doc_fragments/etcd.py, patroni.py and search.py.
 ARGUMENTS = {
     "ca_path": {"type": "path"},
     "client_cert": {"type": "path"},
@@ -36,3 +38,24 @@ def opener(ca_path: str | None, client_cert: str | None, client_key: str | None)
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
     )
     return lambda request, timeout: director.open(request, timeout=timeout)
+
+
+def sender(ca_path: str | None = None, client_cert: str | None = None, client_key: str | None = None):
+    """A function (method, url, headers, body, timeout in s) -> (status, text) which raises OSError when there was no answer.
+
+    Certificates as in `opener`.
+    """
+    open_url = opener(ca_path, client_cert, client_key)
+
+    def send(method, url, headers, body, timeout):
+        request = urllib.request.Request(url, data=body, headers=headers, method=method)
+        try:
+            with open_url(request, timeout) as response:
+                return response.status, response.read().decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode(errors="replace")
+        except http.client.HTTPException as error:
+            raise OSError(f"the answer broke off ({type(error).__name__} {error})") from error
+
+    return send

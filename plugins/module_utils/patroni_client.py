@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import base64
 import html
-import http.client
 import json
 import re
 import time
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -148,22 +145,9 @@ def reason(error):
 def sender(ca_path=None, client_cert=None, client_key=None):
     """The real `send`: trusts only `ca_path` (the system's CAs by default), ignores proxies of the environment."""
     try:
-        open_url = https.opener(ca_path, client_cert, client_key)
+        return https.sender(ca_path, client_cert, client_key)
     except OSError as error:
         raise PatroniError(str(error)) from error
-
-    def send(method, url, headers, body, timeout):
-        request = urllib.request.Request(url, data=body, headers=headers, method=method)
-        try:
-            with open_url(request, timeout) as response:
-                return response.status, response.read().decode(errors="replace")
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode(errors="replace")
-        except http.client.HTTPException as error:
-            raise OSError(f"the answer broke off ({type(error).__name__} {error})") from error
-
-    return send
 
 
 def connect(parameters):
