@@ -32,7 +32,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: up ## Three hosts become a cluster; ends with its status and the ways in
-	@$(TIMED) "Converge: playbooks/site.yml" $(PLAYBOOK) playbooks/site.yml $(ARGS)
+	@$(TIMED) "Converge: playbooks/site.yml" $(LAB) measure $(PLAYBOOK) playbooks/site.yml $(ARGS)
 	@$(TIMED) "Status: playbooks/status.yml" $(PLAYBOOK) playbooks/status.yml
 	@$(LAB) access
 

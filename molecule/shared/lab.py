@@ -570,6 +570,43 @@ def shell(lab: Lab, host: str) -> None:
     os.execvp("ssh", command)
 
 
+def memory_of(container: str) -> int:
+    """Bytes that a host uses, without file pages that the kernel can drop: as `docker stats` counts."""
+    pid = docker("inspect", "--format", "{{.State.Pid}}", container).stdout.strip()
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _number, controllers, path = line.split(":", 2)
+        # systemd in the host makes groups of its own below the container's.
+        path = re.sub(r"/(init\.scope|system\.slice|user\.slice).*", "", path)
+        if controllers == "memory":
+            group, usage, inactive = Path("/sys/fs/cgroup/memory" + path), "memory.usage_in_bytes", "total_inactive_file"
+        elif not controllers and Path("/sys/fs/cgroup/cgroup.controllers").exists():
+            group, usage, inactive = Path("/sys/fs/cgroup" + path), "memory.current", "inactive_file"
+        else:
+            continue
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return int((group / usage).read_text()) - int(statistics[inactive])
+    raise LabError(f"{container}: the kernel does not account its memory.")
+
+
+def measure(lab: Lab, *command: str) -> None:
+    """Run a command, and tell the most memory that all hosts together used meanwhile."""
+    if not command:
+        raise LabError("measure needs a command.")
+    process = subprocess.Popen(command)
+    peak: dict[str, int] = {}
+    while process.poll() is None:
+        try:
+            now = {host: memory_of(lab.container(host)) for host, state in states(lab).items() if state == "running"}
+        except (LabError, OSError):
+            now = {}  # A host has just gone.
+        peak = max(peak, now, key=lambda sample: sum(sample.values()))
+        time.sleep(1)
+    each = ", ".join(f"{host} {used / 2**30:.2f}" for host, used in peak.items())
+    say(f"    Most memory of all hosts together: {sum(peak.values()) / 2**30:.2f} GiB ({each})")
+    if process.returncode:
+        sys.exit(process.returncode)
+
+
 def access(lab: Lab) -> None:
     """Print the ways in. The password goes into a file for libpq, not onto the screen."""
     import yaml
@@ -635,20 +672,22 @@ COMMANDS = {
     "access": access,
     "journal": journal,
     "inventory": inventory,
+    "measure": measure,
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("host", nargs="?", help="for power-off, power-on and shell")
-    parser.add_argument("--list", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "rest", nargs=argparse.REMAINDER, help="a host for power-off, power-on and shell; a command for measure"
+    )
     arguments = parser.parse_args()
-    one_host = arguments.command in ("power-off", "power-on", "shell")
-    if one_host and not arguments.host:
-        parser.error(f"{arguments.command} needs a host")
+    if arguments.command in ("power-off", "power-on", "shell") and len(arguments.rest) != 1:
+        parser.error(f"{arguments.command} needs one host")
     try:
-        COMMANDS[arguments.command](Lab(), *([arguments.host] if one_host else []))
+        takes_more = arguments.command in ("power-off", "power-on", "shell", "measure")
+        COMMANDS[arguments.command](Lab(), *(arguments.rest if takes_more else []))
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
