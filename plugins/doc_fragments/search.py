@@ -1,0 +1,49 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The options by which every module of this collection reaches Elasticsearch or OpenSearch."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What Ansible asks for."""
+
+    DOCUMENTATION = r"""
+options:
+  url:
+    description:
+      - URLs of the nodes, for example V(https://10.0.1.11:9200).
+      - Give all nodes. They are tried in this order; those that do not answer, or see no elected master, are passed over.
+      - A request that changes something is sent once, to a node that has just answered.
+    type: list
+    elements: str
+    required: true
+  ca_path:
+    description:
+      - Certificates that the nodes' certificates are verified with. The system's own by default.
+    type: path
+  client_cert:
+    description:
+      - Certificate to show to the nodes, where they ask for one.
+    type: path
+  client_key:
+    description:
+      - Private key of O(client_cert).
+    type: path
+  username:
+    description:
+      - The user to act as.
+    type: str
+  password:
+    description:
+      - Password of O(username).
+    type: str
+  timeout:
+    description:
+      - Time limit of each single request, in seconds.
+    type: float
+    default: 5.0
+notes:
+  - Works with Elasticsearch 8 and 9 and with OpenSearch 2 and 3, and needs nothing but Python on the host.
+    Which of them it is, the module asks the server.
+"""
