@@ -40,7 +40,8 @@ options:
     type: str
   timeout:
     description:
-      - Time limit of each single request, in seconds.
+      - Time limit of each single question, in seconds. Requests that change something have 35 seconds at least, since the
+        server waits up to 30 for its nodes to follow.
     type: float
     default: 5.0
 notes:

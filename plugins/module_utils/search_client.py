@@ -24,6 +24,9 @@ REQUIRED_TOGETHER = https.REQUIRED_TOGETHER
 
 ELASTICSEARCH, OPENSEARCH = "elasticsearch", "opensearch"
 
+# The server waits up to 30 s for its nodes to follow a change; s.
+PATIENCE = 35.0
+
 
 class SearchError(Exception):
     """Something that the operator must know. `facts` go into the module's result beside the message."""
@@ -193,7 +196,7 @@ class Client:
         NoAnswer, when the request may or may not have been carried out.
         """
         try:
-            reply = self.call(self.urls[0], method, path, body, timeout=timeout)
+            reply = self.call(self.urls[0], method, path, body, timeout=timeout or max(self.timeout, PATIENCE))
         except NoAnswer as error:
             raise NoAnswer(f"{what} failed, or may yet succeed: {error}. Look before trying again.") from error
         if reply.status >= 400 and reply.status not in allowed:
