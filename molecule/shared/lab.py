@@ -29,6 +29,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from standin import build as standin
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 RECIPE = Path(__file__).resolve().parent / "image"
 LABEL = "utmstack.ha.lab"
@@ -109,7 +111,13 @@ class Lab:
             }
             for host, address in self.hosts.items()
         }
-        settings = {"ha_vip": f"{self.vip}/{self.subnet.prefixlen}", "ha_secrets_dir": str(self.directory / "secrets")}
+        image, archive = standin.expected()
+        settings = {
+            "ha_vip": f"{self.vip}/{self.subnet.prefixlen}",
+            "ha_secrets_dir": str(self.directory / "secrets"),
+            "backend_image": image,
+            "backend_image_archive": str(archive),
+        }
         return {"_meta": {"hostvars": hostvars}, "all": {"hosts": list(self.hosts), "vars": settings}}
 
 
@@ -495,6 +503,9 @@ def up(lab: Lab) -> None:
     raise_kernel_limits()
     ensure_network(lab)
     image = ensure_image(lab.debian)
+    if not standin.expected()[1].exists():
+        with phase("Build the stand-in for UTMStack's backend"):
+            standin.ensure_standin(root)
     with phase(f"Start lab {lab.name}: {', '.join(f'{host} {address}' for host, address in lab.hosts.items())}"):
         ensure_key(lab)
         for host, state in states(lab).items():

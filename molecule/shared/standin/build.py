@@ -66,10 +66,15 @@ def image_id(archive: Path) -> str:
     return "sha256:" + Path(entry["Config"]).name.removesuffix(".json")
 
 
+def expected(cache: Path = CACHE) -> tuple[str, Path]:
+    """Tag and archive of this recipe's image, whether they are there yet or not."""
+    version = recipe()
+    return f"utmstack-standin:{version}", cache / f"standin-{version}.tar.gz"
+
+
 def ensure_standin(root: Callable[..., object], cache: Path = CACHE) -> Image:
     """Have the archive; `root` runs a command as root and raises where it fails."""
-    version = recipe()
-    tag, archive = f"utmstack-standin:{version}", cache / f"standin-{version}.tar.gz"
+    tag, archive = expected(cache)
     if not archive.exists():
         cache.mkdir(parents=True, exist_ok=True)
         build(root, tag, archive)
