@@ -82,8 +82,12 @@ class Reply:
             text = " ".join(str(cause.get("reason") or cause.get("type") or "").split())
             if text and not any(text in known for known in said):
                 said.append(text)
-        if not said and isinstance(self.body, dict) and isinstance(self.body.get("message"), str):
-            said = [self.body["message"], *_invalid(self.body)]  # OpenSearch's security plugin
+        if not said and isinstance(self.body, dict):  # OpenSearch's security plugin
+            said = [
+                f"{name}: {text}" if name not in ("message", "reason") else str(text)
+                for name, text in self.body.items()
+                if name != "status"
+            ]
         if not said:
             said = [" ".join(str(self.body).split())[:300] or f"HTTP status {self.status}"]
         return "; ".join(said)[:2000]
@@ -92,10 +96,6 @@ class Reply:
     def has_no_handler(self) -> bool:
         """Whether the server has not got this API at all, as a module or plugin is missing."""
         return self.status in (400, 405) and bool(re.search("no handler found|Incorrect HTTP method", self.reason))
-
-
-def _invalid(body: dict) -> list[str]:
-    return [f"{name}: {value}" for name, value in body.items() if name not in ("status", "message", "reason")]
 
 
 @dataclass(frozen=True)
