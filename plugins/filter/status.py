@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..module_utils.status import screen, status
+from ..module_utils.status import status
+from ..module_utils.status_screen import screen
 
 
 class FilterModule:

@@ -1,9 +1,10 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The state of the whole platform from what its hosts said, and that state as one screen.
+"""The state of the whole platform from what its hosts said.
 
-`status` merges plain values: the topology and, by host, what the modules vip_info, haproxy_info, etcd_info and patroni_info
-returned there. `screen` lays its result out. Neither asks anybody.
+`status` merges plain values: the topology and, by host, what the modules vip_info, haproxy_info, etcd_info, patroni_info,
+elasticsearch_health, redis_sentinel_info and swarm_info returned there. `screen` of status_screen lays its result out.
+Neither asks anybody.
 """
 
 from __future__ import annotations
@@ -15,25 +16,32 @@ Answer = Mapping[str, Any]
 WIDTH = 100
 # What HAProxy's PostgreSQL ports are for. A server that is down in one of them may be right to be.
 PRIMARY_BACKEND, REPLICA_BACKEND = "postgresql_write", "postgresql_read"
+REDIS_BACKEND = "redis"
 LEADING_ROLES = ("leader", "standby_leader")
+# Why a server may be down in a backend that is for one kind of role.
+LEADING_OR_FOLLOWING = ("primary", "master", "replica")
 
 
 def status(topology: Mapping[str, Any], observations: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Merge what the hosts said into one state.
 
     topology: what `build` of module_utils.topology returned. observations: by host what M(utmstack.ha.observe) returned:
-    reachable, error and answers, with the answers vip, haproxy, etcd and postgresql where the host was asked for them.
+    reachable, error and answers, with the answers vip, haproxy, etcd, postgresql, elasticsearch, redis and swarm where the
+    host was asked for them.
 
     Returns healthy, problems (sentences, each begins with the layer or host it is about), cluster, hosts, and for each layer
-    a dict or, where the topology has no such layer, None: vip, etcd, postgresql, haproxy.
+    a dict or, where the topology has no such layer, None: vip, etcd, postgresql, elasticsearch, redis, swarm, haproxy.
     """
     hosts = _hosts(topology, observations)
     layers = {
         "vip": _vip(topology, observations),
         "etcd": _etcd(topology, observations),
         "postgresql": _postgresql(topology, observations),
+        "elasticsearch": _elasticsearch(topology, observations),
+        "redis": _redis(topology, observations),
+        "swarm": _swarm(topology, observations),
     }
-    layers["haproxy"] = _haproxy(topology, observations, layers["postgresql"])
+    layers["haproxy"] = _haproxy(topology, observations, _roles(layers))
     problems = [f"{host['name']}: cannot be reached ({host['error']})" for host in hosts if not host["reachable"]]
     for layer in layers.values():
         problems += layer["problems"] if layer else []
@@ -152,13 +160,16 @@ def _best(answers: Iterable[tuple[str, Answer]], good) -> tuple[str, Answer | No
     return best
 
 
-def _cluster(label, topology, observations, question, good):
-    """The best answer about a cluster, and what is wrong by it, by those who see it differently, or by their silence."""
-    members = topology[label]["members"]
+def _cluster(label, topology, observations, question, good, view=lambda answer: answer, members=None):
+    """The best answer about a cluster, and what is wrong by it, by those who see it differently, or by their silence.
+
+    `view` turns an answer into one with members and leader. `members` are who was asked, by default all of the layer.
+    """
+    members = topology[label]["members"] if members is None else members
     views, silent = [], []
     for name, answer, error in _answers(members, observations, question):
         if answer is not None:
-            views.append((name, answer))
+            views.append((name, view(answer)))
         elif error:
             silent.append((name, f"{label} could not be asked ({error})"))
     teller, best = _best(views, good)
@@ -248,29 +259,102 @@ def _postgresql(topology, observations):
     }
 
 
+def _elasticsearch(topology, observations):
+    if not topology["elasticsearch"]["members"]:
+        return None
+
+    def view(answer):
+        return {**answer, "members": answer["nodes"], "leader": answer["master"]}
+
+    best, problems = _cluster("elasticsearch", topology, observations, "elasticsearch", lambda _node: True, view)
+    keys = ("status", "master", "unassigned", "initializing", "relocating", "changed_settings")
+    wanted = [member["name"] for member in topology["elasticsearch"]["members"]]
+    nodes = best["nodes"] if best else []
+    return {
+        "healthy": not problems,
+        "problems": problems,
+        "flavor": topology["elasticsearch"]["flavor"],
+        **{key: best[key] if best else None for key in keys},
+        "nodes": nodes,
+        "absent_nodes": [name for name in wanted if nodes and name not in [node["name"] for node in nodes]],
+    }
+
+
+def _redis(topology, observations):
+    if not topology["redis"]["members"]:
+        return None
+    asked = {member["name"]: member for layer in ("redis", "sentinel") for member in topology[layer]["members"]}
+
+    def view(answer):
+        return {**answer, "leader": answer["master"]}
+
+    def answered(member):
+        return not member["error"]
+
+    best, problems = _cluster("redis", topology, observations, "redis", answered, view, list(asked.values()))
+    return {
+        "healthy": not problems,
+        "problems": problems,
+        "master": best["master"] if best else None,
+        "members": best["members"] if best else [],
+        "sentinels": best["sentinels"] if best else [],
+    }
+
+
+def _swarm(topology, observations):
+    if not topology["swarm"]["members"]:
+        return None
+
+    def view(answer):
+        leader = next((node["hostname"] for node in answer["nodes"] if node["leader"]), None)
+        return {**answer, "members": [{**node, "name": node["hostname"]} for node in answer["nodes"]], "leader": leader}
+
+    best, problems = _cluster(
+        "swarm", topology, observations, "swarm", lambda node: node["state"] == "ready", view,
+        topology["swarm"]["managers"],
+    )  # fmt: skip
+    nodes = best["nodes"] if best else []
+    wanted = [member["name"] for member in topology["swarm"]["members"]]
+    return {
+        "healthy": not problems,
+        "problems": problems,
+        "leader": best["leader"] if best else None,
+        "quorum": topology["swarm"]["quorum"],
+        "nodes": nodes,
+        "services": best["services"] if best else [],
+        "not_members": [name for name in wanted if nodes and name not in [node["hostname"] for node in nodes]],
+    }
+
+
 # -- HAProxy ----------------------------------------------------------------------------------------------------------
 
 
-def _expected_down(backend: str, server: Mapping[str, Any], postgresql) -> str:
-    """Why a server may be down: its role in PostgreSQL, or `unknown` without one; '' where it has to be up.
+def _roles(layers) -> dict[str, dict[str, str]]:
+    """By backend for one kind of role: who is `primary`, `master` or `replica`, as far as known."""
+    postgresql, redis = layers["postgresql"], layers["redis"]
+    found = {}
+    for member in postgresql["members"] if postgresql else []:
+        found[member["name"]] = "primary" if member["role"] in LEADING_ROLES else "replica"
+    of_redis = {member["name"]: member["role"] for member in redis["members"] if member["role"]} if redis else {}
+    return {PRIMARY_BACKEND: found, REPLICA_BACKEND: found, REDIS_BACKEND: of_redis}
+
+
+def _expected_down(backend: str, server: Mapping[str, Any], roles) -> str:
+    """Why a server may be down: its role, or `unknown` without one; '' where it has to be up.
 
     `spare` are the servers that stand in for others, as the primary does where no replica is left to read from.
     """
-    if backend not in (PRIMARY_BACKEND, REPLICA_BACKEND):
+    if backend not in roles:
         return ""
     if server["backup"]:
         return "spare"
-    members = postgresql["members"] if postgresql else []
-    role = next((member["role"] for member in members if member["name"] == server["name"]), None)
+    role = roles[backend].get(server["name"])
     if role is None:
         return "unknown"
-    leads = role in LEADING_ROLES
-    if leads == (backend == REPLICA_BACKEND):
-        return "primary" if leads else "replica"
-    return ""
+    return role if (role == "replica") != (backend == REPLICA_BACKEND) else ""
 
 
-def _haproxy(topology, observations, postgresql):
+def _haproxy(topology, observations, roles):
     members = topology["loadbalancer"]["members"]
     if not members:
         return None
@@ -290,7 +374,7 @@ def _haproxy(topology, observations, postgresql):
     for backend, servers in backends.items():
         for server, views in servers.items():
             first = next(iter(views.values()))
-            expected = _expected_down(backend, first, postgresql)
+            expected = _expected_down(backend, first, roles)
             row = {"backend": backend, "server": server, "backup": first["backup"], "expected_down": expected}
             row["on"] = {
                 host: {key: view[key] for key in ("status", "up", "check", "check_code", "check_seen", "sessions")}
@@ -308,164 +392,6 @@ def _server_problems(row) -> list[str]:
         if not row["expected_down"] and not view["up"]:
             detail = " ".join(str(part) for part in (view["check"], view["check_code"], view["check_seen"]) if part)
             wrong.setdefault(f"is {view['status']}" + (f" ({detail})" if detail else ""), []).append(host)
-        elif row["expected_down"] in ("primary", "replica") and view["up"]:
+        elif row["expected_down"] in LEADING_OR_FOLLOWING and view["up"]:
             wrong.setdefault(f"is UP although it is a {row['expected_down']}", []).append(host)
     return [f"haproxy: {row['backend']}/{row['server']} {what} on {', '.join(on)}" for what, on in wrong.items()]
-
-
-# -- the screen -------------------------------------------------------------------------------------------------------
-
-
-def screen(state: Mapping[str, Any]) -> str:
-    """The state as text of at most 100 columns, for a person: the verdict, the problems, one table for each layer."""
-    count = len(state["problems"])
-    verdict = "OK" if state["healthy"] else f"DEGRADED, {count} problem{'s' if count > 1 else ''}"
-    blocks = [f"{state['cluster']}: {verdict}"]
-    if state["problems"]:
-        blocks.append("\n".join(["Problems", *(line for text in state["problems"] for line in _item(text))]))
-    for title, rows in (_host_table(state), _etcd_table(state), _postgresql_table(state), _haproxy_table(state)):
-        if rows:
-            blocks.append("\n".join([title, *(f"  {line}" for line in table(rows, WIDTH - 2))]))
-    return "\n\n".join(blocks)
-
-
-def _item(text: str) -> list[str]:
-    """A sentence as a list item, continued on lines of its own where it is long."""
-    lines, line = [], "  -"
-    for word in text.split():
-        if len(line) + 1 + len(word) > WIDTH and line.strip() not in ("", "-"):
-            lines.append(line)
-            line = "   "
-        line += f" {word}"
-    return [*lines, line]
-
-
-def table(rows: list[list[str]], width: int) -> list[str]:
-    """Rows of cells as aligned lines; the last column is cut where a line would be too long."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(size) for cell, size in zip(row, widths)).rstrip() for row in rows)
-    return [shorten(line, width) for line in lines]
-
-
-def size(count: int | None) -> str:
-    """A number of bytes with a binary unit, as in `1.5 MiB`; `-` where it is not known."""
-    if count is None:
-        return "-"
-    value, unit = float(count), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            break
-        value /= 1024
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-
-
-def _host_table(state):
-    vip, haproxy = state["vip"], state["haproxy"]
-    title = "Hosts"
-    if vip:
-        title += f", virtual address {vip['cidr']} on {' and '.join(vip['holders']) or 'no host'}"
-    balancers = {member["name"]: member for member in vip["members"]} if vip else {}
-    proxies = {host["name"]: host for host in haproxy["hosts"]} if haproxy else {}
-    rows = [["host", "address", "reachable", *(["virtual address", "keepalived", "haproxy"] if vip else [])]]
-    for host in state["hosts"]:
-        row = [host["name"], host["address"], "yes" if host["reachable"] else "NO"]
-        if vip:
-            row += _balancer_cells(balancers.get(host["name"]), proxies.get(host["name"]))
-        rows.append(row)
-    return title, rows
-
-
-def _balancer_cells(balancer, proxy):
-    if balancer is None:
-        return ["", "", ""]
-    if balancer["held"] is None:
-        return ["?", "?", "?"]
-    held = f"{balancer['interface']}/{balancer['prefix']}" if balancer["held"] else "-"
-    keepalived = (balancer["state"] or "running") if balancer["keepalived"] else "DOWN"
-    return [held, keepalived, (proxy["version"] or "running") if proxy and proxy["answers"] else "DOWN"]
-
-
-def _etcd_table(state):
-    etcd = state["etcd"]
-    if not etcd:
-        return "", []
-    rows = [["member", "address", "role", "health", "version", "database", "term"]]
-    for member in etcd["members"]:
-        role = "leader" if member["leader"] else "learner" if member["learner"] else "follower"
-        known = member["version"] is not None
-        rows.append(
-            [
-                member["name"],
-                member["address"],
-                role if known else "-",
-                "ok" if member["healthy"] else "BAD",
-                member["version"] or "-",
-                size(member["db_size_bytes"]),
-                str(member["raft_term"] or "-"),
-            ]
-        )
-    rows += [[name, "", "-", "NO MEMBER", "-", "-", "-"] for name in etcd["not_members"]]
-    if len(rows) == 1:
-        return "etcd, nobody answers", [["-"]]
-    healthy = sum(1 for member in etcd["members"] if member["healthy"])
-    return f"etcd, {healthy} of {len(rows) - 1} healthy, quorum {etcd['quorum']}", rows
-
-
-def _postgresql_table(state):
-    postgresql = state["postgresql"]
-    if not postgresql:
-        return "", []
-    rows = [["member", "address", "role", "state", "timeline", "lag", "notes"]]
-    for member in postgresql["members"]:
-        leads = member["role"] in LEADING_ROLES
-        doing = (member["replication_state"] or member["state"] if member["reachable"] else "no answer") or "unknown"
-        notes = ["restart pending"] if member["pending_restart"] else []
-        notes += [f"{key}: {value}" for key, value in member["tags"].items() if value]
-        rows.append(
-            [
-                member["name"],
-                str(member["host"] or ""),
-                member["role"].replace("_", " "),
-                doing if member["serves"] else doing.upper(),
-                str(member["timeline"] or "-"),
-                "-" if leads else size(member["lag_bytes"]) if member["lag_bytes"] is not None else "unknown",
-                ", ".join(notes),
-            ]
-        )
-    rows += [[name, "", "-", "NO MEMBER", "-", "-", ""] for name in postgresql["not_members"]]
-    if len(rows) == 1:
-        return "PostgreSQL, nobody answers", [["-"]]
-    title = f"PostgreSQL, primary {postgresql['leader'] or 'NONE'}"
-    if postgresql["synchronous_mode"] not in (None, "off"):
-        standbys = ", ".join(postgresql["synchronous_standbys"]) or "NONE"
-        title += f", synchronous mode {postgresql['synchronous_mode']} ({standbys})"
-    return title + (", PAUSED (no automatic failover)" if postgresql["paused"] else ""), rows
-
-
-def _haproxy_table(state):
-    haproxy = state["haproxy"]
-    if not haproxy or not haproxy["servers"]:
-        return "", []
-    total = sum(1 for host in haproxy["hosts"] if host["answers"])
-    rows = [["backend", "server", "status", "last check", "sessions"]]
-    for row in haproxy["servers"]:
-        if row["expected_down"] == "spare":
-            continue
-        view = next(iter(row["on"].values()))
-        last = f"{view['check']} {view['check_code'] or ''}".strip() or "-"
-        sessions = str(sum(view["sessions"] for view in row["on"].values()))
-        rows.append([row["backend"], row["server"], _server_status(row, total), last, sessions])
-    return f"HAProxy, as {total} load balancer{'s see' if total != 1 else ' sees'} it", rows
-
-
-def _server_status(row, total) -> str:
-    """One word where all load balancers agree, else who sees what."""
-    words: dict[str, list[str]] = {}
-    for host, view in row["on"].items():
-        word = view["status"]
-        if row["expected_down"] in ("primary", "replica") and not view["up"]:
-            word = f"- ({row['expected_down']})"
-        words.setdefault(word, []).append(host)
-    if len(words) == 1 and len(row["on"]) == total:
-        return next(iter(words))
-    return "; ".join(f"{word} on {', '.join(hosts)}" for word, hosts in words.items())

@@ -82,6 +82,7 @@ def elasticsearch(
     return {
         "flavor": engine,
         "cluster_name": cluster,
+        "superuser": {"elasticsearch": "elastic", "opensearch": "admin"}[engine],
         "members": members,
         "masters": masters,
         "data": data,

@@ -6,7 +6,8 @@ import copy
 import json
 
 import pytest
-from ansible_collections.utmstack.ha.plugins.module_utils.status import WIDTH, reason, screen, shorten, size, status
+from ansible_collections.utmstack.ha.plugins.module_utils.status import WIDTH, reason, shorten, status
+from ansible_collections.utmstack.ha.plugins.module_utils.status_screen import screen, size
 
 NODES = ("node1", "node2", "node3")
 ADDRESSES = {name: f"10.0.1.1{number}" for number, name in enumerate(NODES, 1)}
@@ -19,6 +20,10 @@ TOPOLOGY = {
     "loadbalancer": {"members": MEMBERS},
     "etcd": {"members": MEMBERS, "quorum": 2},
     "postgresql": {"members": MEMBERS},
+    "elasticsearch": {"members": MEMBERS, "flavor": "elasticsearch"},
+    "redis": {"members": MEMBERS},
+    "sentinel": {"members": MEMBERS},
+    "swarm": {"members": MEMBERS, "managers": MEMBERS, "quorum": 2},
 }
 
 
@@ -44,6 +49,8 @@ def haproxy():
     spare = [server(f"{name}-primary", name == "node1", "", None, backup=True) for name in NODES]
     backends = [backend("postgresql_write", write), backend("postgresql_read", read + spare)]
     backends.append(backend("api", [server(name, True) for name in NODES]))
+    redis_servers = [server("node2", True), *(server(name, False, "L7RSP", None) for name in ("node1", "node3"))]
+    backends.append(backend("redis", redis_servers))
     return {"version": "3.0.11", "backends": backends}
 
 
@@ -70,6 +77,38 @@ def postgresql():
     return {"healthy": True, "problems": [], **cluster, "members": members}
 
 
+def elasticsearch():
+    nodes = [
+        {"name": name, "address": ADDRESSES[name], "roles": ["data", "ingest", "master"], "version": "8.19.4",
+         "master": name == "node3"}
+        for name in NODES
+    ]  # fmt: skip
+    figures = {"unassigned": 0, "initializing": 0, "relocating": 0, "changed_settings": {}}
+    return {"healthy": True, "problems": [], "status": "green", "master": "node3", "nodes": nodes, **figures}
+
+
+def redis():
+    members = [
+        {"name": name, "address": ADDRESSES[name], "role": "master" if name == "node2" else "replica", "link_up": True,
+         "lag_bytes": 14, "version": "8.0.2", "error": ""}
+        for name in NODES
+    ]  # fmt: skip
+    sentinels = [
+        {"name": name, "address": ADDRESSES[name], "master": "node2", "flags": [], "error": ""} for name in NODES
+    ]
+    return {"healthy": True, "problems": [], "master": "node2", "members": members, "sentinels": sentinels}
+
+
+def swarm():
+    nodes = [
+        {"hostname": name, "address": ADDRESSES[name], "version": "26.1.5", "role": "manager", "state": "ready",
+         "availability": "active", "leader": name == "node1", "reachability": "reachable"}
+        for name in NODES
+    ]  # fmt: skip
+    services = [{"name": "utmstack_backend", "running": 3, "desired": 3}]
+    return {"healthy": True, "problems": [], "nodes": nodes, "services": services}
+
+
 @pytest.fixture
 def seen():
     """What three hosts say when all is well."""
@@ -82,6 +121,9 @@ def seen():
                 "haproxy": haproxy(),
                 "etcd": etcd(),
                 "postgresql": postgresql(),
+                "elasticsearch": elasticsearch(),
+                "redis": redis(),
+                "swarm": swarm(),
             },
         }
         for name in NODES
@@ -99,7 +141,9 @@ def test_a_whole_platform_is_healthy(seen):
     assert state["vip"]["holder"] == "node1"
     assert state["etcd"]["leader"] == "node2"
     assert state["postgresql"]["leader"] == "node1"
-    assert all(state[layer]["healthy"] for layer in ("vip", "etcd", "postgresql", "haproxy"))
+    assert all(
+        state[layer]["healthy"] for layer in ("vip", "etcd", "postgresql", "elasticsearch", "redis", "swarm", "haproxy")
+    )
     assert json.loads(json.dumps(state)) == state
 
 
@@ -204,9 +248,52 @@ def write_takes_a_replica(seen):
     seen["node1"]["answers"]["haproxy"]["backends"][0]["servers"][1] = server("node2", True)
 
 
+def yellow(seen):
+    problem = "The cluster is yellow: 2 shards are not assigned: events[0]r, events[1]r (NODE_LEFT)."
+    for answer in answers(seen, "elasticsearch"):
+        answer.update(status="yellow", unassigned=2, healthy=False, problems=[problem])
+
+
+def two_masters_of_search(seen):
+    seen["node1"]["answers"]["elasticsearch"]["master"] = "node1"
+
+
+def redis_link_down(seen):
+    for answer in answers(seen, "redis"):
+        answer["members"][2].update(link_up=False, lag_bytes=None)
+        answer.update(healthy=False, problems=["Redis on node3 has no connection to its master."])
+
+
+def redis_master_differs(seen):
+    seen["node3"]["answers"]["redis"]["master"] = "node3"
+
+
+def swarm_node_down(seen):
+    for answer in answers(seen, "swarm"):
+        answer["nodes"][2].update(state="down", reachability="unreachable")
+        answer.update(healthy=False, problems=["node3 is down (heartbeat failure)."])
+
+
+def swarm_locked_on_one(seen):
+    seen["node3"]["answers"]["swarm"].update(
+        nodes=[], services=[], healthy=False, problems=["The swarm is locked on node3."]
+    )
+
+
+def replica_takes_redis_writes(seen):
+    seen["node1"]["answers"]["haproxy"]["backends"][3]["servers"][2] = server("node3", True)
+
+
 @pytest.mark.parametrize(
     ("change", "problems"),
     [
+        (yellow, ["elasticsearch: The cluster is yellow: 2 shards are not assigned: events[0]r, events[1]r (NODE_LEFT)"]),
+        (two_masters_of_search, ["elasticsearch: hosts see different leaders: node1 by node1, node3 by node2"]),
+        (redis_link_down, ["redis: Redis on node3 has no connection to its master"]),
+        (redis_master_differs, ["redis: hosts see different leaders: node2 by node1, node3 by node3"]),
+        (swarm_node_down, ["swarm: node3 is down (heartbeat failure)"]),
+        (swarm_locked_on_one, ["swarm: seen from node3: The swarm is locked on node3"]),
+        (replica_takes_redis_writes, ["haproxy: redis/node3 is UP although it is a replica on node1"]),
         (dead, ["node3: cannot be reached (connect to host 10.0.1.13 port 22: No route to host)",
                 "etcd: node3 does not answer (no route)"]),
         (two_holders, ["vip: 2 hosts hold 10.0.1.100: node1, node2"]),
@@ -241,10 +328,13 @@ def test_every_degradation_is_told_once(seen, change, problems):
     assert max(len(line) for line in text.splitlines()) <= WIDTH
 
 
+ABSENT = ("loadbalancer", "etcd", "elasticsearch", "redis", "swarm")
+
+
 def test_a_layer_that_the_inventory_does_not_have_is_not_there(seen):
-    topology = {**TOPOLOGY, **{layer: {"members": [], "quorum": 0} for layer in ("loadbalancer", "etcd")}}
+    topology = {**TOPOLOGY, **{layer: {"members": [], "quorum": 0, "managers": []} for layer in ABSENT}}
     state = status(topology, seen)
-    assert (state["vip"], state["etcd"], state["haproxy"]) == (None, None, None)
+    assert [state[layer] for layer in ("vip", "etcd", "haproxy", "elasticsearch", "redis", "swarm")] == [None] * 6
     assert state["healthy"] is True
     assert "etcd" not in screen(state)
 
@@ -282,6 +372,24 @@ PostgreSQL, primary node1, synchronous mode strict (node2)
   node2   10.0.1.12  sync standby  streaming  3         0 B
   node3   10.0.1.13  replica       streaming  3         1.5 KiB
 
+Elasticsearch, green, master node3
+  node   address    role    version  does
+  node1  10.0.1.11  -       8.19.4   data, ingest, master
+  node2  10.0.1.12  -       8.19.4   data, ingest, master
+  node3  10.0.1.13  master  8.19.4   data, ingest, master
+
+Redis, master node2, 3 of 3 sentinels agree
+  host   address    role     link  lag   version  its sentinel
+  node1  10.0.1.11  replica  up    14 B  8.0.2    sees node2
+  node2  10.0.1.12  master   -     -     8.0.2    sees node2
+  node3  10.0.1.13  replica  up    14 B  8.0.2    sees node2
+
+Swarm, leader node1, quorum 2, utmstack_backend 3 of 3
+  node   address    role     state  tasks   engine
+  node1  10.0.1.11  leader   ready  active  26.1.5
+  node2  10.0.1.12  manager  ready  active  26.1.5
+  node3  10.0.1.13  manager  ready  active  26.1.5
+
 HAProxy, as 3 load balancers see it
   backend           server  status       last check  sessions
   postgresql_write  node1   UP           L7OK 200    3
@@ -292,7 +400,10 @@ HAProxy, as 3 load balancers see it
   postgresql_read   node3   UP           L7OK 200    3
   api               node1   UP           L7OK 200    3
   api               node2   UP           L7OK 200    3
-  api               node3   UP           L7OK 200    3"""
+  api               node3   UP           L7OK 200    3
+  redis             node2   UP           L7OK 200    3
+  redis             node1   - (replica)  L7RSP       0
+  redis             node3   - (replica)  L7RSP       0"""
 
 
 def test_the_screen_shows_every_layer(seen):
