@@ -53,6 +53,8 @@ def drop_privileges() -> None:
         os.setgroups([])
         os.setgid(ACCOUNT)
         os.setuid(ACCOUNT)
+        # libpq looks there for certificates of its own.
+        os.environ["HOME"] = "/nonexistent"
 
 
 async def prepare(store: Store) -> None:
