@@ -1,0 +1,36 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filters of role redis."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.utmstack.ha.plugins.module_utils import redis_acl, redis_bootstrap, redis_settings
+
+
+def redis_memory(ram_mb, share=1.0):
+    """Memory settings of Redis for a host."""
+    try:
+        return redis_settings.memory(ram_mb, share)
+    except (TypeError, ValueError) as error:
+        raise AnsibleFilterError(f"redis_memory: {error}") from error
+
+
+def redis_acl_file(own, extra=(), setting="users"):
+    """The ACL file of Redis or of Sentinel."""
+    try:
+        return redis_acl.acl_file(own, extra, setting)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self):
+        return {
+            "redis_acl_file": redis_acl_file,
+            "redis_memory": redis_memory,
+            "redis_setting_lines": redis_settings.lines,
+            "redis_start_plan": redis_bootstrap.plan_master,
+        }

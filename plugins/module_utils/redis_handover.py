@@ -1,0 +1,166 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A planned change of the master that loses no acknowledged write.
+
+A bare SENTINEL FAILOVER promotes a replica at once, but tells the old master some ten seconds later; what clients write there
+meanwhile is acknowledged and lost. So writes are held first, replicas catch up, and the old master is made a replica and loses
+its clients as soon as another one is master. The hold ends by itself if the one who placed it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from . import redis_client, redis_cluster, redis_master
+
+HOLD_MS = 10_000
+RENEW_S = 2.0
+
+
+class HandoverError(Exception):
+    """The master was not handed over, or not wholly. The message says how things are now."""
+
+
+class Handover:
+    """One change of the master, from node `name`. Times in seconds."""
+
+    def __init__(self, hosts, network, name, seconds, clock=time.monotonic, sleep=time.sleep):
+        self.hosts, self.network, self.name = hosts, network, name
+        self.seconds, self._clock, self._sleep = seconds, clock, sleep
+        self._renewed = 0.0
+
+    def check(self) -> dict:
+        """How things are, as redis_cluster.assess tells. Raises HandoverError where a change would be unsafe."""
+        seen = redis_cluster.observe(self.hosts, self.network)
+        found = redis_cluster.assess(self.hosts, seen)
+        if not found["master"]:
+            raise HandoverError(" ".join(found["problems"]))
+        if found["master"] == self.name and not self._followers(seen):
+            raise HandoverError(f"No replica of {self.name} could take over. {' '.join(found['problems'])}")
+        return found
+
+    def run(self) -> str:
+        """Hand over; returns the new master's name. Raises HandoverError."""
+        seen = redis_cluster.observe(self.hosts, self.network)
+        followers = self._followers(seen)
+        sentinel = next((name for name, master in seen.masters.items() if not master.flags), None)
+        if sentinel is None:
+            raise HandoverError(f"No sentinel is ready to fail over. {self.name} stays master")
+        try:
+            with self._member(self.name) as old:
+                return self._from(old, followers, sentinel)
+        except redis_client.RedisError as error:
+            raise HandoverError(
+                f"{self.name} does not do as told: {error}. What holds its writes ends in {HOLD_MS // 1000} s"
+            ) from error
+
+    def _from(self, old, followers, sentinel):
+        self._hold(old)
+        try:
+            self._catch_up(old, followers)
+            self._order(sentinel)
+            new = self._await_successor(old)
+        except HandoverError:
+            old.call("CLIENT", "UNPAUSE")
+            raise
+        # From here on the old master must not take a write again: an error leaves the hold in place.
+        try:
+            old.call("REPLICAOF", self.hosts.members[new], self.hosts.port)
+            old.call("CLIENT", "UNPAUSE")
+            old.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        except redis_client.RedisError as error:
+            raise HandoverError(
+                f"{new} is master, but {self.name} could not be told ({error}); Sentinel tells it"
+            ) from error
+        self._await_agreement(new)
+        return new
+
+    def _hold(self, old):
+        if old.call("ROLE")[0] != "master":
+            raise HandoverError(f"{self.name} is not master any more; nothing was changed")
+        old.call("CLIENT", "PAUSE", HOLD_MS, "WRITE")
+        self._renewed = self._clock()
+
+    def _catch_up(self, old, followers):
+        """Wait until each follower has all that the master has taken. It takes milliseconds, or something is wrong."""
+        target = redis_master.member_of(old.call("INFO", "replication")).offset
+        end = self._clock() + HOLD_MS / 2000
+        behind = followers
+        while True:
+            behind = [name for name in behind if self._offset(name) < target]
+            if not behind:
+                return
+            if self._clock() > end:
+                raise HandoverError(
+                    f"{' and '.join(behind)} did not catch up in {HOLD_MS / 2000:g} s. {self.name} stays master"
+                )
+            self._sleep(0.02)
+
+    def _order(self, sentinel):
+        try:
+            with self.network.connect(self.hosts.sentinels[sentinel], self.hosts.sentinel_port) as connection:
+                connection.call("SENTINEL", "FAILOVER", self.hosts.master_name)
+        except redis_client.RedisError as error:
+            if error.answered:
+                raise HandoverError(f"The sentinel on {sentinel} refuses: {error}. {self.name} stays master") from error
+            # Whether it heard us is not known: look for a new master all the same.
+
+    def _await_successor(self, old):
+        end = self._clock() + self.seconds
+        while True:
+            new = [name for name in self.hosts.members if name != self.name and self._role(name) == "master"]
+            if len(new) == 1:
+                return new[0]
+            if self._clock() > end:
+                raise HandoverError(
+                    f"No other node became master within {self.seconds:g} s. {self.name} takes writes again"
+                )
+            self._renew(old)
+            self._sleep(0.05)
+
+    def _renew(self, old):
+        """Hold on, while the successor is awaited. A master that went away takes no writes either."""
+        if self._clock() - self._renewed > RENEW_S:
+            self._renewed = self._clock()
+            with contextlib.suppress(redis_client.RedisError):
+                old.call("CLIENT", "PAUSE", HOLD_MS, "WRITE")
+
+    def _await_agreement(self, new):
+        end = self._clock() + self.seconds
+        while True:
+            found = redis_cluster.assess(self.hosts, redis_cluster.observe(self.hosts, self.network))
+            if found["master"] == new:
+                return
+            if self._clock() > end:
+                raise HandoverError(f"{new} is master and {self.name} follows it, but: {' '.join(found['problems'])}")
+            self._sleep(0.2)
+
+    def _followers(self, seen):
+        address = self.hosts.members[self.name]
+        return [
+            name
+            for name, member in seen.members.items()
+            if member.role == "slave" and member.master == address and member.link_up
+        ]
+
+    def _member(self, name):
+        return self.network.connect(self.hosts.members[name], self.hosts.port)
+
+    def _ask(self, name):
+        with self._member(name) as connection:
+            return redis_master.member_of(connection.call("INFO", "replication"))
+
+    def _offset(self, name):
+        """How far a follower is. One that went away is not waited for, as it can't be promoted either."""
+        try:
+            member = self._ask(name)
+        except redis_client.RedisError:
+            return float("inf")
+        return member.offset if member.link_up else float("inf")
+
+    def _role(self, name):
+        try:
+            return self._ask(name).role
+        except redis_client.RedisError:
+            return ""

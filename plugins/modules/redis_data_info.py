@@ -1,0 +1,92 @@
+#!/usr/bin/python
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_data_info
+short_description: Tell what a host has on its disk of Redis and of Sentinel
+version_added: 0.1.0
+description:
+  - Tells whether there is anything for Redis to load, and which master the sentinel of this host last knew. Needs no server.
+author:
+  - The utmstack.ha developers (@utmstack)
+options:
+  data_directory:
+    description:
+      - Where Redis keeps its data.
+    type: path
+    required: true
+  sentinel_file:
+    description:
+      - The file that Sentinel keeps its state in.
+    type: path
+    required: true
+  master_name:
+    description:
+      - The name under which the master is watched.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    description: The module only looks.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Look for data of Redis
+  utmstack.ha.redis_data_info:
+    data_directory: /var/lib/redis
+    sentinel_file: /var/lib/redis/sentinel.conf
+    master_name: utmstack-redis
+  register: redis_data
+"""
+
+RETURN = r"""
+data:
+  description: Whether there is anything for Redis to load.
+  returned: success
+  type: bool
+watched:
+  description: Address of the master that the sentinel's file names, empty where there is none.
+  returned: success
+  type: str
+  sample: 10.0.1.11
+epoch:
+  description: The number of the failover that made this master.
+  returned: success
+  type: int
+  sample: 3
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.utmstack.ha.plugins.module_utils import redis_bootstrap, redis_start
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "data_directory": {"type": "path", "required": True},
+            "sentinel_file": {"type": "path", "required": True},
+            "master_name": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        watched, epoch = redis_bootstrap.watched(redis_start.read(params["sentinel_file"]), params["master_name"])
+        data = redis_start.has_data(params["data_directory"])
+    except OSError as error:
+        module.fail_json(
+            msg=f"{error.filename} can't be read: {error.strerror}. The module has to run as root (become)"
+        )
+    module.exit_json(changed=False, data=data, watched=watched, epoch=epoch)
+
+
+if __name__ == "__main__":
+    main()
