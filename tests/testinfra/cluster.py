@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT / "molecule" / "shared"))
 
 from lab import Lab  # noqa: E402
 
+LAB = [sys.executable, str(ROOT / "molecule" / "shared" / "lab.py")]
 # The tests read what Ansible prints; Molecule asks it for colours.
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 
@@ -120,6 +121,27 @@ class Cluster:
             if status["leader"] == status["header"]["member_id"]:
                 return host
         raise AssertionError("etcd has no leader")
+
+    def redis_master(self) -> str:
+        """The host of the Redis master, as a sentinel names it."""
+        import clients
+
+        address, _port = clients.sentinel(self).discover_master(clients.REDIS_MASTER)
+        return next(host for host, own in self.hosts.items() if own == address)
+
+    def swarm_leader(self) -> str:
+        for host in self.running():
+            nodes = self.ssh(
+                host, "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}'", check=False
+            ).stdout.splitlines()
+            for line in nodes:
+                if line.endswith(" Leader"):
+                    return line.split()[0]
+        raise AssertionError("the swarm has no leader")
+
+    def status_is_ok(self) -> bool:
+        """Whether the platform's own status finds nothing degraded."""
+        return self.playbook("playbooks/status.yml", check=False).returncode == 0
 
     def lead_everything(self) -> str:
         """Give the virtual IP and etcd's leadership to PostgreSQL's primary; returns that host."""

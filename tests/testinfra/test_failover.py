@@ -8,15 +8,13 @@ Times are printed, never asserted tightly: the limit only tells a failover from 
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 
 import pytest
-from cluster import ROOT, Cluster, until
+from cluster import LAB, Cluster, until
 from ledger import Writer, present
 
 LIMIT_S = 60
-LAB = [sys.executable, str(ROOT / "molecule" / "shared" / "lab.py")]
 
 
 def kill_postmaster(cluster):
