@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import http.client
 import re
 import socket
@@ -124,12 +126,77 @@ def wants_tls_and_scram(cluster, address, port):
             pytest.fail(f"{address}:{port} accepted {why}")
 
 
+def asks_for_a_user(cluster, address, port):
+    """Elasticsearch: TLS, and nothing is told to a client without a password or with a wrong one."""
+    wrong = base64.b64encode(b"elastic:wrong").decode()
+    for headers in ({}, {"Authorization": f"Basic {wrong}"}):
+        connection = http.client.HTTPSConnection(address, port, timeout=5, context=context(cluster))
+        connection.request("GET", "/", headers=headers)
+        assert connection.getresponse().status == 401
+    refuses_plain_text(address, port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"200")
+
+
+def wants_a_redis_user(cluster, address, port):
+    """Redis and Sentinel: TLS, and nothing is done for a client without a user or with a wrong password."""
+    with (
+        socket.create_connection((address, port), timeout=5) as raw,
+        context(cluster).wrap_socket(raw, server_hostname=address) as secured,
+    ):
+        for command in (b"PING\r\n", b"AUTH admin wrong\r\n", b"AUTH wrong\r\n", b"INFO\r\n"):
+            secured.sendall(command)
+            assert secured.recv(200).startswith((b"-NOAUTH", b"-WRONGPASS")), command
+    refuses_plain_text(address, port, b"PING\r\n", b"PONG")
+
+
+def refuses_plain_text(address, port, words, answer):
+    with socket.create_connection((address, port), timeout=5) as raw, contextlib.suppress(OSError):
+        raw.sendall(words)
+        assert answer not in raw.recv(200)
+
+
+def leads_to_https(cluster, address, port):
+    """Plain HTTP does nothing but send the client to HTTPS."""
+    connection = http.client.HTTPConnection(address, port, timeout=5)
+    connection.request("GET", "/api/events")
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Location"].split(":")[0]) == (301, "https")
+
+
+def speaks_tls(cluster, address, port):
+    """The application over TLS, by HAProxy's or by the host's certificate; who may use it is the application's matter."""
+    with (
+        socket.create_connection((address, port), timeout=5) as raw,
+        context(cluster).wrap_socket(raw, server_hostname=address),
+    ):
+        pass
+    refuses_plain_text(address, port, b"GET /api/ping HTTP/1.1\r\nHost: x\r\n\r\n", b" 200 ")
+
+
+def is_encrypted_gossip(cluster, address, port):
+    """Swarm's gossip and overlay: datagrams and streams under keys that only nodes have; strangers get no answer."""
+    with socket.create_connection((address, port), timeout=5) as raw:
+        raw.settimeout(1)
+        raw.sendall(b"hello\r\n\r\n")
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            assert raw.recv(100) == b""
+
+
 def is_public(cluster, address, port):
     """SSH, which this collection does not manage."""
 
 
 RULES = {
     22: is_public,
+    80: leads_to_https,
+    443: speaks_tls,
+    2377: needs_client_certificate,
+    6379: wants_a_redis_user,
+    7946: is_encrypted_gossip,
+    8080: speaks_tls,
+    9200: asks_for_a_user,
+    9300: needs_client_certificate,
+    26379: wants_a_redis_user,
+    50051: speaks_tls,
     2379: needs_client_certificate,
     2380: needs_client_certificate,
     5432: wants_tls_and_scram,
@@ -154,13 +221,15 @@ def test_every_open_port_wants_tls_and_authentication(cluster):
     probed = 0
     for host, own in cluster.hosts.items():
         sockets = listening(cluster, host)
-        assert {entry[2] for entry in sockets} >= {2379, 2380, 5432, 8008, 8404}, sockets
+        assert {entry[2] for entry in sockets} >= {2379, 2380, 5432, 6379, 8008, 8080, 8404, 9200, 9300}, sockets
         for protocol, address, port, process in sockets:
-            assert protocol == "tcp", f"{host}: {protocol} {address}:{port} by {process}"
+            if protocol == "udp":
+                assert port in (4789, 7946), f"{host}: udp {address}:{port} by {process}"
+                continue
             assert port in RULES, f"{host}: nobody said what listens on {address}:{port}: {process}"
             RULES[port](cluster, own if address in ("0.0.0.0", "[::]", "*") else address, port)
             probed += 1
-    assert probed > 3 * 5
+    assert probed > 3 * 12
 
 
 def test_clients_that_verify_certificates_are_content_and_others_are_warned(cluster):
