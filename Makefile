@@ -91,7 +91,7 @@ molecule: machine venv ## Create, converge, idempotence, verify on hosts of thei
 .PHONY: clean
 clean: demo-down ## Also remove .venv and the host images
 	@docker images --quiet utmstack-ha-lab 2> /dev/null | xargs --no-run-if-empty docker rmi
-	@rm -rf .venv .ansible tests/output
+	@rm -rf .venv .ansible .lab/cache .lab/nofile.so tests/output; rmdir .lab 2> /dev/null || true
 
 .PHONY: machine
 machine:
