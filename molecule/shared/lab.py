@@ -589,7 +589,11 @@ def memory_of(container: str) -> int:
         # systemd in the host makes groups of its own below the container's.
         path = re.sub(r"/(init\.scope|system\.slice|user\.slice).*", "", path)
         if controllers == "memory":
-            group, usage, inactive = Path("/sys/fs/cgroup/memory" + path), "memory.usage_in_bytes", "total_inactive_file"
+            group, usage, inactive = (
+                Path("/sys/fs/cgroup/memory" + path),
+                "memory.usage_in_bytes",
+                "total_inactive_file",
+            )
         elif not controllers and Path("/sys/fs/cgroup/cgroup.controllers").exists():
             group, usage, inactive = Path("/sys/fs/cgroup" + path), "memory.current", "inactive_file"
         else:
@@ -618,15 +622,23 @@ def measure(lab: Lab, *command: str) -> None:
         sys.exit(process.returncode)
 
 
+def write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
 def access(lab: Lab) -> None:
-    """Print the ways in. The password goes into a file for libpq, not onto the screen."""
+    """Print the ways in. Passwords go into files for libpq and curl, not onto the screen."""
     import yaml
 
     secrets = lab.directory / "secrets"
-    password = yaml.safe_load((secrets / "passwords.yml").read_text())["postgresql_application_password"]
-    pgpass = lab.directory / "pgpass"
-    pgpass.touch(mode=0o600)
-    pgpass.write_text("".join(f"{lab.vip}:{port}:utmstack:utmstack:{password}\n" for port in (5432, 5433)))
+    passwords = yaml.safe_load((secrets / "passwords.yml").read_text())
+    pgpass, netrc = lab.directory / "pgpass", lab.directory / "netrc"
+    password = passwords["postgresql_application_password"]
+    write_private(pgpass, "".join(f"{lab.vip}:{port}:utmstack:utmstack:{password}\n" for port in (5432, 5433)))
+    password = passwords["elasticsearch_monitoring_password"]
+    write_private(netrc, f"machine {lab.vip} login utmstack-monitoring password {password}\n")
+    verified = f"curl --silent --show-error --cacert {secrets / 'ca.crt'}"
 
     def psql(port: int) -> str:
         return (
@@ -643,11 +655,15 @@ def access(lab: Lab) -> None:
  Passwords    {secrets}/passwords.yml
  CA           {secrets}/ca.crt
 
- Write, and read what is written, on whichever host is the primary:
-{psql(5432)}
+ The application: each request writes PostgreSQL, Elasticsearch and Redis, and tells which node took it:
+{verified} https://{lab.vip}/api/events
 
- Read from the replicas:
+ PostgreSQL, on whichever host is the primary, and on a replica:
+{psql(5432)}
 {psql(5433)}
+
+ Elasticsearch:
+{verified} --netrc-file {shlex.quote(str(netrc))} "https://{lab.vip}:9200/_cat/nodes?v"
 
  More: make status{other} | make shell HOST=node1{other} | make demo-down{other}
 {rule}""")
