@@ -58,7 +58,8 @@ find_python() {
     fi
     for name in python3.13 python3.14 python3.12 python3.11 python3; do
         for path in $(type -aP "$name"); do
-            if works "$path"; then echo "$path"; return; fi
+            # Not the environment's own, else a second run would make it anew.
+            if [[ $path != "$PWD/.venv/"* ]] && works "$path"; then echo "$path"; return; fi
         done
     done
     fail "no Python 3.11 or newer on the path. On Debian 12 and newer: apt-get install python3 python3-venv."
