@@ -80,7 +80,7 @@ class Reply:
         said: list[str] = []
         for cause in self.causes:
             text = " ".join(str(cause.get("reason") or cause.get("type") or "").split())
-            if text and not any(text in known for known in said):
+            if text and not any(text in known for known in said) and "RemoteTransportException" not in text:
                 said.append(text)
         if not said and isinstance(self.body, dict):  # OpenSearch's security plugin
             said = [
