@@ -69,7 +69,11 @@ class Redis(Store):
                 pipeline = self._client.pipeline(transaction=False)
                 for command in commands:
                     pipeline.execute_command(*command)
-                return await pipeline.execute()
+                answers = await pipeline.execute()
+            for (name, *_), answer in zip(commands, answers):
+                if name == "WAIT" and answer < self._replicas:
+                    raise Unavailable(f"{answer} of {self._replicas} replicas have confirmed the write")
+            return answers
 
         return await self.twice(work)
 
@@ -83,8 +87,6 @@ class Redis(Store):
         value = json.dumps({"message": event.message, "replica": event.replica, "received": event.received})
         # Redis answers before its replicas have the write. Without the wait, a failover may lose it.
         _, copies = await self._ask(("HSET", KEY, event.id, value), ("WAIT", self._replicas, int(TRY * 500)))
-        if copies < self._replicas:
-            raise Unavailable(f"{copies} of {self._replicas} replicas have confirmed the write")
         return {"node": self._node(), "copies": 1 + copies}
 
     async def present(self, ids: list[str]) -> set[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -102,9 +103,10 @@ class Store:
 
 
 def said(error: BaseException) -> str:
-    """An error in one line."""
-    text = " ".join(str(error).split())
-    return text or {TimeoutError: f"no answer within {TRY:.0f} s"}.get(type(error), type(error).__name__)
+    """An error in one line, without the insides of the client's library."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TRY:.0f} s"
+    return re.sub(r"<\S+>(, | - )?", "", " ".join(str(error).split())) or type(error).__name__
 
 
 class Health:

@@ -55,6 +55,10 @@ class Web:
 
     async def _sign(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers["X-Replica"] = self._replica
+        if not self.ready:
+            # Who keeps the connection would send the next request into its end.
+            response.headers["Connection"] = "close"
+            response.force_close()
 
     # -- events -------------------------------------------------------------------------------------------------------
 
