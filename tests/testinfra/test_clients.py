@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import uuid
 
@@ -12,15 +11,11 @@ import clients
 import grpc
 import psycopg
 import pytest
-from cluster import ROOT
 from load import STORES, Http, Load
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError
+from standin.app import echo_pb2
 from websockets.sync.client import connect
-
-sys.path.insert(0, str(ROOT / "molecule" / "shared" / "standin" / "app"))
-
-from standin import echo_pb2  # noqa: E402
 
 
 @pytest.fixture

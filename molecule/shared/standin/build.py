@@ -31,10 +31,10 @@ SOURCES = [
 UNWANTED = ["/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*", "/usr/share/lintian/*"]
 CHANGES = [
     "ENV PYTHONPATH=/opt PYTHONUNBUFFERED=1",
-    'ENTRYPOINT ["/usr/bin/python3", "-m", "standin"]',
+    'ENTRYPOINT ["/usr/bin/python3", "-m", "standin.app"]',
     "EXPOSE 8080 50051",
     "HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3"
-    ' CMD ["/usr/bin/python3", "-I", "-S", "/opt/standin/probe.py"]',
+    ' CMD ["/usr/bin/python3", "-I", "-S", "/opt/standin/app/probe.py"]',
 ]
 
 
@@ -48,7 +48,7 @@ class Image:
 
 
 def sources() -> list[Path]:
-    return sorted((HERE / "app" / "standin").glob("*.py"))
+    return sorted((HERE / "app").glob("*.py"))
 
 
 def recipe() -> str:
@@ -91,9 +91,9 @@ def build(root: Callable[..., object], tag: str, archive: Path) -> None:
             "--variant=essential",
             f"--include={','.join((HERE / 'packages').read_text().split())}",
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED),
-            "--customize-hook=mkdir -p $1/opt/standin",
-            f"--customize-hook=copy-in {' '.join(map(str, sources()))} /opt/standin",
-            "--customize-hook=chroot $1 python3 -m compileall -q /opt/standin",
+            "--customize-hook=mkdir -p $1/opt/standin/app",
+            f"--customize-hook=copy-in {' '.join(map(str, sources()))} /opt/standin/app",
+            "--customize-hook=chroot $1 python3 -m compileall -q /opt/standin/app",
             SUITE,
             system,
             *SOURCES,

@@ -10,9 +10,8 @@ import ssl
 import time
 
 import aiohttp
-
-from standin.settings import Settings
-from standin.store import TRY, Event, Store, StoreError, Unavailable
+from standin.app.settings import Settings
+from standin.app.store import TRY, Event, Store, StoreError, Unavailable
 
 INDEX = "log-standin"
 # As UTMStack makes its own: without replicas. Whoever runs the cluster has to see to those.

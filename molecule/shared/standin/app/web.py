@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
-
-from standin.settings import Settings
-from standin.store import Event, Health, Store, StoreError, said
+from standin.app.settings import Settings
+from standin.app.store import Event, Health, Store, StoreError, said
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SOCKETS: web.AppKey[weakref.WeakSet] = web.AppKey("sockets", weakref.WeakSet)

@@ -10,9 +10,8 @@ import socket
 from contextlib import asynccontextmanager
 
 import psycopg
-
-from standin.settings import Settings
-from standin.store import TRY, Event, Store, Unavailable
+from standin.app.settings import Settings
+from standin.app.store import TRY, Event, Store, Unavailable
 
 CONNECTIONS = 10
 

@@ -12,9 +12,8 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-
-from standin.settings import Settings
-from standin.store import TRY, Event, Store, Unavailable
+from standin.app.settings import Settings
+from standin.app.store import TRY, Event, Store, Unavailable
 
 KEY = "standin:events"
 CHUNK = 1000

@@ -15,14 +15,13 @@ import tempfile
 from dataclasses import replace
 
 from aiohttp import web
-
-from standin.echo import EchoServer
-from standin.elasticsearch import Elasticsearch
-from standin.postgresql import PostgreSQL
-from standin.redis import Redis
-from standin.settings import Settings, SettingsError, read
-from standin.store import LOG, Store, StoreError, said
-from standin.web import Web
+from standin.app.echo import EchoServer
+from standin.app.elasticsearch import Elasticsearch
+from standin.app.postgresql import PostgreSQL
+from standin.app.redis import Redis
+from standin.app.settings import Settings, SettingsError, read
+from standin.app.store import LOG, Store, StoreError, said
+from standin.app.web import Web
 
 ACCOUNT = 10001
 

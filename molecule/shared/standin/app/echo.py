@@ -10,8 +10,7 @@ from grpclib.const import Cardinality, Handler
 from grpclib.health.check import ServiceStatus
 from grpclib.health.service import Health
 from grpclib.server import Server
-
-from standin import echo_pb2
+from standin.app import echo_pb2
 
 
 class Echo:
