@@ -194,7 +194,14 @@ def covers(wanted: object, present: object) -> bool:
     return _text(wanted) == _text(present)
 
 
+_UNITS = {"d": 86400000, "h": 3600000, "m": 60000, "s": 1000, "ms": 1}
+
+
 def _text(value: object) -> str:
+    """A value in one form: durations in ms, since OpenSearch tells 720h as 30d."""
+    duration = re.fullmatch(r"(\d+)(d|h|m|s|ms)", str(value))
+    if duration:
+        return f"{int(duration[1]) * _UNITS[duration[2]]}ms"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
