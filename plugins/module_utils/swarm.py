@@ -184,3 +184,16 @@ def assess(found: dict, expected: list[Mapping] = (), without: list[str] = (), s
             if one["running"] < one["desired"]
         ]
     return problems
+
+
+def lacking(found: Mapping, expected: list[str], away: int = 0) -> list[str]:
+    """Which of the expected services are missing or lack more than `away` of their replicas, as sentences."""
+    present = {one["name"]: one for one in found["services"]}
+    problems = []
+    for name in expected:
+        one = present.get(name)
+        if one is None:
+            problems.append(f"There is no service {name}.")
+        elif one["running"] < max(one["desired"] - away, min(1, one["desired"])):
+            problems.append(f"Service {name} runs {one['running']} of {one['desired']} replicas.")
+    return problems

@@ -57,6 +57,17 @@ options:
       - Whether a service that lacks replicas is a problem.
     type: bool
     default: false
+  expected_services:
+    description:
+      - Names of services that must be there and have all their replicas, whatever O(services) says.
+    type: list
+    elements: str
+    default: []
+  replicas_away:
+    description:
+      - How many replicas each of O(expected_services) may lack.
+    type: int
+    default: 0
   unlock_key:
     description:
       - The unlock key as it is known. RV(unlock_key_known) tells whether it is the present one.
@@ -260,6 +271,7 @@ def look(engine, params):
     """What the module returns."""
     found = swarm.look(engine, params["unlock_key"])
     problems = swarm.assess(found, params["expected_members"], params["without"], params["services"])
+    problems += swarm.lacking(found, params["expected_services"], params["replicas_away"])
     binding = params["gateway_binding"]
     wrong = bool(binding) and found["gateway"] is not None and found["gateway"]["binding"] != binding
     return {**found, "gateway_wrong": wrong, "problems": problems, "healthy": not problems}
@@ -272,6 +284,8 @@ def main():
             "expected_members": {"type": "list", "elements": "dict", "default": [], "options": MEMBER},
             "without": {"type": "list", "elements": "str", "default": []},
             "services": {"type": "bool", "default": False},
+            "expected_services": {"type": "list", "elements": "str", "default": []},
+            "replicas_away": {"type": "int", "default": 0},
             "unlock_key": {"type": "str", "default": "", "no_log": True},
             "gateway_binding": {"type": "str", "default": ""},
             "wait_for": {"type": "str", "choices": ["nothing", "leader", "healthy"], "default": "nothing"},

@@ -1,0 +1,15 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The filter of role backend; what it does is in module_utils/backend.py."""
+
+from __future__ import annotations
+
+from ansible_collections.utmstack.ha.plugins.module_utils.backend import stack
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self):
+        """Name to function."""
+        return {"backend_stack": stack}
