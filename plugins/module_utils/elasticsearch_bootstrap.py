@@ -1,0 +1,117 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Decides who forms a search cluster, who starts, and in which order nodes restart, so that there are never two clusters."""
+
+from __future__ import annotations
+
+
+def plan_bootstrap(members: list[dict], facts: dict[str, dict], cluster: dict) -> dict:
+    """What has to be done on which hosts.
+
+    members: all of the inventory, each {name, roles}. facts: what was seen on the hosts of this run, by name: {data: whether a
+    node's data is there, running: whether the server runs, forming: the initial masters that it was started with and has not
+    finished to form a cluster with, cluster_uuid: the cluster that its data belongs to, else '', restart: whether it runs with
+    old settings}. cluster: what elasticsearch_health returned (master, cluster_uuid, nodes).
+
+    Returns lists of names, and a text:
+      form     starts with no data, to form a new cluster with the `initial_masters`
+      start    starts with its own data, or to join the cluster that there is
+      restart  restarts at once: it is in no cluster, so nothing can be lost by it
+      settle   is in the cluster and has not noted so: the options of its first start have to go
+      roll     restarts one at a time, in this order: first those that can't be master, then the others, the elected master last
+      begin    all of form, start and restart: what happens at once on all hosts
+      needed   whether there is anything to do but to settle and to roll
+      refusal  why nothing may be done, or ''
+    """
+    plan = {key: [] for key in ("form", "start", "restart", "settle", "roll")}
+    plan |= {"initial_masters": [one["name"] for one in members if "master" in one["roles"]], "refusal": ""}
+    plan["refusal"] = _strangers(members, facts, cluster)
+    if plan["refusal"]:
+        pass
+    elif cluster.get("master"):
+        _with_master(plan, members, facts, cluster)
+    else:
+        _without_master(plan, members, facts)
+    plan["begin"] = plan["form"] + plan["start"] + plan["restart"]
+    plan["needed"] = bool(plan["refusal"] or plan["begin"])
+    return plan
+
+
+def _strangers(members: list[dict], facts: dict[str, dict], cluster: dict) -> str:
+    """Why hosts with data of different clusters can't be one, or ''."""
+    owners: dict[str, list[str]] = {}
+    for one in members:
+        seen = facts.get(one["name"])
+        if seen and seen["data"] and seen["cluster_uuid"]:
+            owners.setdefault(seen["cluster_uuid"], []).append(one["name"])
+    present = cluster.get("cluster_uuid") if cluster.get("master") else None
+    if present:
+        strangers = {uuid: names for uuid, names in owners.items() if uuid != present}
+        where = f"the cluster {present}, whose master is {cluster['master']}"
+    else:
+        most = max(owners, key=lambda uuid: len(owners[uuid]), default="")
+        strangers = {uuid: names for uuid, names in owners.items() if uuid != most}
+        where = f"the cluster {most}, as {', '.join(owners.get(most, []))} has"
+    if not strangers:
+        return ""
+    found = "; ".join(f"{', '.join(names)} of the cluster {uuid}" for uuid, names in strangers.items())
+    return (
+        f"There is data of another cluster: {found}; here belongs that of {where}. A node with it can't join, and starting it could "
+        "lead to two clusters. If it is not needed, stop elasticsearch on that host and move its data directory away; the "
+        "next run lets the host join with nothing."
+    )
+
+
+def _with_master(plan: dict, members: list[dict], facts: dict[str, dict], cluster: dict) -> None:
+    """A cluster works: whoever is not part of it starts and joins it."""
+    joined = {node["name"] for node in cluster["nodes"]}
+    rolled = []
+    for one in members:
+        name = one["name"]
+        seen = facts.get(name)
+        if seen is None:
+            continue
+        if not seen["running"]:
+            plan["start"].append(name)
+        elif seen["restart"] and name not in joined:
+            plan["restart"].append(name)
+        elif seen["restart"]:
+            rolled.append((name == cluster["master"], "master" in one["roles"], name))
+        if name in joined and (seen["forming"] or seen["cluster_uuid"] != cluster["cluster_uuid"]):
+            plan["settle"].append(name)
+    plan["roll"] = [name for *_, name in sorted(rolled)]
+
+
+def _without_master(plan: dict, members: list[dict], facts: dict[str, dict]) -> None:
+    """Nobody is master: form a cluster where there has never been one, else start what there is."""
+    names = [one["name"] for one in members]
+    unseen = [name for name in names if name not in facts]
+    empty = [name for name in names if name in facts and not facts[name]["data"]]
+    kept = [name for name in names if name in facts and facts[name]["data"]]
+    unfinished = {tuple(facts[name]["forming"]) for name in kept}
+    begun = [name for name in kept if facts[name]["cluster_uuid"]]
+    plan["start"] = [name for name in kept if not facts[name]["running"]]
+    plan["restart"] = [name for name in kept if facts[name]["running"] and facts[name]["restart"]]
+    if not kept and not unseen:
+        plan["form"] = empty
+    elif kept and not begun and len(unfinished) == 1 and () not in unfinished:
+        # An earlier run died while it formed the cluster, and none of it has been seen to work: those that are missing may begin.
+        plan["initial_masters"] = list(unfinished.pop())
+        plan["form"] = empty
+    elif not kept:
+        plan["refusal"] = (
+            f"No node answers, none of {', '.join(empty)} has data, and {', '.join(unseen)} cannot be looked at. A new cluster "
+            "is formed only when all nodes are known to be empty, as there must never be two. Run without --limit, with all "
+            "hosts of group elasticsearch up."
+        )
+    else:
+        plan["start"] += [name for name in empty if not facts[name]["running"]]
+        if not plan["start"] and not plan["restart"]:
+            plan["refusal"] = (
+                f"No master is elected. The nodes run with data on {', '.join(kept)}"
+                + (f", there is no data on {', '.join(empty)}" if empty else "")
+                + (f", and nothing is known of {', '.join(unseen)}" if unseen else "")
+                + ". Nothing is done, as a new cluster would throw this data away. Bring back hosts that have data until more "
+                f"than half of the masters run; `journalctl -u elasticsearch` on {kept[0]} says what they wait for. If most "
+                "masters are lost for good, restore a snapshot into a new cluster: move the remaining data away to begin anew."
+            )

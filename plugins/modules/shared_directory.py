@@ -1,0 +1,192 @@
+#!/usr/bin/python
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: shared_directory
+short_description: Prove that a directory is the same one on all hosts
+version_added: 0.1.0
+description:
+  - Leaves a mark of this host in a directory, as the user that will work in it, and looks for the marks of the others.
+  - Run it on all hosts, then once more with O(require). A host whose directory is another one than that of the others, because
+    a share is not mounted there for example, does not see their marks.
+  - Marks stay, as C(.utmstack-ha.<name>), so that a later run finds all of them at once.
+  - Missing directories are made.
+author:
+  - The utmstack.ha developers (@utmstack)
+options:
+  path:
+    description:
+      - The directory.
+    type: path
+    required: true
+  name:
+    description:
+      - This host's name in its mark.
+    type: str
+    required: true
+  others:
+    description:
+      - The names of all hosts that share the directory.
+    type: list
+    elements: str
+    required: true
+  owner:
+    description:
+      - The user that will work in the directory.
+    type: str
+    required: true
+  require:
+    description:
+      - Whether to fail where marks are missing.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Nothing is written, so that only the marks of earlier runs are seen.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Leave a mark in the directory of snapshots
+  utmstack.ha.shared_directory:
+    path: /mnt/snapshots/elasticsearch
+    name: "{{ inventory_hostname }}"
+    others: "{{ ansible_play_hosts }}"
+    owner: elasticsearch
+  register: snapshots_directory
+
+- name: Require that every node sees the same directory
+  utmstack.ha.shared_directory:
+    path: /mnt/snapshots/elasticsearch
+    name: "{{ inventory_hostname }}"
+    others: "{{ ansible_play_hosts }}"
+    owner: elasticsearch
+    require: true
+  when: snapshots_directory.missing | length > 0
+"""
+
+RETURN = r"""
+missing:
+  description: Names of hosts whose marks are not in this host's directory.
+  returned: always
+  type: list
+  elements: str
+  sample: [node3]
+"""
+
+import os
+import pwd
+from contextlib import contextmanager
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+MARK = ".utmstack-ha.{}"
+
+
+@contextmanager
+def acting_as(user):
+    """Act as a user, as far as files are concerned; root comes back afterwards."""
+    groups = os.getgroups()
+    os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+    os.setegid(user.pw_gid)
+    os.seteuid(user.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+def have_directory(path, user):
+    """Make the directory where it is missing, as the user where that may do it. Returns whether it was missing."""
+    if path.is_dir():
+        return False
+    try:
+        with acting_as(user):
+            path.mkdir(mode=0o750, parents=True)
+    except PermissionError:
+        path.mkdir(mode=0o750, parents=True)
+        os.chown(path, user.pw_uid, user.pw_gid)
+    except FileExistsError:
+        return False  # another host has just made it
+    return True
+
+
+def leave_mark(path, name, user):
+    """Leave this host's mark. Returns whether it was missing. Raises OSError, KeyError."""
+    made = have_directory(path, user)
+    mark = path / MARK.format(name)
+    with acting_as(user):
+        if mark.exists():
+            os.utime(mark)
+            return made
+        mark.write_text("A mark of the role utmstack.ha.elasticsearch: all nodes must see the marks of all.\n")
+    return True
+
+
+def numbers_apart(path, names, user):
+    """Other account numbers that marks belong to, number to names."""
+    found = {}
+    for name in names:
+        try:
+            number = (path / MARK.format(name)).stat().st_uid
+        except FileNotFoundError:
+            continue
+        if number != user.pw_uid:
+            found.setdefault(number, []).append(name)
+    return found
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "name": {"type": "str", "required": True},
+            "others": {"type": "list", "elements": "str", "required": True},
+            "owner": {"type": "str", "required": True},
+            "require": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    path, name, owner = Path(params["path"]), params["name"], params["owner"]
+    changed = not (path / MARK.format(name)).exists()
+    if not module.check_mode:
+        try:
+            user = pwd.getpwnam(owner)
+            changed = leave_mark(path, name, user)
+            apart = numbers_apart(path, params["others"], user)
+        except KeyError:
+            module.fail_json(msg=f"There is no user {owner} on this host.")
+        except OSError as error:
+            module.fail_json(
+                msg=f"The user {owner} cannot write into {path}: {error}. Mount the share there, and give the directory to {owner} "
+                f"(uid {user.pw_uid} on this host)."
+            )
+        if apart and params["require"]:
+            found = "; ".join(f"{number} on {', '.join(names)}" for number, names in apart.items())
+            module.fail_json(
+                msg=f"The account {owner} has the number {user.pw_uid} on {name}, but {found}, and {path} is shared by number. Give "
+                "the account the same number on all hosts: set elasticsearch_uid, with the server stopped and its files handed over."
+            )
+    missing = [other for other in params["others"] if not (path / MARK.format(other)).exists()]
+    if missing and params["require"]:
+        module.fail_json(
+            msg=f"{path} on {name} is not the directory that {', '.join(missing)} use: their marks are not in it. A repository for "
+            "snapshots has to be one directory on all nodes. Mount the same share (NFS, CephFS …) there on every host.",
+            missing=missing,
+        )
+    module.exit_json(changed=changed, missing=missing)
+
+
+if __name__ == "__main__":
+    main()
