@@ -61,7 +61,7 @@ class Elasticsearch(Store):
             reason = refusal(text)
             if accept and accept in reason:
                 return {}
-            problem = f"{method} {path.partition('?')[0]} was answered {answer.status}: {reason}"
+            problem = f"{answer.status} {reason}"
             # Everything that is not this request's fault may pass.
             raise Unavailable(problem) if answer.status in (408, 429) or answer.status >= 500 else StoreError(problem)
 
