@@ -80,6 +80,7 @@ class Reply:
         said: list[str] = []
         for cause in self.causes:
             text = " ".join(str(cause.get("reason") or cause.get("type") or "").split())
+            text = re.sub(r" for REST request \[.*\]", "", text)
             if text and not any(text in known for known in said) and "RemoteTransportException" not in text:
                 said.append(text)
         if not said and isinstance(self.body, dict):  # OpenSearch's security plugin
@@ -89,7 +90,7 @@ class Reply:
                 if name != "status"
             ]
         if not said:
-            said = [" ".join(str(self.body).split())[:300] or f"HTTP status {self.status}"]
+            said = [" ".join(re.sub(r"<[^>]*>", " ", str(self.body)).split())[:300] or f"HTTP status {self.status}"]
         return "; ".join(said)[:2000]
 
     @property

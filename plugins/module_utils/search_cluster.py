@@ -54,6 +54,13 @@ def _timeout(engine: search_client.Engine) -> str:
     return f"{engine.master_timeout}=2s"
 
 
+def _own_view(engine: search_client.Engine) -> str:
+    """The parameter by which a node tells what it knows itself, without asking the master (which may be frozen)."""
+    # Elasticsearch always does since 9.0, and calls the parameter obsolete.
+    always = not engine.opensearch and int(engine.version.partition(".")[0]) >= 9
+    return _timeout(engine) if always else "local=true"
+
+
 def view(client: search_client.Client, url: str) -> View:
     """Ask one node who it is and whom it follows. Never raises."""
     seen = View()
@@ -65,13 +72,12 @@ def view(client: search_client.Client, url: str) -> View:
             return seen
         node = next(iter(reply.body["nodes"].values()))
         seen.name, seen.version = node["name"], node["version"]
-        timeout = _timeout(search_client.engine_of_node(reply.body))
-        # Only asked for a name, a node without a master answers 503 when its patience is over.
-        reply = client.call(url, "GET", f"/_cluster/state/master_node,nodes?{timeout}&filter_path={_STATE}")
+        own = _own_view(search_client.engine_of_node(reply.body))
+        reply = client.call(url, "GET", f"/_cluster/state/master_node,nodes?{own}&filter_path={_STATE}")
         if reply.status == 200:
             seen.cluster_uuid = reply.body.get("cluster_uuid", "")
             seen.nodes = {ident: node["name"] for ident, node in reply.body.get("nodes", {}).items()}
-            seen.master = seen.nodes.get(reply.body.get("master_node", ""), "")
+            seen.master = seen.nodes.get(reply.body.get("master_node") or "", "")
         elif reply.status != 503:
             seen.error = reply.reason
     except search_client.NoAnswer as error:
@@ -82,9 +88,7 @@ def view(client: search_client.Client, url: str) -> View:
 
 
 _STATE = "cluster_uuid,master_node,nodes.*.name"
-_NODES = (
-    "/_nodes/_all/http?filter_path=nodes.*.name,nodes.*.ip,nodes.*.version,nodes.*.roles,nodes.*.http.publish_address"
-)
+_NODES = "/_nodes/_all/http?timeout=2s&filter_path=nodes.*.name,nodes.*.ip,nodes.*.version,nodes.*.roles,nodes.*.http.publish_address"
 
 
 def best_url(views: dict[str, View]) -> str:
@@ -107,7 +111,7 @@ def observe(client: search_client.Client) -> Observation:
     chosen = search_client.Client([found.chosen], client.send, client.credentials, client.timeout)
     try:
         timeout = _timeout(chosen.engine())
-        found.nodes = chosen.get(_NODES, "The list of nodes")["nodes"]
+        found.nodes = chosen.get(_NODES, "The list of nodes").get("nodes", {})
         found.health = chosen.get(f"/_cluster/health?{timeout}", "The cluster's health")
         stored = chosen.get(f"/_cluster/settings?flat_settings=true&{timeout}", "The cluster's settings")
         found.settings = {**stored["persistent"], **stored["transient"]}
@@ -116,6 +120,9 @@ def observe(client: search_client.Client) -> Observation:
             listed = chosen.get(f"/_cat/shards?format=json&h={columns}&{timeout}", "The list of shards")
             found.shards = [shard for shard in listed if shard["state"] == "UNASSIGNED"]
             found.explanation = explain(chosen)
+    except search_client.NoAnswer:
+        seen = found.views[found.chosen]
+        found.error = f"{seen.name} cannot tell how the cluster is. Does the elected master, {seen.master}, answer it?"
     except search_client.SearchError as error:
         found.error = str(error)
     return found
@@ -129,22 +136,29 @@ def explain(client: search_client.Client) -> str:
     last = body.get("unassigned_info", {}).get("details", "")
     said.append(last.partition("Stack")[0][:300] if "failed" in last else "")
     for decision in body.get("node_allocation_decisions", []):
-        reasons = [one["explanation"] for one in decision.get("deciders", []) if one.get("decision") == "NO"]
+        reasons = [
+            one["explanation"]
+            for one in decision.get("deciders", [])
+            if one.get("decision") == "NO" and one.get("decider") != "same_shard"
+        ]
         said.append(f"{decision['node_name']}: {reasons[0]}" if reasons else "")
     return " ".join(" ".join(text.split()) for text in said if text)[:1000]
 
 
-def _nodes(found: Observation, master: str) -> list[dict]:
-    listed = [
-        {
-            "name": node["name"],
-            "address": node.get("ip", ""),
-            "roles": node.get("roles", []),
-            "version": node.get("version", ""),
-            "master": node["name"] == master,
-        }
-        for node in found.nodes.values()
-    ]
+def _nodes(found: Observation, chosen: View) -> list[dict]:
+    """The nodes that the chosen node counts, with what they told of themselves in time."""
+    listed = []
+    for ident, name in chosen.nodes.items():
+        node = found.nodes.get(ident, {})
+        listed.append(
+            {
+                "name": name,
+                "address": node.get("ip", ""),
+                "roles": node.get("roles", []),
+                "version": node.get("version", ""),
+                "master": name == chosen.master,
+            }
+        )
     return sorted(listed, key=lambda node: node["name"])
 
 
@@ -160,20 +174,23 @@ def _who(url: str, seen: View, found: Observation, expected: dict[str, str]) -> 
 
 
 def _silent(found: Observation, expected: dict[str, str], without: list[str]) -> list[str]:
-    """Sentences on URLs that gave no answer or none that helps."""
+    """Sentences on URLs that gave no answer, or none that helps."""
     problems = []
+    shut: dict[str, list[str]] = {}
     for url, seen in found.views.items():
         name = _who(url, seen, found, expected)
         if not seen.error or name in without:
             continue
         subject = f"{name} ({url})" if name else url
         if seen.refused:
-            problems.append(
-                f"{subject} lets nobody in with this user and password ({seen.error}). While the index that keeps the users "
-                "has no primary, nobody can log in."
-            )
+            shut.setdefault(seen.error, []).append(subject)
         else:
             problems.append(f"{subject} does not answer ({seen.error}).")
+    problems += [
+        f"This user and password are refused by {', '.join(subjects)} ({reason}). While the index that keeps the users has no "
+        "primary, nobody can log in."
+        for reason, subjects in shut.items()
+    ]
     return problems
 
 
@@ -202,7 +219,7 @@ def _division(found: Observation, without: list[str]) -> list[str]:
         problems.append(f"No master is seen by {_enumerate(lost)}.")
     elif lost:
         problems.append(
-            f"No master is elected: {_enumerate(lost)} see none. Are too few of the master-eligible nodes up?"
+            f"No master is elected, as {_enumerate(lost)} can tell. Are too few of the master-eligible nodes up?"
         )
     return problems
 
@@ -212,7 +229,8 @@ def _colour(found: Observation, accepted: str) -> list[str]:
     if COLOURS.index(status) >= COLOURS.index(accepted):
         return []
     count = found.health["unassigned_shards"]
-    names = [f"{shard['index']}[{shard['shard']}]{shard['prirep']}" for shard in found.shards]
+    first = sorted(found.shards, key=lambda shard: (shard["prirep"], shard["index"], int(shard["shard"])))
+    names = [f"{shard['index']}[{shard['shard']}]{shard['prirep']}" for shard in first]
     reasons = sorted({shard.get("unassigned.reason") or "" for shard in found.shards} - {""})
     listed = ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
     detail = f": {listed} ({', '.join(reasons)})" if names else ""
@@ -241,8 +259,8 @@ def assess(
     """
     by_url = dict(zip(found.views, expected)) if len(expected) == len(found.views) else {}
     chosen = found.views.get(found.chosen, View())
-    nodes = _nodes(found, chosen.master)
-    names = {node["name"] for node in nodes} or set(chosen.nodes.values())
+    nodes = _nodes(found, chosen)
+    names = set(chosen.nodes.values())
     problems = _division(found, without) + _silent(found, by_url, without)
     if found.chosen:
         problems += [f"{name} is not in the cluster." for name in expected if name not in names and name not in without]
