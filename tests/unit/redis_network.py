@@ -1,0 +1,138 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Two doubles of the network to Redis: one that replays what real servers said, one where a master can be handed over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ansible_collections.utmstack.ha.plugins.module_utils import redis_client
+from ansible_collections.utmstack.ha.plugins.module_utils.redis_cluster import Hosts
+
+RECORDED = Path(__file__).parent / "fixtures" / "redis"
+SERVERS = ("redis_7.0.15", "redis_8.0.2", "valkey_8.1.1")
+NAMES = {f"node{number}": f"127.0.0.1{number}" for number in (1, 2, 3)}
+HOSTS = Hosts(members=NAMES, sentinels=NAMES, master_name="utmstack-redis")
+
+
+def recording(server):
+    return json.loads((RECORDED / f"{server}.json").read_text())
+
+
+class Connection:
+    """Answers by a function of the words."""
+
+    def __init__(self, answer):
+        self.answer, self.closed = answer, False
+
+    def call(self, *words):
+        reply = self.answer([str(word) for word in words])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def close(self):
+        self.closed = True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+
+class Replay:
+    """The servers as they were at one stage of a recording."""
+
+    def __init__(self, stage):
+        self.stage = stage
+
+    def connect(self, address, port):
+        kind = "sentinel" if port == 26379 else "info"
+        reply = self.stage[kind].get(address, {"error": "no route to host", "answered": False})
+        if isinstance(reply, dict):
+            error = redis_client.RedisError(reply["error"], reply["answered"])
+            if not error.answered:
+                raise error
+            reply = error
+        if kind == "sentinel" and isinstance(reply, list):
+            fields = redis_client.pairs(reply)
+            return Connection(lambda words: reply if words[1] == "MASTER" else [fields["ip"], fields["port"]])
+        return Connection(lambda words: reply)
+
+
+class Cluster:
+    """Three data nodes and three sentinels that do as told; `faults` changes single answers.
+
+    faults: "node/COMMAND" -> an exception to raise, or a function of the cluster that returns the reply.
+    """
+
+    def __init__(self, faults=None, promote_after=3):
+        self.master, self.roles = "node1", {"node1": "master", "node2": "slave", "node3": "slave"}
+        self.follows = {"node2": "node1", "node3": "node1"}
+        self.offsets = {"node1": 100, "node2": 100, "node3": 100}
+        self.links = {"node2": "up", "node3": "up"}
+        self.agreed, self.now, self.log = "node1", 0.0, []
+        self.paused, self.failing_over, self.promote_after = False, 0, promote_after
+        self.faults = faults or {}
+
+    def clock(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        for name in self.links:
+            self.offsets[name] = min(self.offsets[name] + 50, self.offsets["node1"])
+        if self.failing_over:
+            self.failing_over += 1
+            if self.failing_over > self.promote_after:
+                self.roles["node2"], self.agreed, self.failing_over = "master", "node2", 0
+
+    def connect(self, address, port):
+        name = next(name for name, known in NAMES.items() if known == address)
+        fault = self.faults.get(f"{name}/connect")
+        if fault and port == 6379:
+            raise fault
+        return Connection(lambda words: self.answer(name, port, words))
+
+    def answer(self, name, port, words):
+        command = " ".join(words[:2] if words[0] in ("CLIENT", "SENTINEL", "CONFIG") else words[:1])
+        if command not in ("INFO", "ROLE", "SENTINEL MASTER"):
+            self.log.append(f"{name} {' '.join(words)}")
+        fault = self.faults.get(f"{name}/{command}")
+        if fault is not None:
+            return fault(self) if callable(fault) else fault
+        return {
+            "INFO": lambda: self.info(name),
+            "ROLE": lambda: [self.roles[name]],
+            "SENTINEL MASTER": self.sentinel_master,
+            "SENTINEL FAILOVER": self.fail_over,
+            "REPLICAOF": lambda: self.follow(name, words[1]),
+        }.get(command, lambda: "OK")()
+
+    def info(self, name):
+        lines = [f"role:{self.roles[name]}"]
+        if self.roles[name] == "slave":
+            lines += [
+                f"master_host:{NAMES[self.follows[name]]}",
+                f"master_link_status:{self.links.get(name, 'up')}",
+                f"slave_repl_offset:{self.offsets[name]}",
+            ]
+        return "\r\n".join([*lines, f"master_repl_offset:{self.offsets[name]}"])
+
+    def sentinel_master(self):
+        fields = {
+            "ip": NAMES[self.agreed], "port": 6379, "flags": "master", "config-epoch": 1, "quorum": 2,
+            "num-slaves": 2, "num-other-sentinels": 2,
+        }  # fmt: skip
+        return [str(word) for pair in fields.items() for word in pair]
+
+    def fail_over(self):
+        self.failing_over = 1
+        return "OK"
+
+    def follow(self, name, address):
+        self.roles[name] = "slave"
+        self.follows[name] = next(other for other, known in NAMES.items() if known == address)
+        return "OK"
