@@ -12,7 +12,7 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 MONTHS = {name: number for number, name in enumerate(calendar.month_abbr) if name}
 # As Elasticsearch counts them: Sunday is 1.
@@ -103,7 +103,7 @@ class Interval:
 
     def last(self, now: datetime) -> datetime:
         stamp = now.timestamp()
-        return datetime.fromtimestamp(stamp - stamp % self.seconds, timezone.utc)
+        return datetime.fromtimestamp(stamp - stamp % self.seconds, UTC)
 
 
 def schedule(text: str) -> Cron | Interval:
@@ -147,8 +147,8 @@ def scheduled_of(snapshot: dict) -> datetime:
     """The time that a snapshot was taken for, or where it does not tell, at which it began."""
     told = (snapshot.get("metadata") or {}).get("scheduled")
     if told:
-        return datetime.strptime(told, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
-    return datetime.fromtimestamp(snapshot["start_time_in_millis"] / 1000, timezone.utc)
+        return datetime.strptime(told, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return datetime.fromtimestamp(snapshot["start_time_in_millis"] / 1000, UTC)
 
 
 def of_policy(snapshots: list[dict], policy: str) -> list[dict]:
@@ -201,7 +201,10 @@ def surplus(policy: dict, snapshots: list[dict], now: datetime) -> list[str]:
     retention = policy.get("retention") or {}
     own = of_policy(snapshots, policy["name"])
     complete = [one for one in own if one["state"] == "SUCCESS"]
-    gone = {one["snapshot"] for one in complete[:-1][: max(0, len(complete) - _count(retention, "max_count", len(complete)))]}
+    gone = {
+        one["snapshot"]
+        for one in complete[:-1][: max(0, len(complete) - _count(retention, "max_count", len(complete)))]
+    }
     if retention.get("expire_after"):
         limit = now - timedelta(seconds=seconds(retention["expire_after"]))
         spare = max(0, len(complete) - max(1, _count(retention, "min_count", 0)))
@@ -219,7 +222,7 @@ def _count(retention: dict, name: str, default: int) -> int:
 
 
 def _began(snapshot: dict) -> datetime:
-    return datetime.fromtimestamp(snapshot["start_time_in_millis"] / 1000, timezone.utc)
+    return datetime.fromtimestamp(snapshot["start_time_in_millis"] / 1000, UTC)
 
 
 def request_body(policy: dict, moment: datetime) -> dict:
@@ -233,8 +236,8 @@ def faults(policies: list[dict]) -> Iterator[str]:
     """What can't be understood in the policies, as sentences."""
     for policy in policies:
         try:
-            due(policy, [], datetime.now(timezone.utc))
-            surplus(policy, [], datetime.now(timezone.utc))
+            due(policy, [], datetime.now(UTC))
+            surplus(policy, [], datetime.now(UTC))
             for name in ("expire_after",):
                 if (policy.get("retention") or {}).get(name):
                     seconds(policy["retention"][name])

@@ -21,7 +21,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import search_replicas
@@ -160,7 +160,7 @@ def follow(server: Server, policy: dict, scheduled_here: bool, now: datetime, pr
     own = search_schedule.of_policy(snapshots, policy["name"])
     complete = [one for one in own if one["state"] == "SUCCESS"]
     if complete:
-        ended = datetime.fromtimestamp(complete[-1]["end_time_in_millis"] / 1000, timezone.utc)
+        ended = datetime.fromtimestamp(complete[-1]["end_time_in_millis"] / 1000, UTC)
         told |= {"last_success": search_schedule.iso(ended), "last_snapshot": complete[-1]["snapshot"]}
     if own and own[-1]["state"] in ("FAILED", "PARTIAL"):
         problems.append(f"Policy {policy['name']}: the snapshot {own[-1]['snapshot']} is {own[-1]['state']}.")
@@ -201,7 +201,7 @@ def main() -> int:
         print(f"The settings cannot be read: {error}. Usage: housekeeping.py SETTINGS", file=sys.stderr)
         return 2
     began = time.monotonic()
-    state = keep_house(settings, datetime.now(timezone.utc))
+    state = keep_house(settings, datetime.now(UTC))
     write(Path(settings["state"]), state | {"seconds": round(time.monotonic() - began, 3)})
     for line in state["raised"]:
         print(f"Raised: {line}")
