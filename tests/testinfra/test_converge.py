@@ -33,7 +33,20 @@ def test_a_dry_run_on_the_running_cluster_reports_no_change(cluster):
     assert set(counted.values()) == {0}, counted
 
 
-@pytest.mark.parametrize("tag", ["base", "etcd", "postgresql", "haproxy", "keepalived"])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "base",
+        "etcd",
+        "postgresql",
+        "elasticsearch",
+        "redis",
+        "swarm",
+        "haproxy",
+        "keepalived",
+        "backend",
+    ],
+)
 def test_each_layer_can_be_chosen_by_its_tag(cluster, tag):
     assert set(changes(cluster.playbook("site.yml", "--tags", tag).stdout).values()) == {0}
 
