@@ -95,7 +95,7 @@ class Load:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._halt = threading.Event()
-        self._threads = [threading.Thread(target=self._user, daemon=True) for _ in range(users)]
+        self._threads = [threading.Thread(target=self._user, name=f"user {user}", daemon=True) for user in range(users)]
 
     def start(self) -> Load:
         for thread in self._threads:

@@ -14,7 +14,7 @@ import pytest
 from load import STORES, Http, Load
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError
-from standin.app import echo_pb2
+from standin.app.messages import SayReply, SayRequest
 from websockets.sync.client import connect
 
 
@@ -85,10 +85,10 @@ def test_grpc_gives_back_what_it_is_told(cluster):
     with grpc.secure_channel(f"{cluster.vip}:50051", credentials) as channel:
         say = channel.unary_unary(
             "/utmstack.standin.Echo/Say",
-            request_serializer=echo_pb2.SayRequest.SerializeToString,
-            response_deserializer=echo_pb2.SayReply.FromString,
+            request_serializer=SayRequest.SerializeToString,
+            response_deserializer=SayReply.FromString,
         )
-        reply = say(echo_pb2.SayRequest(text="agent"), timeout=5)
+        reply = say(SayRequest(text="agent"), timeout=5)
     assert reply.text == "agent"
     assert reply.replica in cluster.hosts
 
@@ -107,8 +107,8 @@ def test_an_event_reaches_every_store_and_says_which_node(cluster, http, method)
 
 
 def test_the_same_event_twice_is_one_event(http, identity):
-    for _ in range(2):
-        assert http.ask("POST", "/api/events", {"id": identity})[0] == 200
+    for attempt in ("first", "second"):
+        assert http.ask("POST", "/api/events", {"id": identity, "message": attempt})[0] == 200
     status, answer = http.ask("POST", "/api/events/verify", {"ids": [identity, f"not-{identity}"]})
     assert status == 200
     assert {store: answer["stores"][store]["missing"] for store in STORES} == dict.fromkeys(STORES, [f"not-{identity}"])

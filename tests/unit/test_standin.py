@@ -119,7 +119,7 @@ def test_a_store_is_asked_once_however_many_ask_for_its_health():
 
     async def ask():
         health = Health([store])
-        return await asyncio.gather(*(health.components() for _ in range(5)))
+        return await asyncio.gather(*(health.components() for asking in range(5)))
 
     up = {"scripted": {"status": "UP", "details": {"answer": "one"}}}
     assert asyncio.run(ask()) == [up] * 5

@@ -10,7 +10,7 @@ from grpclib.const import Cardinality, Handler
 from grpclib.health.check import ServiceStatus
 from grpclib.health.service import Health
 from grpclib.server import Server
-from standin.app import echo_pb2
+from standin.app.messages import SayReply, SayRequest
 
 
 class Echo:
@@ -21,14 +21,10 @@ class Echo:
 
     async def say(self, stream) -> None:
         request = await stream.recv_message()
-        await stream.send_message(echo_pb2.SayReply(text=request.text, replica=self._replica))
+        await stream.send_message(SayReply(text=request.text, replica=self._replica))
 
     def __mapping__(self) -> dict[str, Handler]:
-        return {
-            "/utmstack.standin.Echo/Say": Handler(
-                self.say, Cardinality.UNARY_UNARY, echo_pb2.SayRequest, echo_pb2.SayReply
-            )
-        }
+        return {"/utmstack.standin.Echo/Say": Handler(self.say, Cardinality.UNARY_UNARY, SayRequest, SayReply)}
 
 
 class EchoServer:

@@ -69,8 +69,8 @@ class Redis(Store):
                 for command in commands:
                     pipeline.execute_command(*command)
                 answers = await pipeline.execute()
-            for (name, *_), answer in zip(commands, answers):
-                if name == "WAIT" and answer < self._replicas:
+            for command, answer in zip(commands, answers):
+                if command[0] == "WAIT" and answer < self._replicas:
                     raise Unavailable(f"{answer} of {self._replicas} replicas have confirmed the write")
             return answers
 
@@ -85,8 +85,8 @@ class Redis(Store):
     async def write(self, event: Event) -> dict:
         value = json.dumps({"message": event.message, "replica": event.replica, "received": event.received})
         # Redis answers before its replicas have the write. Without the wait, a failover may lose it.
-        _, copies = await self._ask(("HSET", KEY, event.id, value), ("WAIT", self._replicas, int(TRY * 500)))
-        return {"node": self._node(), "copies": 1 + copies}
+        answers = await self._ask(("HSET", KEY, event.id, value), ("WAIT", self._replicas, int(TRY * 500)))
+        return {"node": self._node(), "copies": 1 + answers[1]}
 
     async def present(self, ids: list[str]) -> set[str]:
         found = set()

@@ -117,8 +117,8 @@ def read(environment: dict[str, str], read_text=lambda path: Path(path).read_tex
 
     sentinels = []
     for node in (values["SPRING_DATA_REDIS_SENTINEL_NODES"] or "").replace(",", " ").split():
-        host, _, port = node.rpartition(":")
-        if not host or not port.isdigit():
+        host, colon, port = node.rpartition(":")
+        if not (host and colon and port.isdigit()):
             faults.append(f"SPRING_DATA_REDIS_SENTINEL_NODES: {node} is not HOST:PORT")
             continue
         sentinels.append((host, int(port)))

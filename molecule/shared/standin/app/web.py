@@ -94,7 +94,7 @@ class Web:
 
     async def count(self, request: web.Request) -> web.Response:
         """How many events each store has."""
-        results = await self._ask_all(lambda store: number(store))
+        results = await self._ask_all(number)
         return web.json_response({"replica": self._replica, "stores": results}, status=status(results))
 
     async def _ask_all(self, question) -> dict[str, dict[str, Any]]:
