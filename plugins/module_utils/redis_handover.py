@@ -68,11 +68,13 @@ class Handover:
         try:
             old.call("REPLICAOF", self.hosts.members[new], self.hosts.port)
             old.call("CLIENT", "UNPAUSE")
-            old.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         except redis_client.RedisError as error:
             raise HandoverError(
                 f"{new} is master, but {self.name} could not be told ({error}); Sentinel tells it"
             ) from error
+        # Clients that stay are refused by a replica and find the new master then; closing their connections is quicker.
+        with contextlib.suppress(redis_client.RedisError):
+            old.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         self._await_agreement(new)
         return new
 

@@ -81,6 +81,10 @@ def test_where_there_is_a_new_master_the_old_one_is_never_let_loose():
     assert "node1 CLIENT UNPAUSE" not in cluster.log
 
 
+def test_connections_that_could_not_be_closed_are_no_fault():
+    assert handover(Cluster({"node1/CLIENT KILL": GONE})).run() == "node2"
+
+
 def test_a_master_that_dies_while_its_successor_is_awaited_does_not_stop_the_wait():
     cluster = Cluster({"node1/CLIENT PAUSE": lambda cluster: GONE if cluster.now > 1 else "OK"}, promote_after=60)
     assert handover(cluster).run() == "node2"
