@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORDED = json.loads(
-    (Path(__file__).parent / "fixtures" / "search" / "elasticsearch-8.19.4-housekeeping.json").read_text()
-)
+RECORDED = json.loads((Path(__file__).parent / "fixtures" / "elasticsearch_8.19.4_housekeeping.json").read_text())
 NO_TEMPLATES = {
     "/_all/_settings": {},
     "/_template": {},
