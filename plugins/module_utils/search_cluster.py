@@ -205,7 +205,7 @@ def _division(found: Observation, without: list[str]) -> list[str]:
     problems = []
     if len({uuid for uuid, _master in groups}) > 1:
         sides = "; ".join(
-            f"{_enumerate(names)} form cluster {uuid} led by {master}"
+            f"{_enumerate(names)} in cluster {uuid}, led by {master}"
             for (uuid, master), names in sorted(groups.items())
         )
         problems.append(

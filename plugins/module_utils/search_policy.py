@@ -67,7 +67,9 @@ def unix_cron(schedule: str) -> str:
     numbered = re.sub(r"(?<![/\d])\d+", lambda found: str((int(found[0]) - 1) % 7), weekday)
     for name, number in _DAYS.items():
         numbered = re.sub(name, str(number), numbered, flags=re.IGNORECASE)
-    return " ".join("*" if one == "?" else one for one in (minute, hour, day, month, numbered))
+    fields = zip((minute, hour, day, month, numbered), (59, 23, 31, 12, 6))
+    # "From 5 on every 15th" needs its end to be said.
+    return " ".join("*" if one == "?" else re.sub(r"(?<![-\d])(\d+)/", rf"\1-{last}/", one) for one, last in fields)
 
 
 class Lifecycle:
