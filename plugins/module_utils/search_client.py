@@ -211,7 +211,7 @@ class Client:
             401: f" Is it the password of {user}? While the index that keeps the users has no primary, nobody can log in.",
             403: f" Has {user} the right to do this?",
         }.get(reply.status, "")
-        return Refused(f"{sentence}: {reply.reason}.{remedy}", reply)
+        return Refused(f"{sentence}: {reply.reason.rstrip('.;')}.{remedy}", reply)
 
     def engine(self) -> Engine:
         """Which server it is, asked once. Raises SearchError."""

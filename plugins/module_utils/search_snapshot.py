@@ -148,7 +148,7 @@ def told(snapshot: dict) -> dict:
         "indices": sorted(snapshot.get("indices", [])),
         "data_streams": sorted(snapshot.get("data_streams", [])),
         "start_time": snapshot.get("start_time"),
-        "end_time": snapshot.get("end_time"),
+        "end_time": snapshot.get("end_time") if snapshot.get("end_time_in_millis") else None,
         "duration_s": round(snapshot.get("duration_in_millis", 0) / 1000, 1),
         "shards": shards.get("total", 0),
         "failed_shards": shards.get("failed", 0),
@@ -231,7 +231,8 @@ class Snapshots:
             found = self.one(name)
         if wait and (found is None or found["state"] in RUNNING):
             found = self.finished(name, patience)
-        if found and found["state"] not in (*RUNNING, "SUCCESS"):
+        whole = ("SUCCESS", "PARTIAL") if body.get("partial") else ("SUCCESS",)
+        if found and found["state"] not in (*RUNNING, *whole):
             lacking = "; ".join(failures(found)[:5]) or found.get("reason", "")
             raise search_client.SearchError(
                 f"The snapshot {name} is {found['state']}: {lacking}. What is in it can be restored, but it is not whole. See"
@@ -253,6 +254,10 @@ class Snapshots:
             if "index_not_found_exception" in types:
                 raise search_client.SearchError(
                     f"{error} Name indices that there are, or leave out those that are missing with ignore_unavailable."
+                ) from error
+            if "primary shards" in error.reply.reason:
+                raise search_client.SearchError(
+                    f"{error} See elasticsearch_health for why; to leave out what is lacking (partial), say so."
                 ) from error
             if "same name already exists" in error.reply.reason:
                 return  # another run was faster

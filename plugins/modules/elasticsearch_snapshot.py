@@ -58,7 +58,7 @@ options:
     default: false
   partial:
     description:
-      - Whether to take, or restore, also what is not whole.
+      - Whether to take, or restore, also what is not whole. RV(snapshots[].failures) tells what is lacking.
     type: bool
     default: false
   metadata:
