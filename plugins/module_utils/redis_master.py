@@ -86,3 +86,16 @@ def newest(masters: Mapping[str, Master]) -> str:
     A failover raises the epoch, and sentinels that meet take over the configuration with the higher one.
     """
     return max(masters.values(), key=lambda master: master.epoch).address if masters else ""
+
+
+def vote(network, address: str, port: int, name: str) -> tuple[str | None, tuple[str, ...]]:
+    """Whom one sentinel names as master, and its flags of it; (None, ()) where it does not answer or knows none.
+
+    While a failover goes on, the address is the new master's from its promotion on, earlier than in SENTINEL MASTER.
+    """
+    try:
+        with network.connect(address, port) as connection:
+            flags = master_of(connection.call("SENTINEL", "MASTER", name)).flags
+            return connection.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)[0], flags
+    except (redis_client.RedisError, TypeError):
+        return None, ()

@@ -7,7 +7,7 @@ written to disk; its replicas, which have it, then throw it away to be like thei
 away everything. So a data node asks the sentinels first, and one that they still call master waits until they have made
 another one, as long as there is another one to make. Only when nobody can take over it starts as master.
 
-It waits without an end for nothing but this: a node without data never becomes the master of one that has some.
+A node without data never becomes the master of one that has some.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Seen:
 
     votes: Mapping[str, str | None]
     others: Mapping[str, redis_master.Member | None]
+    failing_over: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,11 @@ def decide(settings: Settings, seen: Seen, waited_s: float, before: str, has_dat
         return Decision(REPLICA, f"the sentinels name {master} as master", master)
     taking_over = heirs(settings, seen)
     if master:
-        if not taking_over:
+        if not (taking_over or seen.failing_over):
             return Decision(MASTER, "the sentinels name this node as master, and no other could take over")
         if waited_s < settings.takeover_wait_s:
-            return Decision(WAIT, f"the sentinels name this node as master; {' or '.join(taking_over)} may take over")
+            who = f"{' or '.join(taking_over) or 'another one'} {'takes' if seen.failing_over else 'may take'} over"
+            return Decision(WAIT, f"the sentinels name this node as master; {who}")
         why = f"in {waited_s:.0f} s the sentinels have made nobody else master"
     else:
         if waited_s < settings.sentinels_wait_s:
@@ -107,13 +109,6 @@ def decide(settings: Settings, seen: Seen, waited_s: float, before: str, has_dat
 def look(settings: Settings, network) -> Seen:
     """Ask all sentinels and all other data nodes at once."""
 
-    def vote(address):
-        try:
-            with network.connect(address, settings.sentinel_port) as connection:
-                return connection.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", settings.master_name)[0]
-        except (redis_client.RedisError, TypeError):
-            return None
-
     def member(address):
         try:
             with network.connect(address, settings.port) as connection:
@@ -121,12 +116,17 @@ def look(settings: Settings, network) -> Seen:
         except redis_client.RedisError:
             return None
 
-    asked = [(vote, address) for address in settings.sentinels]
+    def sentinel(address):
+        return redis_master.vote(network, address, settings.sentinel_port, settings.master_name)
+
+    asked = [(sentinel, address) for address in settings.sentinels]
     asked += [(member, address) for address in settings.members if address != settings.address]
     found = redis_client.everywhere(lambda pair: pair[0](pair[1]), asked)
+    votes = {address: answer for (ask, address), answer in found.items() if ask is sentinel}
     return Seen(
-        votes={address: answer for (ask, address), answer in found.items() if ask is vote},
+        votes={address: vote[0] for address, vote in votes.items()},
         others={address: answer for (ask, address), answer in found.items() if ask is member},
+        failing_over=any("failover_in_progress" in flags for master, flags in votes.values()),
     )
 
 

@@ -98,7 +98,7 @@ class Cluster:
 
     def answer(self, name, port, words):
         command = " ".join(words[:2] if words[0] in ("CLIENT", "SENTINEL", "CONFIG") else words[:1])
-        if command not in ("INFO", "ROLE", "SENTINEL MASTER"):
+        if command not in ("INFO", "ROLE", "SENTINEL MASTER", "SENTINEL GET-MASTER-ADDR-BY-NAME"):
             self.log.append(f"{name} {' '.join(words)}")
         fault = self.faults.get(f"{name}/{command}")
         if fault is not None:
@@ -107,8 +107,10 @@ class Cluster:
             "INFO": lambda: self.info(name),
             "ROLE": lambda: [self.roles[name]],
             "SENTINEL MASTER": self.sentinel_master,
+            "SENTINEL GET-MASTER-ADDR-BY-NAME": lambda: [NAMES[self.agreed], "6379"],
             "SENTINEL FAILOVER": self.fail_over,
             "REPLICAOF": lambda: self.follow(name, words[1]),
+            "SLAVEOF": lambda: self.follow(name, words[1]),
         }.get(command, lambda: "OK")()
 
     def info(self, name):

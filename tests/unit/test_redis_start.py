@@ -64,6 +64,20 @@ def test_a_node_starts_as_the_sentinels_say(settings, votes, others, waited, bef
     assert (decision.what, decision.master) == (what, master), decision.why
 
 
+def test_nobody_starts_as_master_while_sentinel_makes_another_one(settings):
+    votes = dict.fromkeys([ME, OTHER, THIRD], ME)
+    failing_over = redis_start.Seen(votes, {OTHER: NEVER_SYNCED, THIRD: None}, failing_over=True)
+    assert redis_start.decide(settings, failing_over, 0, "", True).what == WAIT
+    assert redis_start.decide(settings, failing_over, 16, "", True).what == MASTER
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_failover_in_progress_is_seen(settings, server):
+    recorded = recording(server)
+    assert redis_start.look(settings, Replay(recorded["during"])).failing_over
+    assert not redis_start.look(settings, Replay(recorded["healthy"])).failing_over
+
+
 @pytest.mark.parametrize("server", SERVERS)
 def test_what_real_servers_say_is_understood(settings, server):
     recorded = recording(server)

@@ -1,0 +1,73 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A former master that still serves is made a replica at once. Sentinel runs this when it has learned of another master.
+
+Sentinel itself tells a former master only after some ten seconds, and all that clients write there until then is
+acknowledged and lost. This asks the sentinels whether they agree, and tells it then.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+
+from . import redis_client, redis_master
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings file, JSON. `quorum` is how many sentinels must name the new master, `wait_s` how long that may take."""
+
+    port: int
+    sentinel_port: int
+    sentinels: list[str]
+    quorum: int
+    master_name: str
+    wait_s: float
+    ca: str
+    username: str
+    password: str
+
+
+def agreed(settings: Settings, network) -> str:
+    """The address that a majority of sentinels names as master; empty where there is none."""
+
+    def named(address):
+        return redis_master.vote(network, address, settings.sentinel_port, settings.master_name)[0]
+
+    votes = redis_client.everywhere(named, settings.sentinels)
+    return redis_master.agreed(votes.values(), settings.quorum)
+
+
+def follow(settings: Settings, network, former: str, new: str, clock=time.monotonic, sleep=time.sleep) -> str:
+    """Have `former` follow `new` once the sentinels agree on it. Returns what was done, a sentence. Raises RedisError."""
+    end = clock() + settings.wait_s
+    while agreed(settings, network) != new:
+        if clock() > end:
+            return f"the sentinels do not agree that {new} is master; {former} is left alone"
+        sleep(0.1)
+    with network.connect(former, settings.port) as connection:
+        if connection.call("ROLE")[0] != "master":
+            return f"{former} is no master any more"
+        connection.call("SLAVEOF", new, settings.port)
+        connection.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    return f"{former} still served as master and follows {new} now"
+
+
+def main() -> int:
+    file, former, new = sys.argv[1:]
+    with open(file, encoding="utf-8") as text:
+        settings = Settings(**json.load(text))
+    try:
+        network = redis_client.Network(settings.ca, settings.username, settings.password, timeout=1.0)
+        print(follow(settings, network, former, new), flush=True)
+    except redis_client.RedisError as error:
+        # A master that died is the common case. Sentinel tells it when it comes back.
+        print(f"{former} does not take the order to follow {new}: {error}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
