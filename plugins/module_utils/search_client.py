@@ -137,6 +137,11 @@ class Client:
         self.send, self.credentials, self.timeout, self.sleep, self.now = send, credentials, timeout, sleep, now
         self._engine: Engine | None = None
 
+    @property
+    def patience(self) -> float:
+        """The time limit, in s, of what may take longer than a question: changes, and lists of all indices."""
+        return max(self.timeout, PATIENCE)
+
     def call(self, url, method, path, body=None, credentials=None, timeout=None) -> Reply:
         """The reply of the one node at `url`, also when it is an error. Raises NoAnswer when there is none."""
         headers = {"Accept": "application/json"}
@@ -197,7 +202,7 @@ class Client:
         NoAnswer, when the request may or may not have been carried out.
         """
         try:
-            reply = self.call(self.urls[0], method, path, body, timeout=timeout or max(self.timeout, PATIENCE))
+            reply = self.call(self.urls[0], method, path, body, timeout=timeout or self.patience)
         except NoAnswer as error:
             raise NoAnswer(f"{what} failed, or may yet succeed: {error}. Look before trying again.") from error
         if reply.status >= 400 and reply.status not in allowed:
@@ -232,12 +237,22 @@ class Client:
             return dict(zip(urls, pool.map(look, urls), strict=True))
 
     def wait(self, seconds, look, pause=0.5):
-        """Repeat `look()` until it returns something true or the time is over; returns what it returned last."""
+        """Repeat `look()` until it returns something true or the time is over; returns what it returned last.
+
+        That nobody answers for a while, as when another master is elected, is waited out. Raises NoAnswer when it lasts.
+        """
         end = self.now() + seconds
-        found = look()
-        while not found and self.now() < end:
+        while True:
+            failure = None
+            try:
+                found = look()
+            except NoAnswer as error:
+                found, failure = None, error
+            if found or self.now() >= end:
+                break
             self.sleep(pause)
-            found = look()
+        if failure:
+            raise failure
         return found
 
 

@@ -117,7 +117,8 @@ def observe(client: search_client.Client) -> Observation:
         found.settings = {**stored["persistent"], **stored["transient"]}
         if found.health["unassigned_shards"]:
             columns = "index,shard,prirep,state,unassigned.reason"
-            listed = chosen.get(f"/_cat/shards?format=json&h={columns}&{timeout}", "The list of shards")
+            path = f"/_cat/shards?format=json&h={columns}&{timeout}"
+            listed = chosen.get(path, "The list of shards", timeout=chosen.patience)
             found.shards = [shard for shard in listed if shard["state"] == "UNASSIGNED"]
             found.explanation = explain(chosen)
     except search_client.NoAnswer:

@@ -42,12 +42,14 @@ class Step:
 
     method: str
     path: str
-    body: dict
+    body: dict | None
     subject: str
     before: int | None
-    after: int
+    after: int | None
 
     def __str__(self) -> str:
+        if self.after is None:
+            return f"{self.subject}: not needed any more"
         was = "" if self.before is None else f" instead of {self.before}"
         return f"{self.subject}: {self.after} replica{'s' * (self.after != 1)}{was}"
 
@@ -186,10 +188,15 @@ def plan_composable(found: dict, components: dict, minimum: int) -> list[Step]:
 def plan(state: dict, minimum: int, patterns: list[str]) -> list[Step]:
     """All requests that raise what is below the floor, templates first so that no new index slips through.
 
-    state: the answers to READS. minimum: replicas at least; with 0 there is nothing to do. patterns: of indices.
+    state: the answers to READS. minimum: replicas at least; with 0 only our own template goes, since replicas that no node
+    can take would leave a cluster of one node yellow. patterns: of indices.
     """
     if minimum < 1:
-        return []
+        own = (state.get("legacy") or {}).get(FLOOR)
+        gone = Step(
+            "DELETE", f"/_template/{FLOOR}", None, f"template {FLOOR}", number((own or {}).get("settings", {})), None
+        )
+        return [gone] if own else []
     return [
         *plan_composable(state.get("composable") or {}, state.get("components") or {}, minimum),
         *plan_legacy(state.get("legacy") or {}, minimum),

@@ -297,7 +297,8 @@ class Snapshots:
 
 def existing_indices(client: search_client.Client) -> dict[str, str]:
     """All indices, hidden ones too: name -> open or close. Raises SearchError."""
-    listed = client.get("/_cat/indices?format=json&h=index,status&expand_wildcards=all", "The list of indices")
+    path = "/_cat/indices?format=json&h=index,status&expand_wildcards=all"
+    listed = client.get(path, "The list of indices", timeout=client.patience)
     return {one["index"]: one["status"] for one in listed}
 
 
@@ -355,7 +356,8 @@ def restored(client: search_client.Client, targets: list[str], patience: float) 
             f" {_explained(client, pending)}".strip()
         )
     columns = "index,status,health,docs.count,pri,rep"
-    listed = client.get(f"/_cat/indices?format=json&h={columns}&expand_wildcards=all", "The list of indices")
+    path = f"/_cat/indices?format=json&h={columns}&expand_wildcards=all"
+    listed = client.get(path, "The list of indices", timeout=client.patience)
     return [
         {
             "index": one["index"],

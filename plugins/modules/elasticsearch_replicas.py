@@ -22,7 +22,7 @@ extends_documentation_fragment:
 options:
   minimum:
     description:
-      - The floor. V(0) changes nothing.
+      - The floor. V(0) raises nothing, and removes the template of a floor that there was before.
       - More than the number of data nodes less one cannot be assigned, and would leave the cluster yellow.
     type: int
     default: 1

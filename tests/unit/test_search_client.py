@@ -163,6 +163,23 @@ def test_waiting_ends_when_the_time_is_over():
     assert clock[0] < 6
 
 
+def test_an_election_is_waited_out_and_a_lasting_silence_told():
+    clock = [0.0]
+    client = search_client.Client(
+        URLS, None, sleep=lambda seconds: clock.__setitem__(0, clock[0] + seconds), now=lambda: clock[0]
+    )
+
+    def look():
+        if clock[0] < 2:
+            raise search_client.NoAnswer("nobody")
+        return "there"
+
+    assert client.wait(3, look) == "there"
+    clock[0] = -10.0
+    with pytest.raises(search_client.NoAnswer, match="nobody"):
+        client.wait(3, look)
+
+
 def test_certificates_that_cannot_be_read_are_named(tmp_path):
     nothing = str(tmp_path / "nothing.crt")
     parameters = {"ca_path": nothing, "client_cert": None, "client_key": None}

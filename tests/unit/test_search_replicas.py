@@ -69,6 +69,14 @@ def test_check_mode_and_a_floor_of_none_change_nothing(raise_all):
     assert raise_all("replicas raised", minimum=0)[0]["changed"] is False
 
 
+def test_without_a_floor_its_template_goes():
+    floor = {"order": 1000000, "index_patterns": ["*"], "settings": {"index.number_of_replicas": "1"}}
+    (step,) = search_replicas.plan({"legacy": {search_replicas.FLOOR: floor, "a": legacy(0, 0)}}, 0, ["*"])
+    assert (step.method, step.path) == ("DELETE", "/_template/utmstack-ha-replicas")
+    assert str(step) == "template utmstack-ha-replicas: not needed any more"
+    assert search_replicas.plan({"legacy": {"a": legacy(0, 0)}}, 0, ["*"]) == []
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "raised"),
     [
