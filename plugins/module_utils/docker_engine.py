@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Callable
 
@@ -27,6 +28,11 @@ class EngineError(Exception):
     def __init__(self, message: str, status: int | None = None):
         super().__init__(message)
         self.status = status
+
+
+def plain(message: str) -> str:
+    """What Docker says without the words of its inner workings."""
+    return re.sub(r"^(rpc error: code = \w+ desc = )+", "", str(message))
 
 
 class _SocketConnection(http.client.HTTPConnection):
@@ -89,7 +95,7 @@ class Engine:
             answer = {"message": reply.decode(errors="replace").strip()}
         if status >= 400:
             message = answer.get("message") if isinstance(answer, dict) else None
-            raise EngineError(str(message or f"HTTP status {status}").removeprefix("rpc error: "), status)
+            raise EngineError(plain(message or f"HTTP status {status}"), status)
         return answer
 
     def get(self, path: str):

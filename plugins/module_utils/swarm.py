@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ansible_collections.utmstack.ha.plugins.module_utils.docker_engine import Engine, EngineError
+from ansible_collections.utmstack.ha.plugins.module_utils.docker_engine import Engine, EngineError, plain
 
 GATEWAY = "docker_gwbridge"
 BINDING = "com.docker.network.bridge.host_binding_ipv4"
@@ -87,7 +87,7 @@ def look(engine: Engine, unlock_key: str = "") -> dict:
         "engine": info.get("ServerVersion", ""),
         "hostname": info.get("Name", ""),
         "state": swarm.get("LocalNodeState") or "inactive",
-        "error": swarm.get("Error", ""),
+        "error": plain(swarm.get("Error", "")),
         "node_id": swarm.get("NodeID", ""),
         "manager": bool(swarm.get("ControlAvailable")),
         "cluster_id": (swarm.get("Cluster") or {}).get("ID", ""),

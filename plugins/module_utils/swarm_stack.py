@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 NAMESPACE = "com.docker.stack.namespace"
@@ -197,11 +197,11 @@ def _current(task: Mapping, raw: Mapping) -> bool:
     )
 
 
-def progress(seen: Seen, mark: str) -> tuple[list[str], list[str]]:
+def progress(seen: Seen, mark: str, former: Set[str] = frozenset()) -> tuple[list[str], list[str]]:
     """What the services still lack, and what has failed for good, each as sentences.
 
-    mark: that of the definition that they should come from; a service that does not was rolled back by Docker. Replicas that no
-    node can carry at present, since hosts are away, are not waited for.
+    mark: that of the definition that they should come from; a service that does not was rolled back by Docker. former: numbers of tasks
+    whose failures are old news. Replicas that no node can carry at present, since hosts are away, are not waited for.
     """
     lacking, failed = [], []
     for name, raw in sorted(seen.services.items()):
@@ -211,7 +211,7 @@ def progress(seen: Seen, mark: str) -> tuple[list[str], list[str]]:
         wanted = places(raw, seen.nodes)
         update = raw.get("UpdateStatus") or {}
         state = update.get("State", "completed")
-        why = _errors(seen, name)
+        why = _errors(seen, name, former)
         if raw["Spec"].get("Labels", {}).get(DEFINITION) != mark:
             failed.append(f"Docker took {name} back to its former definition ({update.get('Message') or state}).{why}")
         elif state in PAUSED:
@@ -223,10 +223,35 @@ def progress(seen: Seen, mark: str) -> tuple[list[str], list[str]]:
     return lacking, failed
 
 
-def _errors(seen: Seen, name: str, most: int = 3) -> str:
+def settled(seen: Seen) -> bool:
+    """Whether nothing moves any more: no update or rollback is under way, and as many replicas run as can."""
+    return all(
+        (raw.get("UpdateStatus") or {}).get("State", "") not in ("updating", "rollback_started")
+        and _running(seen, name) >= places(raw, seen.nodes)
+        for name, raw in seen.services.items()
+    )
+
+
+def standing(seen: Seen) -> list[str]:
+    """How many replicas of each service serve, whatever their definition, as sentences."""
+    return [
+        f"{name} serves with {_running(seen, name)} of {places(raw, seen.nodes)} replicas."
+        for name, raw in sorted(seen.services.items())
+    ]
+
+
+def _running(seen: Seen, name: str) -> int:
+    return sum(
+        task["DesiredState"] == "running" and task["Status"]["State"] == "running" for task in seen.tasks.get(name, [])
+    )
+
+
+def _errors(seen: Seen, name: str, former: Set[str], most: int = 3) -> str:
     """What the newest tasks of a service that failed say, one of each kind."""
     hosts = {node["ID"]: node["Description"].get("Hostname", "") for node in seen.nodes}
-    failed = [task for task in seen.tasks.get(name, []) if task["Status"]["State"] in FAILED_TASK]
+    failed = [
+        task for task in seen.tasks.get(name, []) if task["Status"]["State"] in FAILED_TASK and task["ID"] not in former
+    ]
     failed.sort(key=lambda task: task["Status"].get("Timestamp", ""), reverse=True)
     waiting = [
         task

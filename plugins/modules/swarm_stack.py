@@ -251,23 +251,25 @@ class Stack:
             spec = {**spec, "TaskTemplate": {**template, "ForceUpdate": template.get("ForceUpdate", 0) + 1}}
             self.engine.post(f"/services/{raw['ID']}/update?version={raw['Version']['Index']}", spec)
 
-    def wait(self):
-        """Wait until all replicas serve; returns what was seen last and what is wrong. Raises EngineError where it has failed for good."""
+    def wait(self, former):
+        """Wait until all replicas serve; returns what was seen last, what is lacking and what has failed for good. Raises EngineError.
+
+        former: numbers of tasks that were there before. After a failure it goes on until the former definition serves again, so that what it tells is how things stay.
+        """
         end = self._clock() + self.params["wait_timeout"]
+        failed = []
         while True:
             seen = look(self.engine, self.name)
-            lacking, failed = swarm_stack.progress(seen, self.mark)
-            if failed:
-                raise EngineError(" ".join(failed))
-            if not lacking or self._clock() > end:
-                return seen, lacking
+            lacking, now_failed = swarm_stack.progress(seen, self.mark, former)
+            failed = failed or now_failed
+            if (now_failed and swarm_stack.settled(seen)) or not (lacking or now_failed) or self._clock() > end:
+                return seen, lacking, failed
             self._sleep(1)
 
     def tidy(self, seen):
-        """Remove old versions; returns their names. Those that are still in use by tasks that stop are for the next run."""
+        """Remove versions that no service uses or would use after a rollback, and definitions that none comes from; returns their names."""
         used = swarm_stack.referenced(seen.services)
-        keep = set(self.versions["secrets"]) | set(self.versions["configs"])
-        keep |= {f"{self.name}_{swarm_stack.KEPT}_{mark}" for mark in swarm_stack.marks(seen)}
+        keep = {f"{self.name}_{swarm_stack.KEPT}_{mark}" for mark in swarm_stack.marks(seen)}
         removed = []
         for kind, items in (("secrets", seen.secrets), ("configs", seen.configs)):
             for item in swarm_stack.superfluous(items, used, keep):
@@ -295,8 +297,13 @@ def run(module, engine):
             stack.deploy(seen)
         elif module.params["restart"]:
             stack.restart(seen)
-        seen, result["problems"] = stack.wait()
-        if not result["problems"]:
+        seen, lacking, failed = stack.wait(
+            {task["ID"] for tasks in seen.tasks.values() for task in tasks} if reasons else set()
+        )
+        result["problems"] = failed + lacking
+        if failed:
+            result["problems"] += swarm_stack.standing(seen)
+        if failed or not lacking:
             result["removed"] = stack.tidy(seen)
     result["services"] = {
         name: {
@@ -347,11 +354,11 @@ def main():
                 removed=[],
                 seconds=0.0,
             )
-        module.fail_json(msg=f"The stack {name} does not run as defined: {error}")
+        module.fail_json(msg=f"The stack {name} cannot be deployed: {error}")
     result["seconds"] = round(time.monotonic() - start, 3)
     if result["problems"]:
         module.fail_json(
-            msg=f"The stack {name} is not whole after {module.params['wait_timeout']:g} s: {' '.join(result['problems'])}",
+            msg=f"The stack {name} does not serve as defined after {result['seconds']:g} s. {' '.join(result['problems'])}",
             **result,
         )
     module.exit_json(**result)
