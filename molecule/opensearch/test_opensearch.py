@@ -120,9 +120,9 @@ def test_a_template_that_asks_for_no_replicas_gets_one(cluster):
     cluster.ask("PUT", "/log-floor-1", None, user="utmstack")
 
     def raised():
-        found = cluster.get("/log-floor-1/_settings?flat_settings=true")["log-floor-1"]["settings"]
-        kept = cluster.get("/_index_template/log-floor?flat_settings=true")["index_templates"][0]["index_template"]
-        return found["index.number_of_replicas"] == kept["template"]["settings"]["index.number_of_replicas"] == "1"
+        found = cluster.get("/log-floor-1/_settings")["log-floor-1"]["settings"]["index"]["number_of_replicas"]
+        kept = cluster.get("/_index_template/log-floor")["index_templates"][0]["index_template"]["template"]
+        return found == kept["settings"]["index"]["number_of_replicas"] == "1"
 
     until(raised, 120, "the elected master to raise the replicas of the index and its template")
 

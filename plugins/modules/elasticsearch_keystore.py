@@ -137,6 +137,10 @@ class Keystore:
         for name in plan.add:
             if name not in texts:
                 self.add_file(name, entries[name])
+        self.protect()
+
+    def protect(self):
+        """Let the server read the keystore, and nobody else."""
         os.chown(self.path, 0, grp.getgrnam(self.module.params["group"]).gr_gid)
         os.chmod(self.path, 0o640)
 
@@ -180,6 +184,13 @@ def main():
         module.fail_json(msg=fault)
     keystore = Keystore(module)
     record, digest = keystore.record(), keystore.digest()
+    if digest and record.get("home", module.params["home"]) != module.params["home"] and not module.check_mode:
+        # A newer server may keep it in another form, and must not have to write it when it starts.
+        ours = record.get("file") == digest
+        keystore.run("upgrade")
+        keystore.protect()
+        digest = keystore.digest()
+        record["file"] = digest if ours else record.get("file")
     listed = None
     if digest and record.get("file") != digest:
         listed = keystore.run("list").split()
@@ -192,8 +203,9 @@ def main():
                 keystore.note(name, "".join(f"{change}\n" for change in changes))
         if changed:
             keystore.write(plan, entries)
-        if changed or record.get("file") != digest:
-            record = elasticsearch_keystore.record_of(record, entries, plan, keystore.digest())
+        home = module.params["home"]
+        if changed or (record.get("file"), record.get("home")) != (digest, home):
+            record = elasticsearch_keystore.record_of(record, entries, plan, keystore.digest()) | {"home": home}
             keystore.note("keystore.record", json.dumps(record, indent=2) + "\n", 0o600)
     prepared = [f"write {name}" for name in plan.add] + [f"remove {name}" for name in plan.remove]
     module.exit_json(
