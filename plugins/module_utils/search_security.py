@@ -324,7 +324,9 @@ def shown(current: State, users: list[dict], roles: list[dict], api: Elasticsear
 
 
 def remedy(reply: search_client.Reply) -> str:
-    """What to do about a refused step, or ''."""
+    """What to do about a refused request, or ''."""
+    if reply.has_no_handler:
+        return " Is security enabled on this server (xpack.security.enabled), or OpenSearch's plugin for it installed?"
     if "Weak password" in reply.reason or "passwords must be" in reply.reason:
         return " Choose a longer one, of letters, digits and signs that are no word."
     if reply.status == 403 and ("reserved" in reply.reason or "static" in reply.reason):

@@ -195,6 +195,8 @@ def main():
         steps = search_security.plan(api, current, users, roles, module.params["username"])
         if not module.check_mode:
             carry_out(client, steps, users)
+    except search_client.Refused as error:
+        module.fail_json(msg=str(error) + search_security.remedy(error.reply))
     except search_client.SearchError as error:
         module.fail_json(msg=str(error), **error.facts)
     before, after = (search_security.shown(current, users, roles, api, after) for after in (False, True))

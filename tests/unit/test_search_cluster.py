@@ -31,8 +31,9 @@ def test_a_whole_cluster_has_no_problems(look):
     assert (answer["absent_nodes"], answer["changed_settings"], answer["changed"]) == ([], {}, False)
 
 
-def test_opensearch_is_asked_the_same_and_tells_its_own_names_of_roles(monkeypatch, capsys):
-    answer = run(module, Network("opensearch-2.19.4", "health whole"), monkeypatch, capsys, expected_nodes=["node1"])
+@pytest.mark.parametrize("engine", ["opensearch-2.19.4", "opensearch-3.3.0"])
+def test_opensearch_is_asked_the_same_and_tells_its_own_names_of_roles(engine, monkeypatch, capsys):
+    answer = run(module, Network(engine, "health whole"), monkeypatch, capsys, expected_nodes=["node1"])
     assert answer["healthy"] is True
     assert "cluster_manager" in answer["nodes"][0]["roles"]
 

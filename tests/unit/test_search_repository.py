@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import json
+
 import pytest
-from ansible_collections.utmstack.ha.plugins.module_utils import search_repository
+from ansible_collections.utmstack.ha.plugins.module_utils import search_client, search_repository
 from ansible_collections.utmstack.ha.plugins.modules import elasticsearch_snapshot_repository as module
 from search_network import ENGINES, Network, run
 
@@ -113,3 +115,16 @@ def test_a_repository_is_not_changed_or_removed_while_a_snapshot_runs_in_it(decl
 )
 def test_settings_are_compared_as_the_server_keeps_them(given, kept):
     assert search_repository.Repository.of("fs", given).settings == kept
+
+
+def test_a_node_that_took_no_part_in_the_proof_is_named():
+    class Cluster:
+        def send(self, method, url, headers, body, timeout):
+            if "_verify" in url:
+                return 200, json.dumps({"nodes": {"a": {"name": "node1"}}})
+            roles = {"node1": ["master", "data_hot"], "node2": ["data"], "node3": ["ingest"]}
+            return 200, json.dumps({"nodes": {name: {"name": name, "roles": own} for name, own in roles.items()}})
+
+    client = search_client.Client(["http://127.0.0.1:9200"], Cluster().send)
+    with pytest.raises(search_client.SearchError, match="was not verified by node2. Do these nodes answer?"):
+        search_repository.verify(client, "backup", search_repository.Repository.of("fs", {}), 30)

@@ -116,6 +116,13 @@ def test_a_password_that_only_the_keystores_have_is_put_into_the_cluster(monkeyp
     )
 
 
+def test_a_server_that_keeps_no_users_is_told(monkeypatch, capsys):
+    network = Network("opensearch-3.3.0", "users without the security plugin")
+    answer = run(module, network, monkeypatch, capsys, users=[USER])
+    assert "no handler found for uri" in answer["msg"]
+    assert "or OpenSearch's plugin for it installed?" in answer["msg"]
+
+
 @pytest.mark.parametrize(
     ("cluster", "indices", "permissions"),
     [
