@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""build.py HOME ZIP: makes the lab's analysis plugin for the unpacked Elasticsearch in HOME.
+"""build.py ELASTICSEARCH ZIP: makes the lab's analysis plugin for an Elasticsearch, and ZIP.sha512 beside it.
 
-Needs a javac, that of JAVA_HOME if set, of version 17 or later for Elasticsearch 8, 21 or later for 9.
+ELASTICSEARCH is its zip archive, as a file or a URL, or the directory it was unpacked to. Needs a javac, that of JAVA_HOME if
+set, of version 17 or later for Elasticsearch 8, 21 or later for 9.
 
 Only for the archive on Maven Central: without it, native users and roles cannot be kept ("Unknown filter type
-[pattern_capture]"). To be unpacked into plugins/lab-analysis on every node before it starts.
+[pattern_capture]"). To be unpacked into plugins/lab-analysis on every node before it starts; role elasticsearch does so for
+`elasticsearch_plugins: [{name: lab-analysis, url: ZIP, checksum: "sha512:ZIP.sha512"}]`, paths on the hosts.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -30,28 +35,50 @@ classname=org.utmstack.lab.LabAnalysisPlugin
 """
 
 
-def build(home: Path, target: Path) -> None:
-    """Compile against the libraries in `home` and write the plugin's archive."""
-    version = next(
-        filter(
-            None, (re.fullmatch(r"elasticsearch-(\d+(?:\.\d+)+)\.jar", one.name) for one in (home / "lib").iterdir())
-        )
-    )[1]
-    java = "17" if version.startswith("8.") else "21"
-    javac = str(Path(os.environ["JAVA_HOME"], "bin/javac")) if "JAVA_HOME" in os.environ else "javac"
+def libraries(elasticsearch: str, place: Path) -> Path:
+    """The directory with the server's libraries, unpacked below `place` where need be."""
+    if Path(elasticsearch).is_dir():
+        return Path(elasticsearch, "lib")
+    if "://" in elasticsearch:
+        elasticsearch, _headers = urllib.request.urlretrieve(elasticsearch, place / "elasticsearch.zip")
+    with zipfile.ZipFile(elasticsearch) as archive:
+        jars = [name for name in archive.namelist() if re.fullmatch(r"[^/]+/lib/[^/]+\.jar", name)]
+        archive.extractall(place, jars)
+    return place / Path(jars[0]).parent
+
+
+def version_of(lib: Path) -> str:
+    """The server's version, by the name of its own library."""
+    found = (re.fullmatch(r"elasticsearch-(\d+(?:\.\d+)+)\.jar", one.name) for one in lib.iterdir())
+    return next(one[1] for one in found if one)
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    """A zip archive of the files, the same whenever it is made."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(files):
+            archive.writestr(zipfile.ZipInfo(name), files[name])
+    return buffer.getvalue()
+
+
+def build(elasticsearch: str, target: Path) -> None:
+    """Compile against the server's libraries and write the plugin's archive."""
     with tempfile.TemporaryDirectory() as place:
+        lib = libraries(elasticsearch, Path(place))
+        version = version_of(lib)
+        java = "17" if version.startswith("8.") else "21"
+        javac = str(Path(os.environ["JAVA_HOME"], "bin/javac")) if "JAVA_HOME" in os.environ else "javac"
+        classes = Path(place, "classes")
         subprocess.run(
-            [javac, "--release", java, "-nowarn", "-cp", f"{home}/lib/*", "-d", f"{place}/classes", str(SOURCE)],
-            check=True,
+            [javac, "--release", java, "-nowarn", "-cp", f"{lib}/*", "-d", str(classes), str(SOURCE)], check=True
         )
-        jar = Path(place, "lab-analysis.jar")
-        with zipfile.ZipFile(jar, "w") as archive:
-            for one in sorted(Path(place, "classes").rglob("*.class")):
-                archive.write(one, one.relative_to(f"{place}/classes"))
-        with zipfile.ZipFile(target, "w") as archive:
-            archive.write(jar, jar.name)
-            archive.writestr("plugin-descriptor.properties", DESCRIPTOR.format(version=version, java=java))
+        compiled = {str(one.relative_to(classes)): one.read_bytes() for one in classes.rglob("*.class")}
+    descriptor = DESCRIPTOR.format(version=version, java=java)
+    whole = packed({"lab-analysis.jar": packed(compiled), "plugin-descriptor.properties": descriptor.encode()})
+    target.write_bytes(whole)
+    Path(f"{target}.sha512").write_text(f"{hashlib.sha512(whole).hexdigest()}  {target.name}\n")
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1]), Path(sys.argv[2]))
+    build(sys.argv[1], Path(sys.argv[2]))
