@@ -29,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from analysis import build as analysis
 from standin import build as standin
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,13 @@ SUITES = {"12": "bookworm", "13": "trixie"}
 DEFAULT_SUBNET = "10.0.1.0/24"
 USER = "ansible"
 CAP_SYS_RESOURCE = 1 << 24
+# What hosts find in SHARED: archives that the lab makes.
+CACHE, SHARED = CHECKOUT / ".lab" / "cache", "/srv/lab"
+ELASTICSEARCH_VERSION = "8.19.4"
+ELASTICSEARCH_URL = (
+    "https://repo1.maven.org/maven2/org/elasticsearch/distribution/integ-test-zip/elasticsearch/"
+    f"{ELASTICSEARCH_VERSION}/elasticsearch-{ELASTICSEARCH_VERSION}.zip"
+)
 
 
 class LabError(Exception):
@@ -111,12 +119,15 @@ class Lab:
             }
             for host, address in self.hosts.items()
         }
-        image, archive = standin.expected()
+        image, archive = standin.expected(CACHE)
         settings = {
             "ha_vip": f"{self.vip}/{self.subnet.prefixlen}",
             "ha_secrets_dir": str(self.directory / "secrets"),
             "backend_image": image,
             "backend_image_archive": str(archive),
+            "lab_elasticsearch_version": ELASTICSEARCH_VERSION,
+            "lab_elasticsearch_url": ELASTICSEARCH_URL,
+            "lab_analysis_plugin": f"{SHARED}/{analysis_plugin().name}",
         }
         return {"_meta": {"hostvars": hostvars}, "all": {"hosts": list(self.hosts), "vars": settings}}
 
@@ -314,6 +325,23 @@ def ensure_image(debian: str) -> str:
     return tag
 
 
+def analysis_plugin() -> Path:
+    """The archive of the plugin that Elasticsearch from Maven Central needs for native users."""
+    recipe = hashlib.sha256(ELASTICSEARCH_VERSION.encode() + analysis.SOURCE.read_bytes()).hexdigest()[:12]
+    return CACHE / f"lab-analysis-{recipe}.zip"
+
+
+def ensure_archives() -> None:
+    """Have what the hosts install and no registry offers; made once for all labs of this checkout."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    if not analysis_plugin().exists():
+        with phase("Build the analysis plugin for Elasticsearch from Maven Central"):
+            analysis.build(ELASTICSEARCH_URL, analysis_plugin())
+    if not standin.expected(CACHE)[1].exists():
+        with phase("Build the stand-in for UTMStack's backend"):
+            standin.ensure_standin(root, CACHE)
+
+
 # -- network and hosts ------------------------------------------------------------------------------------------------
 
 
@@ -442,6 +470,8 @@ def create_host(lab: Lab, host: str, image: str) -> None:
         "/tmp:exec,mode=1777",
         "--volume",
         f"{lab.directory / 'snapshots'}:/mnt/snapshots",
+        "--volume",
+        f"{CACHE}:{SHARED}:ro",
         # The engine in the host needs a file system that can carry overlays, which the host's own is not.
         "--volume",
         "/var/lib/docker",
@@ -503,9 +533,7 @@ def up(lab: Lab) -> None:
     raise_kernel_limits()
     ensure_network(lab)
     image = ensure_image(lab.debian)
-    if not standin.expected()[1].exists():
-        with phase("Build the stand-in for UTMStack's backend"):
-            standin.ensure_standin(root)
+    ensure_archives()
     with phase(f"Start lab {lab.name}: {', '.join(f'{host} {address}' for host, address in lab.hosts.items())}"):
         ensure_key(lab)
         for host, state in states(lab).items():

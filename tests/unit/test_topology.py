@@ -356,7 +356,7 @@ REFUSED = {
         timing("redis", down_after_ms=6000),
         "group all", "ha_timing.redis.failover_timeout_ms", "2 x down_after_ms", "above 12000",
     ),
-    "two services on a host's port": (
+    "two ports of Elasticsearch": (
         {**search(), "settings": {"ha_ports": {"elasticsearch_transport": 9200}}},
         "host node1", "ha_ports.elasticsearch_transport", "Elasticsearch (HTTPS)", "another number",
     ),
@@ -641,7 +641,10 @@ def used_in_roles():
 
 @pytest.mark.parametrize(("file", "path"), used_in_roles())
 def test_what_roles_ask_of_the_topology_is_there(file, path):
-    value = topology(groups={"swarm_managers": NODES, "web": NODES})
+    value = topology(
+        groups={"elasticsearch": NODES, "redis": NODES, "swarm_managers": NODES, "web": NODES},
+        settings={"ha_timing": {}},
+    )
     value["host"] = value["hosts"]["node1"]
     for key in path.split("."):
         if not isinstance(value, dict) or hasattr(value, key):
