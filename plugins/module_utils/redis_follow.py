@@ -1,6 +1,6 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A former master that still serves is made a replica at once. Sentinel runs this when it has learned of another master.
+"""A former master that still serves is made a replica at once. For when Sentinel has learned of another master.
 
 Sentinel itself tells a former master only after some ten seconds, and all that clients write there until then is
 acknowledged and lost. This asks the sentinels whether they agree, and tells it then.
@@ -8,8 +8,6 @@ acknowledged and lost. This asks the sentinels whether they agree, and tells it 
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from dataclasses import dataclass
 
@@ -54,20 +52,3 @@ def follow(settings: Settings, network, former: str, new: str, clock=time.monoto
         connection.call("SLAVEOF", new, settings.port)
         connection.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     return f"{former} still served as master and follows {new} now"
-
-
-def main() -> int:
-    file, former, new = sys.argv[1:]
-    with open(file, encoding="utf-8") as text:
-        settings = Settings(**json.load(text))
-    try:
-        network = redis_client.Network(settings.ca, settings.username, settings.password, timeout=1.0)
-        print(follow(settings, network, former, new), flush=True)
-    except redis_client.RedisError as error:
-        # A master that died is the common case. Sentinel tells it when it comes back.
-        print(f"{former} does not take the order to follow {new}: {error}", flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

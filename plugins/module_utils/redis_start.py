@@ -1,6 +1,6 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""As what Redis starts: as master, or as a replica of whom. systemd runs this before each start of Redis.
+"""As what Redis starts: as master, or as a replica of whom. systemd asks this before each start of Redis.
 
 Left to itself, a killed master is back within a second, before Sentinel acts, as a master that lacks what it had not yet
 written to disk; its replicas, which have it, then throw it away to be like their master. If its disk is gone, they throw
@@ -12,9 +12,7 @@ A node without data never becomes the master of one that has some.
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -178,7 +176,7 @@ def has_data(directory: str) -> bool:
     return False
 
 
-def run(settings: Settings, network, say=print, clock=time.monotonic, sleep=time.sleep) -> int:
+def run(settings: Settings, network, say, clock=time.monotonic, sleep=time.sleep) -> int:
     """Decide, and write the file that Redis starts with. Returns the exit code."""
     begin = clock()
     before = followed(read(settings.live_file))
@@ -188,21 +186,10 @@ def run(settings: Settings, network, say=print, clock=time.monotonic, sleep=time
         decision = decide(settings, look(settings, network), clock() - begin, before, data)
         if decision.why != told:
             told = decision.why
-            say(f"{decision.what}: {told}", flush=True)
+            say(f"{decision.what}: {told}")
         if decision.what == REFUSE:
             return 1
         if decision.what != WAIT:
             replace(settings.live_file, live_file(settings, decision.master))
             return 0
         sleep(0.2)
-
-
-def main() -> int:
-    with open(sys.argv[1], encoding="utf-8") as file:
-        settings = Settings(**json.load(file))
-    network = redis_client.Network(settings.ca, settings.username, settings.password, timeout=1.0)
-    return run(settings, network)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

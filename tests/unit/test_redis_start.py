@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,9 +105,7 @@ def test_it_waits_until_the_sentinels_have_decided_and_writes_the_file_that_redi
         now[0] += seconds
         stages.pop(0)
 
-    code = redis_start.run(
-        settings, Unfolding(), say=lambda text, flush: said.append(text), clock=lambda: now[0], sleep=sleep
-    )
+    code = redis_start.run(settings, Unfolding(), say=said.append, clock=lambda: now[0], sleep=sleep)
     assert code == 0
     assert [text.split(":")[0] for text in said] == [WAIT, REPLICA]
     live = Path(settings.live_file).read_text()
@@ -117,7 +116,7 @@ def test_it_waits_until_the_sentinels_have_decided_and_writes_the_file_that_redi
 def test_a_master_that_nobody_can_replace_starts_at_once(settings):
     recorded = recording("redis_8.0.2")
     alone = {"sentinel": recorded["healthy"]["sentinel"], "info": {}}
-    assert redis_start.run(settings, Replay(alone), say=lambda text, flush: None) == 0
+    assert redis_start.run(settings, Replay(alone), say=lambda text: None) == 0
     assert "replicaof" not in Path(settings.live_file).read_text()
 
 
@@ -141,22 +140,41 @@ def test_data_is_what_redis_could_load(tmp_path):
     assert redis_start.has_data(str(tmp_path))
 
 
-def test_it_runs_by_itself_as_it_is_installed_on_a_host(settings, tmp_path):
-    source = Path(redis_start.__file__).parent
+@pytest.fixture
+def installed(tmp_path):
+    """The programs as they are installed on a host, and a settings file that they can read."""
+    source, files = Path(redis_start.__file__).parent, Path(__file__).parents[2] / "roles" / "redis" / "files"
     package = tmp_path / "lib" / "utmstack_redis"
     package.mkdir(parents=True)
-    for name in ("redis_client", "redis_master", "redis_start"):
-        (package / f"{name}.py").write_text((source / f"{name}.py").read_text())
-    file = tmp_path / "start.json"
-    unreachable = dict.fromkeys(["sentinels_wait_s", "takeover_wait_s"], 0) | {
-        "port": 1,
-        "sentinel_port": 1,
-        "ca": None,
-    }
-    file.write_text(json.dumps({**settings.__dict__, **unreachable}))
-    done = subprocess.run(
-        [sys.executable, "-m", "utmstack_redis.redis_start", str(file)],
-        env={"PYTHONPATH": str(tmp_path / "lib")}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    for name in ("redis_client", "redis_master", "redis_start", "redis_follow"):
+        shutil.copy(source / f"{name}.py", package)
+    for name in ("redis-start", "redis-follow"):
+        shutil.copy(files / name, package.parent)
+
+    def run(name, settings, *words):
+        (tmp_path / "settings.json").write_text(json.dumps(settings))
+        command = [sys.executable, package.parent / name, tmp_path / "settings.json", *words]
+        return subprocess.run(command, env={}, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_it_runs_by_itself_as_it_is_installed_on_a_host(settings, installed):
+    unreachable = {"port": 1, "sentinel_port": 1, "ca": None, "sentinels_wait_s": 0}
+    done = installed("redis-start", {**settings.__dict__, **unreachable})
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("master: in 0 s there was no majority of sentinels")
+
+
+def test_the_one_for_former_masters_runs_by_itself_too(installed):
+    unreachable = {
+        "port": 1,
+        "sentinel_port": 1,
+        "sentinels": [ME, OTHER, THIRD],
+        "quorum": 2,
+        "master_name": "x",
+        "ca": None,
+    }
+    done = installed("redis-follow", {**unreachable, "wait_s": 0, "username": "u", "password": "p"}, ME, OTHER)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"the sentinels do not agree that {OTHER} is master; {ME} is left alone\n"
