@@ -107,7 +107,7 @@ def look(engine: Engine, unlock_key: str = "") -> dict:
             if found["settings"]["autolock"]:
                 found["unlock_key_known"] = engine.get("/swarm/unlockkey").get("UnlockKey") == unlock_key
     except EngineError as error:
-        found["error"] = found["error"] or str(error)
+        found["error"] = str(error)
     return found
 
 
