@@ -72,49 +72,9 @@ def test_all_mandatory_variables_follow_from_the_topology():
 
 
 def test_what_is_not_there_is_not_named():
-    environment = made(topology({name: HOSTS for name in ("loadbalancer", "swarm_managers")}, "node1"))[0][
-        "environment"
-    ]
-    assert (
-        not [name for name in environment if name.startswith(("DB_", "ELASTICSEARCH_", "SPRING_DATA"))]
-        or environment["DB_PASS_FILE"]
-    )
-    assert "SPRING_DATASOURCE_URL" not in environment
-    assert "SPRING_ELASTICSEARCH_URIS" not in environment
-
-
-def test_the_users_variables_win_and_null_takes_one_away():
-    environment = made(environment={"SERVER_NAME": "siem.example.org", "JAVA_TOOL_OPTIONS": None, "NEW": 1})[0][
-        "environment"
-    ]
-    assert environment["SERVER_NAME"] == "siem.example.org"
-    assert environment["NEW"] == 1
-    assert "JAVA_TOOL_OPTIONS" not in environment
-
-
-def test_secrets_are_files_and_named_to_the_application():
-    service, result = made()
-    assert service["secrets"][0] == {"source": "DB_PASS", "target": "DB_PASS", "mode": 0o400}
-    assert service["environment"]["DB_PASS_FILE"] == "/run/secrets/DB_PASS"
-    assert service["environment"]["SPRING_DATASOURCE_PASSWORD"] == "${DB_PASS}"
-    assert service["environment"]["SPRING_CONFIG_IMPORT"] == "optional:configtree:/run/secrets/"
-    assert service["entrypoint"] is None
-    assert result["config_files"] == {"ca": "/etc/utmstack-ha/tls/ca.crt"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "entrypoint", "command"),
-    [
-        ({}, [backend.WRAPPER, "/bin/app"], ["--serve"]),
-        ({"entrypoint": ["/bin/other"]}, [backend.WRAPPER, "/bin/other"], None),
-        ({"command": ["--other"]}, [backend.WRAPPER, "/bin/app"], ["--other"]),
-    ],
-)
-def test_as_variables_the_secrets_come_by_a_script_in_front_of_the_images_program(changes, entrypoint, command):
-    service, result = made(secret_environment="environment", **changes)
-    assert (service["entrypoint"], service["command"]) == (entrypoint, command)
-    assert "SPRING_DATASOURCE_URL" not in environment
-    assert "SPRING_ELASTICSEARCH_URIS" not in environment
+    ha = topology({name: HOSTS for name in ("loadbalancer", "swarm_managers")}, "node1")
+    environment = made(ha)[0]["environment"]
+    assert not [name for name in environment if name.startswith(("SPRING_DATA", "SPRING_REDIS", "ELASTICSEARCH_HOST"))]
 
 
 def test_the_users_variables_win_and_null_takes_one_away():
@@ -195,10 +155,8 @@ def test_anything_of_compose_can_be_laid_over_it():
 
 
 def test_addresses_of_ipv6_are_bracketed_in_urls():
-    ha = topology(
-        GROUPS, "node1", vip="fd00::100/64", hosts={f"node{number}": f"fd00::1{number}" for number in (1, 2, 3)}
-    )
-    environment = made(ha)[0]["environment"]
+    addresses = {f"node{number}": f"fd00::1{number}" for number in (1, 2, 3)}
+    environment = made(topology(GROUPS, "node1", vip="fd00::100/64", hosts=addresses))[0]["environment"]
     assert "//[fd00::100]:5432/" in environment["SPRING_DATASOURCE_URL"]
     assert environment["DB_HOST"] == "fd00::100"
     assert environment["SPRING_REDIS_SENTINEL_NODES"].startswith("[fd00::11]:26379,")
