@@ -14,6 +14,9 @@ from redis.sentinel import Sentinel
 
 USER = "utmstack"
 REDIS_MASTER = "utmstack-redis"
+# Where the stand-in keeps its events.
+INDEX = "log-standin"
+KEY = "standin:events"
 
 
 def tls(cluster) -> ssl.SSLContext:

@@ -172,8 +172,8 @@ class Load:
             found = {"postgresql": {row[0] for row in rows}, "elasticsearch": set(), "redis": set()}
         search, redis = clients.search(cluster), clients.redis_by_sentinel(cluster)
         for ids in chunks(numbers):
-            documents = search.mget(index="log-standin", body={"ids": ids}, _source=False)["docs"]
+            documents = search.mget(index=clients.INDEX, body={"ids": ids}, _source=False)["docs"]
             found["elasticsearch"] |= {document["_id"] for document in documents if document.get("found")}
-            values = redis.hmget("standin:events", ids)
+            values = redis.hmget(clients.KEY, ids)
             found["redis"] |= {identity for identity, value in zip(ids, values) if value is not None}
         return {store: {numbers[name] for name in numbers.keys() - names} for store, names in found.items()}

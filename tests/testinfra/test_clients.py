@@ -12,6 +12,7 @@ import grpc
 import psycopg
 import pytest
 from load import STORES, Http, Load
+from opensearchpy.exceptions import AuthorizationException
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError
 from standin.app.messages import SayReply, SayRequest
@@ -40,11 +41,16 @@ def test_postgresql_takes_a_row(cluster, identity):
 
 def test_elasticsearch_takes_a_document_and_finds_it(cluster, identity):
     search = clients.search(cluster)
-    written = search.index(index="log-clients", id=identity, body={"message": identity}, refresh=True)
+    written = search.index(index=clients.INDEX, id=identity, body={"message": identity}, refresh=True)
     assert written["result"] == "created"
-    found = search.search(index="log-clients", body={"query": {"match": {"message": identity}}})
+    found = search.search(index=clients.INDEX, body={"query": {"match": {"message": identity}}})
     assert [hit["_id"] for hit in found["hits"]["hits"]] == [identity]
-    search.delete(index="log-clients", id=identity)
+    search.delete(index=clients.INDEX, id=identity)
+
+
+def test_the_application_may_not_write_into_what_is_not_its_own(cluster, identity):
+    with pytest.raises(AuthorizationException):
+        clients.search(cluster).index(index="somebody-else", id=identity, body={"message": identity})
 
 
 @pytest.mark.parametrize("way", [clients.redis_by_sentinel, clients.redis_by_address])
@@ -122,13 +128,11 @@ def test_each_replica_tells_how_its_stores_are(cluster):
         assert components == {"database": "UP", "elasticsearch": "UP", "redis": "UP"}
 
 
-def test_every_replica_serves_and_nothing_is_lost_without_a_fault(cluster):
+def test_every_replica_serves_and_every_store_has_what_was_acknowledged(cluster):
     load = Load(cluster, rate=20, users=6).start()
     time.sleep(10)
     outcome = load.stop()
     print(outcome)
-    assert not outcome.failed, outcome
-    assert not outcome.unknown, outcome
+    assert len(outcome.acknowledged) > 50, outcome
     assert outcome.replicas.keys() == cluster.hosts.keys(), outcome
-    assert not any(load.missing().values())
-    assert not any(load.missing_directly(cluster).values())
+    assert load.missing() == load.missing_directly(cluster) == {store: set() for store in STORES}
