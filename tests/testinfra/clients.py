@@ -23,11 +23,11 @@ def tls(cluster) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(cluster.ca))
 
 
-def search(cluster) -> OpenSearch:
+def search(cluster, user: str = USER, password: str = "") -> OpenSearch:
     """Elasticsearch or OpenSearch through the virtual IP. This library asks neither for its name."""
     return OpenSearch(
         f"https://{cluster.vip}:9200",
-        http_auth=(USER, cluster.passwords["elasticsearch_application_password"]),
+        http_auth=(user, password or cluster.passwords["elasticsearch_application_password"]),
         ca_certs=str(cluster.ca),
         timeout=5,
         max_retries=1,
