@@ -33,7 +33,7 @@ CHANGES = [
     "ENV PYTHONPATH=/opt PYTHONUNBUFFERED=1",
     'ENTRYPOINT ["/usr/bin/python3", "-m", "standin.app"]',
     "EXPOSE 8080 50051",
-    "HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3"
+    "HEALTHCHECK --interval=5s --timeout=10s --start-period=60s --retries=5"
     ' CMD ["/usr/bin/python3", "-I", "-S", "/opt/standin/app/probe.py"]',
 ]
 
