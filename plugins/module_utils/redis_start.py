@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from . import redis_client, redis_master
 
 WAIT, MASTER, REPLICA, REFUSE = "wait", "master", "replica", "refuse"
+# A node that followed another one may do so again without harm, so it need not wait for the sentinels as long as a master.
+FOLLOWER_WAIT_S = 10
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def decide(settings: Settings, seen: Seen, waited_s: float, before: str, has_dat
             return Decision(WAIT, f"the sentinels name this node as master; {who}")
         why = f"in {waited_s:.0f} s the sentinels have made nobody else master"
     else:
-        if waited_s < settings.sentinels_wait_s:
+        if waited_s < (min(FOLLOWER_WAIT_S, settings.sentinels_wait_s) if before else settings.sentinels_wait_s):
             told = sum(vote is not None for vote in seen.votes.values())
             return Decision(
                 WAIT, f"{told} of {len(seen.votes)} sentinels tell who is master; {settings.quorum} must agree"

@@ -53,8 +53,9 @@ def settings(tmp_path):
         ([ME, ME, ME], [None, None], 0, "", False, MASTER, ""),
         # Too few sentinels.
         ([None, None, ME], [None, None], 0, "", True, WAIT, ""),
-        ([None, ME, OTHER], [None, None], 59, OTHER, True, WAIT, ""),
-        ([None, None, None], [None, None], 60, OTHER, True, REPLICA, OTHER),
+        ([None, ME, OTHER], [None, None], 59, "", True, WAIT, ""),
+        ([None, None, None], [None, None], 9, OTHER, True, WAIT, ""),
+        ([None, None, None], [None, None], 10, OTHER, True, REPLICA, OTHER),
         ([None, None, None], [None, None], 60, "", True, MASTER, ""),
         ([None, None, None], [SERVING, None], 60, THIRD, True, REPLICA, OTHER),
     ],
