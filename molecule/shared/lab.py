@@ -39,13 +39,14 @@ SUITES = {"12": "bookworm", "13": "trixie"}
 DEFAULT_SUBNET = "10.0.1.0/24"
 USER = "ansible"
 CAP_SYS_RESOURCE = 1 << 24
-# What hosts find in SHARED: archives that the lab makes.
+# What hosts find in SHARED: archives that the lab fetches once for all of them, or makes.
 CACHE, SHARED = CHECKOUT / ".lab" / "cache", "/srv/lab"
 ELASTICSEARCH_VERSION = "8.19.4"
 ELASTICSEARCH_URL = (
     "https://repo1.maven.org/maven2/org/elasticsearch/distribution/integ-test-zip/elasticsearch/"
     f"{ELASTICSEARCH_VERSION}/elasticsearch-{ELASTICSEARCH_VERSION}.zip"
 )
+ELASTICSEARCH = CACHE / Path(ELASTICSEARCH_URL).name
 
 
 class LabError(Exception):
@@ -126,7 +127,7 @@ class Lab:
             "backend_image": image,
             "backend_image_archive": str(archive),
             "lab_elasticsearch_version": ELASTICSEARCH_VERSION,
-            "lab_elasticsearch_url": ELASTICSEARCH_URL,
+            "lab_elasticsearch_archive": f"{SHARED}/{ELASTICSEARCH.name}",
             "lab_analysis_plugin": f"{SHARED}/{analysis_plugin().name}",
         }
         return {"_meta": {"hostvars": hostvars}, "all": {"hosts": list(self.hosts), "vars": settings}}
@@ -331,12 +332,28 @@ def analysis_plugin() -> Path:
     return CACHE / f"lab-analysis-{recipe}.zip"
 
 
+def fetch(url: str, target: Path) -> None:
+    """Have the file whole or not at all."""
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        urllib.request.urlretrieve(url, part)
+        part.rename(target)
+    except OSError as error:
+        raise LabError(f"{url} cannot be fetched: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def ensure_archives() -> None:
     """Have what the hosts install and no registry offers; made once for all labs of this checkout."""
     CACHE.mkdir(parents=True, exist_ok=True)
+    if not ELASTICSEARCH.exists():
+        with phase(f"Fetch Elasticsearch {ELASTICSEARCH_VERSION} from Maven Central"):
+            fetch(f"{ELASTICSEARCH_URL}.sha512", Path(f"{ELASTICSEARCH}.sha512"))
+            fetch(ELASTICSEARCH_URL, ELASTICSEARCH)
     if not analysis_plugin().exists():
-        with phase("Build the analysis plugin for Elasticsearch from Maven Central"):
-            analysis.build(ELASTICSEARCH_URL, analysis_plugin())
+        with phase("Build the plugin that this Elasticsearch needs for native users"):
+            analysis.build(str(ELASTICSEARCH), analysis_plugin())
     if not standin.expected(CACHE)[1].exists():
         with phase("Build the stand-in for UTMStack's backend"):
             standin.ensure_standin(root, CACHE)
