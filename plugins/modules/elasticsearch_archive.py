@@ -66,7 +66,7 @@ options:
     default: /opt/utmstack-ha
   config_directory:
     description:
-      - Where links to the files of RV(ignore:config_files) are made. They belong to the version and are not edited.
+      - Where links to O(config_files) are made. They belong to the version and are not edited.
     type: path
     required: true
   config_files:

@@ -41,7 +41,7 @@ options:
     required: true
   require:
     description:
-      - Whether to fail where marks are missing.
+      - Whether to fail where there are RV(doubts).
     type: bool
     default: false
 attributes:
@@ -69,16 +69,17 @@ EXAMPLES = r"""
     others: "{{ ansible_play_hosts }}"
     owner: elasticsearch
     require: true
-  when: snapshots_directory.missing | length > 0
+  when: snapshots_directory.doubts | length > 0
 """
 
 RETURN = r"""
-missing:
-  description: Names of hosts whose marks are not in this host's directory.
+doubts:
+  description: Why the directory may not be the one that the others use, as sentences.
   returned: always
   type: list
   elements: str
-  sample: [node3]
+  sample:
+    - /mnt/snapshots on node3 does not have the marks of node1, node2.
 """
 
 import os
@@ -94,6 +95,9 @@ MARK = ".utmstack-ha.{}"
 @contextmanager
 def acting_as(user):
     """Act as a user, as far as files are concerned; root comes back afterwards."""
+    if os.geteuid() == user.pw_uid:
+        yield
+        return
     groups = os.getgroups()
     os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
     os.setegid(user.pw_gid)
@@ -133,17 +137,30 @@ def leave_mark(path, name, user):
     return True
 
 
-def numbers_apart(path, names, user):
-    """Other account numbers that marks belong to, number to names."""
-    found = {}
-    for name in names:
+def look(path, name, others, owner, number):
+    """The doubts, as sentences. `number` is that of the owner's account on this host, None where that is not known."""
+    apart, missing = {}, []
+    for other in others:
         try:
-            number = (path / MARK.format(name)).stat().st_uid
-        except FileNotFoundError:
+            found = (path / MARK.format(other)).stat().st_uid
+        except (FileNotFoundError, NotADirectoryError):
+            missing.append(other)
             continue
-        if number != user.pw_uid:
-            found.setdefault(number, []).append(name)
-    return found
+        if number is not None and found != number:
+            apart.setdefault(found, []).append(other)
+    doubts = []
+    if missing:
+        doubts.append(
+            f"{path} on {name} does not have the marks of {', '.join(missing)}: it is not the directory that they use. A place "
+            "for snapshots has to be one directory on all nodes. Mount the same share (NFS, CephFS …) there on every host."
+        )
+    if apart:
+        numbers = "; ".join(f"{one} on {', '.join(hosts)}" for one, hosts in apart.items())
+        doubts.append(
+            f"The account {owner} has the number {number} on {name}, but {numbers}, and {path} is shared by number. Give the "
+            "account the same number on all hosts (elasticsearch_uid), with the server stopped and its files handed over."
+        )
+    return doubts
 
 
 def main():
@@ -159,33 +176,23 @@ def main():
     )
     params = module.params
     path, name, owner = Path(params["path"]), params["name"], params["owner"]
-    changed = not (path / MARK.format(name)).exists()
-    if not module.check_mode:
-        try:
-            user = pwd.getpwnam(owner)
+    changed, user = not (path / MARK.format(name)).exists(), None
+    try:
+        user = pwd.getpwnam(owner)
+        if not module.check_mode:
             changed = leave_mark(path, name, user)
-            apart = numbers_apart(path, params["others"], user)
-        except KeyError:
+    except KeyError:
+        if not module.check_mode:
             module.fail_json(msg=f"There is no user {owner} on this host.")
-        except OSError as error:
-            module.fail_json(
-                msg=f"The user {owner} cannot write into {path}: {error}. Mount the share there, and give the directory to {owner} "
-                f"(uid {user.pw_uid} on this host)."
-            )
-        if apart and params["require"]:
-            found = "; ".join(f"{number} on {', '.join(names)}" for number, names in apart.items())
-            module.fail_json(
-                msg=f"The account {owner} has the number {user.pw_uid} on {name}, but {found}, and {path} is shared by number. Give "
-                "the account the same number on all hosts: set elasticsearch_uid, with the server stopped and its files handed over."
-            )
-    missing = [other for other in params["others"] if not (path / MARK.format(other)).exists()]
-    if missing and params["require"]:
+    except OSError as error:
         module.fail_json(
-            msg=f"{path} on {name} is not the directory that {', '.join(missing)} use: their marks are not in it. A repository for "
-            "snapshots has to be one directory on all nodes. Mount the same share (NFS, CephFS …) there on every host.",
-            missing=missing,
+            msg=f"The user {owner} cannot write into {path}: {error}. Mount the share there, and give the directory to {owner} "
+            f"(uid {user.pw_uid} on this host)."
         )
-    module.exit_json(changed=changed, missing=missing)
+    doubts = look(path, name, params["others"], owner, user and user.pw_uid)
+    if doubts and params["require"]:
+        module.fail_json(msg=" ".join(doubts), doubts=doubts)
+    module.exit_json(changed=changed, doubts=doubts)
 
 
 if __name__ == "__main__":
