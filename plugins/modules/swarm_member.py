@@ -271,7 +271,13 @@ def main():
     engine = docker_engine.Engine.of(params)
     start = time.monotonic()
     try:
-        before, number, _complaint = membership(engine)
+        try:
+            before, number, _complaint = membership(engine)
+        except EngineError:
+            # In a dry run Docker may not run yet.
+            if not module.check_mode:
+                raise
+            before, number = "stopped", ""
         goal = params["state"]
         if goal in ("initialized", "joined") and before == "locked":
             raise EngineError("the host is a manager that waits for the unlock key")
