@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # Tests have a lab of their own, beside the one that is for trying.
-ifneq ($(filter test molecule,$(MAKECMDGOALS)),)
+ifneq ($(filter test molecule opensearch,$(MAKECMDGOALS)),)
 ifeq ($(origin LAB_NAME)$(origin LAB_SUBNET),undefinedundefined)
 LAB_NAME := test
 LAB_SUBNET := 10.0.9.0/24
@@ -65,7 +65,7 @@ journal: ## The journals of all hosts since they were created
 	@$(LAB) journal
 
 .PHONY: test
-test: lint unit sanity molecule ## All that CI runs: lint, unit, sanity, molecule
+test: lint unit sanity opensearch molecule ## All that CI runs: lint, unit, sanity, both Molecule scenarios
 
 .PHONY: lint
 lint: venv ## ruff, yamllint, ansible-lint
@@ -82,9 +82,13 @@ unit: machine venv ## Unit tests, without network and hosts
 sanity: venv ## ansible-test sanity, without containers
 	@$(TIMED) "Sanity" tests/sanity/run.sh
 
+.PHONY: opensearch
+opensearch: machine venv ## The search cluster alone with its second flavor, on hosts of their own
+	@$(TIMED) "Molecule, OpenSearch" molecule test --scenario-name opensearch
+
 .PHONY: molecule
-molecule: machine venv ## Create, converge, idempotence, verify on hosts of their own
-	@$(TIMED) "Molecule" molecule test --scenario-name default --destroy=never
+molecule: machine venv ## The whole platform: create, converge, idempotence, verify, on hosts of their own
+	@$(TIMED) "Molecule" $(LAB) measure molecule test --scenario-name default --destroy=never
 	@echo; cat tests/output/failover.md; echo
 	@$(LAB) down
 
