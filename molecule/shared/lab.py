@@ -26,7 +26,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from analysis import build as analysis
@@ -660,7 +660,8 @@ def measure(lab: Lab, *command: str) -> None:
         except (LabError, OSError):
             now = {}  # A host has just gone.
         peak = max(peak, now, key=lambda sample: sum(sample.values()))
-        time.sleep(1)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=3)
     each = ", ".join(f"{host} {used / 2**30:.2f}" for host, used in peak.items())
     say(f"    Most memory of all hosts together: {sum(peak.values()) / 2**30:.2f} GiB ({each})")
     if process.returncode:
