@@ -19,7 +19,7 @@ SOCKET = "/run/docker.sock"
 ARGUMENTS = {"docker_socket": {"type": "path", "default": SOCKET}}
 
 # (method, path, body or None, time limit in seconds) -> (HTTP status, body)
-Request = Callable[[str, str, bytes | None, float], tuple[int, bytes]]
+Request = Callable[..., tuple[int, bytes]]
 
 
 class EngineError(Exception):

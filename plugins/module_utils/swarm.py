@@ -142,8 +142,8 @@ def led(found: Mapping) -> bool:
 def assess(found: dict, expected: list[Mapping] = (), without: list[str] = (), services: bool = False) -> list[str]:
     """What is wrong with the swarm, as sentences; none: it is whole.
 
-    expected: members of the inventory, each {name, address, role, availability}, the last '' where it does not matter. without: names whose own troubles are not
-    counted, such as that of a host that is about to be restarted. services: whether every replica has to run, too.
+    expected: members of the inventory, each {name, address, role, availability}, the last '' where it does not matter. without: names
+    whose own troubles are not counted, such as that of a host that is about to be restarted. services: whether every replica has to run.
     """
     if found["state"] != "active":
         return [found["error"].rstrip(".") + "." if found["error"] else f"Docker's swarm state is {found['state']}."]

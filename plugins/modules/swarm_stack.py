@@ -254,7 +254,8 @@ class Stack:
     def wait(self, former):
         """Wait until all replicas serve; returns what was seen last, what is lacking and what has failed for good. Raises EngineError.
 
-        former: numbers of tasks that were there before. After a failure it goes on until the former definition serves again, so that what it tells is how things stay.
+        former: numbers of tasks that were there before. After a failure it goes on until the former definition serves again, so that
+        what it tells is how things stay.
         """
         end = self._clock() + self.params["wait_timeout"]
         failed = []
