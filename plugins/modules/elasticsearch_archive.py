@@ -80,6 +80,11 @@ options:
       - Where the server's data is or will be.
     type: path
     required: true
+  account:
+    description:
+      - The account that will run the server. Whether there is one is told, and nothing else is done with it.
+    type: str
+    default: elasticsearch
   timeout:
     description:
       - How long the source of a download may be silent, in seconds.
@@ -133,6 +138,11 @@ previous:
   returned: always
   type: str
   sample: elasticsearch-8.19.4
+uid:
+  description: Number of the account O(account), or null where there is none.
+  returned: always
+  type: int
+  sample: 997
 plugins:
   description: The plugins that this module manages.
   returned: always
@@ -143,6 +153,7 @@ plugins:
 
 import os
 import platform
+import pwd
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
@@ -283,6 +294,14 @@ class Installation:
         )
 
 
+def uid_of(name):
+    """The account's number, None where there is no such account."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
 def main():
     source = {"url": {"type": "str", "required": True}, "checksum": {"type": "str", "required": True}}
     module = AnsibleModule(
@@ -300,6 +319,7 @@ def main():
             "config_directory": {"type": "path", "required": True},
             "config_files": {"type": "list", "elements": "str", "default": ["jvm.options", "log4j2.properties"]},
             "data_directory": {"type": "path", "required": True},
+            "account": {"type": "str", "default": "elasticsearch"},
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
@@ -330,6 +350,7 @@ def main():
         changed=changed,
         home=wanted.home,
         java_home=java_home,
+        uid=uid_of(module.params["account"]),
         previous="-".join(previous) if previous else None,
         plugins=sorted(wanted.plugins),
         diff={
