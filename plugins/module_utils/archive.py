@@ -48,7 +48,7 @@ class Checksum:
 
 def parse_checksum(text: str) -> Checksum:
     """Read `sha512:<hexadecimal>` or `sha512:<URL or path of a checksum file>`. Raises ArchiveError."""
-    algorithm, _, value = text.partition(":")
+    algorithm, colon, value = text.partition(":")
     if algorithm not in ("sha256", "sha512"):
         raise ArchiveError(
             f"The checksum {text!r} names no algorithm that is accepted. Write it like sha512:<hexadecimal digits>, or "
@@ -263,7 +263,7 @@ def write_manifest(home: str, manifest: dict) -> None:
 
 def differs(found: str, wanted: Checksum) -> bool:
     """Whether what is installed has another checksum than the one wanted, as far as that can be told without a download."""
-    algorithm, _, digest = found.partition(":")
+    algorithm, colon, digest = found.partition(":")
     return (
         bool(wanted.digest)
         and (algorithm, digest) != (wanted.algorithm, wanted.digest)

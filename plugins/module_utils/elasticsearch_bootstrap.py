@@ -79,7 +79,7 @@ def _with_master(plan: dict, members: list[dict], facts: dict[str, dict], cluste
             rolled.append((name == cluster["master"], "master" in one["roles"], name))
         if name in joined and (seen["forming"] or seen["cluster_uuid"] != cluster["cluster_uuid"]):
             plan["settle"].append(name)
-    plan["roll"] = [name for *_, name in sorted(rolled)]
+    plan["roll"] = [entry[-1] for entry in sorted(rolled)]
 
 
 def _without_master(plan: dict, members: list[dict], facts: dict[str, dict]) -> None:

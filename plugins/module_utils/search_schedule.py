@@ -82,14 +82,14 @@ class Cron:
 
     def last(self, now: datetime) -> datetime | None:
         """The newest time up to now, None where there is none in years."""
-        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        for _ in range(DAYS_BACK):
+        today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        for back in range(DAYS_BACK):
+            day = today - timedelta(days=back)
             if self.on(day):
                 for hours, minutes, secs in reversed(self.times):
                     moment = day.replace(hour=hours, minute=minutes, second=secs)
                     if moment <= now:
                         return moment
-            day -= timedelta(days=1)
         return None
 
 
@@ -115,13 +115,13 @@ def _field(text: str, low: int, high: int, names: dict[str, int] | None = None) 
     """The numbers that a field of a cron expression stands for. Raises ValueError."""
     numbers: set[int] = set()
     for item in text.split(","):
-        base, _, step = item.partition("/")
+        base, slash, step = item.partition("/")
         first, dash, last = base.partition("-")
         if base in ("*", "?"):
             start, end = low, high
         else:
             start = _number(first, names)
-            end = _number(last, names) if dash else (high if step else start)
+            end = _number(last, names) if dash else (high if slash else start)
         if not low <= start <= end <= high:
             raise ValueError(f"{item!r} is not within {low} to {high}")
         numbers.update(range(start, end + 1, int(step or 1)))

@@ -193,7 +193,7 @@ class Installation:
     def previous(self):
         """Product and version that the link leads to, or None."""
         try:
-            product, _, version = os.path.basename(os.readlink(self.link)).partition("-")
+            product, dash, version = os.path.basename(os.readlink(self.link)).partition("-")
         except OSError:
             return None
         return product, version

@@ -38,20 +38,22 @@ class Replay:
         self.asked = []
         answers = {f"{method} {path}": (status, body) for method, path, status, body in RECORDED} | other
 
+        asked = self.asked
+
         class Handler(BaseHTTPRequestHandler):
-            def answer(handler):
-                length = int(handler.headers.get("Content-Length") or 0)
-                body = json.loads(handler.rfile.read(length)) if length else None
-                self.asked.append((handler.command, handler.path, body))
-                bare = handler.path.partition("?")[0]
-                status, reply = answers.get(f"{handler.command} {handler.path}") or (200, NO_TEMPLATES.get(bare, {}))
-                handler.send_response(status)
-                handler.end_headers()
-                handler.wfile.write(json.dumps(reply).encode())
+            def answer(self):
+                length = int(self.headers.get("Content-Length") or 0)
+                body = json.loads(self.rfile.read(length)) if length else None
+                asked.append((self.command, self.path, body))
+                bare = self.path.partition("?")[0]
+                status, reply = answers.get(f"{self.command} {self.path}") or (200, NO_TEMPLATES.get(bare, {}))
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(json.dumps(reply).encode())
 
             do_GET = do_PUT = do_DELETE = answer
 
-            def log_message(handler, *args):
+            def log_message(self, *args):
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -62,7 +64,7 @@ class Replay:
         return f"http://127.0.0.1:{self.server.server_port}"
 
     def changes(self):
-        return [(method, path) for method, path, _ in self.asked if method != "GET"]
+        return [asked[:2] for asked in self.asked if asked[0] != "GET"]
 
 
 @pytest.fixture
@@ -120,7 +122,7 @@ def test_another_node_does_nothing(home):
 def test_a_snapshot_that_is_due_is_begun_and_tells_its_policy(home):
     listing = f"GET {RECORDED[2][1]}"
     replay = Replay({listing: (200, NOTHING), f"PUT /_snapshot/backup/{SNAPSHOT}": (200, {"accepted": True})})
-    code, _, state = run(home, replay.url)
+    code, said, state = run(home, replay.url)
     assert code == 0
     assert state["policies"]["daily_snapshots"]["taken"] == SNAPSHOT
     assert replay.asked[-1][2]["metadata"] == {"policy": "daily_snapshots", "scheduled": "2026-11-24T01:00:00Z"}
@@ -128,7 +130,7 @@ def test_a_snapshot_that_is_due_is_begun_and_tells_its_policy(home):
 
 def test_one_that_another_master_has_begun_meanwhile_is_no_problem(home):
     replay = Replay({f"GET {RECORDED[2][1]}": (200, NOTHING)})
-    code, said, _ = run(home, replay.url)
+    code, said, state = run(home, replay.url)
     assert (code, said) == (0, "")
     assert replay.changes() == [("PUT", f"/_snapshot/backup/{SNAPSHOT}")]
 
@@ -136,7 +138,7 @@ def test_one_that_another_master_has_begun_meanwhile_is_no_problem(home):
 @pytest.mark.parametrize(("status", "scheduler"), [(200, "elasticsearch"), (403, "elasticsearch")])
 def test_a_server_with_a_scheduler_is_left_to_it(home, status, scheduler):
     replay = Replay({"GET /_slm/policy": (status, {}), f"GET {RECORDED[2][1]}": (200, NOTHING)})
-    code, _, state = run(home, replay.url)
+    code, said, state = run(home, replay.url)
     assert (code, state["scheduler"], replay.changes()) == (0, scheduler, [])
 
 
@@ -146,7 +148,7 @@ def test_surplus_snapshots_are_deleted(home):
     old |= {"snapshot": "old", "metadata": {"policy": "daily_snapshots", "scheduled": "2026-11-23T01:00:00Z"}}
     listed["snapshots"].append(old)
     replay = Replay({f"GET {RECORDED[2][1]}": (200, listed)})
-    code, _, state = run(home, replay.url, policies=[{**POLICY, "retention": {"max_count": 1}}])
+    code, said, state = run(home, replay.url, policies=[{**POLICY, "retention": {"max_count": 1}}])
     assert (code, replay.changes()) == (0, [("DELETE", "/_snapshot/backup/old")])
     assert state["policies"]["daily_snapshots"]["deleted"] == ["old"]
 

@@ -96,8 +96,7 @@ def leads(server: Server, name: str) -> bool:
 
 def has_scheduler(server: Server, flavor: str) -> bool:
     """Whether the server takes snapshots by itself. One that only refuses to tell us has a scheduler all the same."""
-    status, _ = server.ask("GET", SCHEDULERS[flavor])
-    return status not in (400, 405)
+    return server.ask("GET", SCHEDULERS[flavor])[0] not in (400, 405)
 
 
 def raise_floor(server: Server, minimum: int, patterns: list[str], problems: list[str]) -> list[str]:
