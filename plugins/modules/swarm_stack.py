@@ -143,6 +143,7 @@ seconds:
 """
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -252,15 +253,21 @@ class Stack:
             self.engine.post(f"/services/{raw['ID']}/update?version={raw['Version']['Index']}", spec)
 
     def wait(self, former):
-        """Wait until all replicas serve; returns what was seen last, what is lacking and what has failed for good. Raises EngineError.
+        """Wait until all replicas serve; returns what was seen last, what is lacking and what has failed for good.
 
         former: numbers of tasks that were there before. After a failure it goes on until the former definition serves again, so that
-        what it tells is how things stay.
+        what it tells is how things stay. Raises EngineError where the swarm can't be asked any more, an election in between waited for.
         """
         end = self._clock() + self.params["wait_timeout"]
         failed = []
         while True:
-            seen = look(self.engine, self.name)
+            try:
+                seen = look(self.engine, self.name)
+            except EngineError:
+                if self._clock() > end:
+                    raise
+                self._sleep(1)
+                continue
             lacking, now_failed = swarm_stack.progress(seen, self.mark, former)
             failed = failed or now_failed
             if (now_failed and swarm_stack.settled(seen)) or not (lacking or now_failed) or self._clock() > end:
@@ -268,14 +275,18 @@ class Stack:
             self._sleep(1)
 
     def tidy(self, seen):
-        """Remove versions that no service uses or would use after a rollback, and definitions that none comes from; returns their names."""
+        """Remove versions that no service uses or would use after a rollback, and definitions that none comes from.
+
+        Returns their names. What Docker does not give up, since someone else uses it, stays.
+        """
         used = swarm_stack.referenced(seen.services)
         keep = {f"{self.name}_{swarm_stack.KEPT}_{mark}" for mark in swarm_stack.marks(seen)}
         removed = []
         for kind, items in (("secrets", seen.secrets), ("configs", seen.configs)):
             for item in swarm_stack.superfluous(items, used, keep):
-                self.engine.delete(f"/{kind}/{item['ID']}")
-                removed.append(item["Spec"]["Name"])
+                with contextlib.suppress(EngineError):
+                    self.engine.delete(f"/{kind}/{item['ID']}")
+                    removed.append(item["Spec"]["Name"])
         return removed
 
 

@@ -261,6 +261,35 @@ def test_a_stack_is_deployed_with_its_secrets_before_it(monkeypatch, capsys):
     assert "a-very-secret-text" not in json.dumps(found) + json.dumps(definition)
 
 
+def as_deployed():
+    """The whole scene with the environment that the recording left out."""
+    scene = copy.deepcopy(SCENES["stack_whole"])
+    wanted = stacks.kept_definition(WHOLE, "utmstack", MARK)["services"]["backend"]["environment"]
+    for path, (_status, items) in scene.items():
+        for item in items if path.startswith(("/services", "/tasks")) else []:
+            spec = item["Spec"].get("TaskTemplate") or item["Spec"]
+            spec["ContainerSpec"]["Env"] = [f"{name}={value}" for name, value in wanted.items()]
+    return scene
+
+
+def test_a_stack_that_serves_as_defined_is_left_alone_also_through_an_election(monkeypatch, capsys):
+    server = Server(as_deployed())
+    answer, asked = server.request, []
+
+    def request(method, target, body, timeout):
+        asked.append(target)
+        if target.startswith("/services") and sum(one.startswith("/services") for one in asked) == 2:
+            return SCENES["no_leader"]["/nodes"][0], json.dumps(SCENES["no_leader"]["/nodes"][1]).encode()
+        return answer(method, target, body, timeout)
+
+    monkeypatch.setattr(server, "request", request)
+    definition = stacks.kept_definition(WHOLE, "utmstack", MARK)
+    found = run(swarm_stack, server, monkeypatch, capsys, name="utmstack", definition=definition)
+    assert (found["changed"], found["healthy"], found["reasons"]) == (False, True, [])
+    assert sum(one.startswith("/services") for one in asked) == 3
+    assert server.changes == []
+
+
 def test_a_dry_run_shows_the_definition_and_no_secret(monkeypatch, capsys):
     server = Server("stack_whole")
     found = run(swarm_stack, server, monkeypatch, capsys, check=True, **OPTIONS)
