@@ -186,8 +186,9 @@ def _timing(topology: Topology) -> list[str]:
 def _expectations(topology: Topology) -> list[str]:
     """What a failure costs, computed from the timings; `make test` measures it.
 
-    Redis: down-after, up to two seconds until a sentinel begins, and the promotion. VRRP: RFC 5798, section 6.1: three adverts and a skew of (256 - priority) / 256 adverts. PostgreSQL: the leader key
-    lives for ttl and is renewed in full by a new etcd leader; then Patroni probes the dead primary for 2 s.
+    Redis: down-after, up to two seconds until a sentinel begins, and the promotion. VRRP: RFC 5798, section 6.1: three
+    adverts and a skew of (256 - priority) / 256 adverts. PostgreSQL: the leader key lives for ttl and is renewed in full by
+    a new etcd leader; then Patroni probes the dead primary for 2 s.
     """
     timing, rows = topology["timing"], []
     patroni, election = timing["patroni"], timing["etcd"]["election_timeout_ms"] / 1000
