@@ -106,7 +106,9 @@ class Source:
         path = local_path(self.url)
         if path:
             if not os.path.isfile(path):
-                raise ArchiveError(f"{path} does not exist on this host. Copy the archive there, or give another URL.")
+                raise ArchiveError(
+                    f"{path} does not exist on this host. Copy the archive there, or correct elasticsearch_archive_url."
+                )
             require_space(directory, os.path.getsize(path) * SPACE_FACTOR, path)
             digest = self._digest(path)
         else:
@@ -115,7 +117,7 @@ class Source:
         if digest != expected:
             raise ArchiveError(
                 f"{self.url} has the {self.checksum.algorithm} {digest}, but {expected} is expected. Nothing was installed. "
-                "Compare with what its maker publishes, and correct the checksum or the URL."
+                "Compare with what its maker publishes, and correct elasticsearch_archive_checksum or elasticsearch_archive_url."
             )
         return path, f"{self.checksum.algorithm}:{digest}"
 
@@ -128,7 +130,10 @@ class Source:
             with self.opened(url) as response:
                 return response.read(4096).decode("utf-8", "replace")
         except OSError as error:
-            raise ArchiveError(f"The checksum cannot be read from {url}: {error}.") from error
+            raise ArchiveError(
+                f"The checksum cannot be read from {url}: {error}. Copy that file there, correct elasticsearch_archive_url, or set "
+                "elasticsearch_archive_checksum to sha512: and the digits."
+            ) from error
 
     def _digest(self, path: str) -> str:
         with open(path, "rb") as file:

@@ -30,7 +30,8 @@ REFUSED = {
     "repository directory that is not shared": (
         "elasticsearch",
         {"elasticsearch_repository_directories": ["/mnt/snapshots", "/var/tmp/alone"],
-         "elasticsearch_snapshot_repositories": [{"name": "alone", "type": "fs", "settings": {"location": "/var/tmp/alone/es"}}]},
+         "elasticsearch_snapshot_repositories": [{"name": "alone", "type": "fs", "settings": {"location": "/var/tmp/alone/es"}}],
+         "elasticsearch_snapshot_policies": []},
         ["/var/tmp/alone", "node1", "node2"], None,
     ),
     "recovery that waits for more data nodes than there are": (

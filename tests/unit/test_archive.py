@@ -135,7 +135,11 @@ def test_a_download_is_verified_by_the_file_beside_it(tmp_path):
 @pytest.mark.parametrize(
     ("url", "wanted", "words"),
     [
-        ("https://example.org/x.zip", f"sha512:{HEX}", "Nothing was installed.*correct the checksum or the URL"),
+        (
+            "https://example.org/x.zip",
+            f"sha512:{HEX}",
+            "Nothing was installed.*correct elasticsearch_archive_checksum or elasticsearch_archive_url",
+        ),
         ("https://example.org/none.zip", f"sha512:{HEX}", "cannot be downloaded.*404.*copy the archive"),
         ("https://example.org/x.zip", "sha512:https://example.org/none", "checksum cannot be read"),
         ("https://example.org/x.zip", "sha512:https://example.org/x.zip", "holds no sha512"),
