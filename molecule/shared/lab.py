@@ -580,9 +580,6 @@ def down(lab: Lab) -> None:
                 docker("network", "rm", lab.network)
         root("rm", "-rf", lab.directory, lab.directory.with_name(f"molecule-{lab.name}"))
         stop_docker()
-        remaining = lab.directory.parent
-        if remaining.is_dir() and not any(remaining.iterdir()):
-            remaining.rmdir()
 
 
 def status(lab: Lab) -> None:
