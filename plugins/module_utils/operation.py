@@ -13,11 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .status import LEADING_ROLES
+from .status import LEADING_ROLES, maintenance
 from .topology_faults import nearest
 from .topology_plan import table
-
-MAINTENANCE_FILE = "/var/lib/utmstack-ha/maintenance"
 
 
 @dataclass(frozen=True)
@@ -277,11 +275,6 @@ def _states(state, seen, names, only):
     if (state["postgresql"] or {}).get("paused") and {"postgresql", HOST} & set(names):
         faults.append("postgresql: Patroni is paused. End that first: patronictl resume.")
     return faults
-
-
-def maintenance(answer: Mapping[str, Any] | None) -> str:
-    """Since when and why a host is in maintenance, from what host_info said; empty where it is not."""
-    return " ".join(((answer or {}).get("texts") or {}).get(MAINTENANCE_FILE, "").split())
 
 
 def _led(state, name):

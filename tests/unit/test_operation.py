@@ -8,6 +8,7 @@ import copy
 
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils import operation
+from ansible_collections.utmstack.ha.plugins.module_utils.topology import MAINTENANCE_FILE
 
 NODES = ("node1", "node2", "node3")
 MEMBERS = [{"name": name} for name in NODES]
@@ -67,7 +68,7 @@ def looked(started=EARLY, booted=EARLY, **by_host):
                 for unit in operation.UNITS
                 if "valkey" not in unit
             },
-            "texts": {operation.MAINTENANCE_FILE: ""},
+            "texts": {MAINTENANCE_FILE: ""},
         }
         for name in NODES
     }
@@ -273,7 +274,7 @@ def test_a_host_out_of_reach_is_refused():
 
 def test_a_host_in_maintenance_is_refused_unless_it_alone_is_meant():
     seen = looked()
-    seen["node2"]["texts"][operation.MAINTENANCE_FILE] = "since 2026-03-01T10:00:00Z: new disk\n"
+    seen["node2"]["texts"][MAINTENANCE_FILE] = "since 2026-03-01T10:00:00Z: new disk\n"
     assert "node2 is in maintenance (since 2026-03-01T10:00:00Z: new disk)" in plan(seen=seen)["faults"][0]
     assert not plan(seen=seen, only=["node2"])["faults"]
 
@@ -350,7 +351,7 @@ def test_a_successor_that_is_ill_or_in_maintenance_is_refused():
     ill = broken("postgresql", "members", "node3", serves=False)
     assert "to=node3 does not do its part in postgresql" in switchover("postgresql", "node3", ill)["faults"][0]
     seen = looked()
-    seen["node3"]["texts"][operation.MAINTENANCE_FILE] = "since today"
+    seen["node3"]["texts"][MAINTENANCE_FILE] = "since today"
     assert "to=node3 is in maintenance (since today)" in switchover("vip", "node3", seen=seen)["faults"][0]
 
 
