@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..module_utils.operation import plan, switchover, text
+from ..module_utils.operation import plan, stopped, switchover, text
 
 
 class FilterModule:
@@ -14,4 +14,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable]:
         """Return the filters by name."""
-        return {"operation_plan": plan, "operation_text": text, "switchover_plan": switchover}
+        return {
+            "operation_plan": plan,
+            "operation_text": text,
+            "roll_stopped": stopped,
+            "switchover_plan": switchover,
+        }

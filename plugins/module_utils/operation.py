@@ -399,3 +399,21 @@ def text(planned: Mapping[str, Any]) -> str:
         lines.append(f"Done before, and passed over: {'; '.join(passed)}.")
     turns = "1 turn" if number == 1 else f"{number} turns"
     return "\n".join([f"Rolling {planned['verb']}, {turns}, one host at a time", *(f"  {line}" for line in lines)])
+
+
+def stopped(order: Sequence[str], host: str, role: str, verb: str, step: str, seen: str, again: str = "") -> list[str]:
+    """What a rolling operation says where a turn failed, as lines.
+
+    order: all hosts in their order. host: whose turn failed. step: the task that failed. seen: what it said. again: what to add to
+    the command that goes on.
+    """
+    place = list(order).index(host)
+    done, left = order[:place], order[place + 1 :]
+    command = f"the same command with {again}" if again else "the same command again"
+    return [
+        f'{role.rpartition(".")[2]}, {verb}: stopped at {host}, at the step "{step}".',
+        f"Seen: {' '.join(str(seen).split())}",
+        f"Done: {', '.join(done)}." if done else "No host was done before it.",
+        *([f"Not begun: {', '.join(left)}. They serve as before."] if left else []),
+        f"Next: repair {host}, and start {command}; it finishes the rest.",
+    ]

@@ -357,3 +357,24 @@ def test_a_successor_that_is_ill_or_in_maintenance_is_refused():
 
 def test_where_nobody_leads_there_is_nothing_to_hand_over():
     assert "nobody leads" in switchover("redis", state=whole(redis=None))["faults"][0]
+
+
+def test_a_stop_names_host_step_and_what_was_seen_and_how_to_go_on():
+    said = operation.stopped(
+        NODES, "node2", "utmstack.ha.etcd", "restart", "Restart etcd", "no\n such file", f"-e since={BEGAN}"
+    )
+    assert said == [
+        'etcd, restart: stopped at node2, at the step "Restart etcd".',
+        "Seen: no such file",
+        "Done: node1.",
+        "Not begun: node3. They serve as before.",
+        "Next: repair node2, and start the same command with -e since=2026-03-01T12:00:00Z; it finishes the rest.",
+    ]
+
+
+def test_a_stop_at_the_only_host_has_nothing_before_and_nothing_after():
+    said = operation.stopped(["node1"], "node1", "utmstack.ha.etcd", "restart", "Restart etcd", "nothing")
+    assert said[2:] == [
+        "No host was done before it.",
+        "Next: repair node1, and start the same command again; it finishes the rest.",
+    ]
