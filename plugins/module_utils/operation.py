@@ -313,7 +313,7 @@ def drained(state: Mapping[str, Any], host: str) -> list[str]:
     if node and node.get("availability") not in (None, "active"):
         found.append("swarm")
     for row in (state["haproxy"] or {}).get("servers", []):
-        if row["server"] == host and any(view.get("admin") for view in row["on"].values()):
+        if row["server"] == host and any(view.get("admin", "ready") != "ready" for view in row["on"].values()):
             found.append(f"{row['backend']} of HAProxy")
     return found
 

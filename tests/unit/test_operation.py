@@ -28,7 +28,7 @@ def whole(vip="node3", primary="node1", sync="node2", etcd="node2", master="node
         return "leader" if name == primary else "sync_standby" if name == sync else "replica"
 
     servers = [
-        {"backend": backend, "server": name, "on": {host: {"status": "UP", "admin": ""} for host in NODES}}
+        {"backend": backend, "server": name, "on": {host: {"status": "UP", "admin": "ready"} for host in NODES}}
         for backend in ("api", "elasticsearch")
         for name in NODES
     ]
