@@ -477,6 +477,9 @@ def create_host(lab: Lab, host: str, image: str) -> None:
         *privileges(),
         "--stop-signal",
         "SIGRTMIN+3",
+        # A host that reboots comes back by itself; one that lost its power does not.
+        "--restart",
+        "unless-stopped",
         "--shm-size",
         "512m",
         "--tmpfs",

@@ -50,7 +50,14 @@ def initial_cluster(members: list[dict], name: str, peer_urls: list[str]) -> str
     return ",".join(pairs)
 
 
-def successor(members: list[dict], name: str) -> dict | None:
-    """Who shall lead instead of the member: a healthy voter, the one with most entries. None where there is none."""
-    fit = [member for member in members if member["healthy"] and not member["learner"] and member["name"] != name]
+def successor(members: list[dict], name: str, wanted: str | None = None) -> dict | None:
+    """Who shall lead instead of the member: a healthy voter, the wanted one or that with most entries. None where there is none."""
+    fit = [
+        member
+        for member in members
+        if member["healthy"]
+        and not member["learner"]
+        and member["name"] not in ("", name)
+        and wanted in (None, member["name"])
+    ]
     return max(fit, key=lambda member: (member["raft_applied_index"] or 0, member["name"]), default=None)

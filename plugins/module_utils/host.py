@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+from typing import Any
+
+from . import freshness
 
 # adjtimex(2): struct timex starts with modes, offset, freq and maxerror (microseconds).
 _TIMEX_BYTES = 256
@@ -65,3 +68,30 @@ def clock_synchronised() -> bool:
     timex = _Timex()
     libc = ctypes.CDLL(None, use_errno=True)
     return libc.adjtimex(ctypes.byref(timex)) >= 0 and timex.maxerror < _SYNCHRONISED_BELOW_US
+
+
+def units(show: str) -> dict[str, dict[str, Any]]:
+    """Unit to its state and when its main process started (ISO 8601, UTC; None where it does not run).
+
+    Args:
+        show: what C(systemctl show --timestamp=unix) said of Id, LoadState, ActiveState and ExecMainStartTimestamp, a
+            paragraph for each unit. Units that are not installed are left out.
+    """
+    found = {}
+    for paragraph in show.split("\n\n"):
+        said = freshness.parse_show(paragraph)
+        if said.get("LoadState") in (None, "not-found"):
+            continue
+        runs = said.get("ActiveState") in ("active", "reloading")
+        started = freshness.parse_timestamp(said.get("ExecMainStartTimestamp", "")) if runs else None
+        found[said["Id"]] = {
+            "state": said.get("ActiveState", ""),
+            "started": None if started is None else freshness.iso(started),
+        }
+    return found
+
+
+def booted(proc: freshness.Proc) -> str:
+    """When the host's first process started, ISO 8601 in UTC: unlike the kernel's own, a container has that time, too."""
+    first = proc.process(1)
+    return freshness.iso(first.started if first else proc.boot)

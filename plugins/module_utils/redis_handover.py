@@ -16,6 +16,8 @@ from . import redis_client, redis_cluster, redis_master
 
 HOLD_MS = 10_000
 RENEW_S = 2.0
+# Sentinels ask replicas for their priority every 10 s (sentinel.c, sentinel_info_period).
+PRIORITY_S = 15.0
 
 
 class HandoverError(Exception):
@@ -23,12 +25,12 @@ class HandoverError(Exception):
 
 
 class Handover:
-    """One change of the master, from node `name`. Times in seconds."""
+    """One change of the master, from node `name`, to node `to` where one is named. Times in seconds."""
 
-    def __init__(self, hosts, network, name, seconds, clock=time.monotonic, sleep=time.sleep):
-        self.hosts, self.network, self.name = hosts, network, name
+    def __init__(self, hosts, network, name, seconds, to=None, clock=time.monotonic, sleep=time.sleep):
+        self.hosts, self.network, self.name, self.to = hosts, network, name, to
         self.seconds, self._clock, self._sleep = seconds, clock, sleep
-        self._renewed = 0.0
+        self._began = self._renewed = self.held = 0.0
 
     def check(self) -> dict:
         """How things are, as redis_cluster.assess tells. Raises HandoverError where a change would be unsafe."""
@@ -36,8 +38,11 @@ class Handover:
         found = redis_cluster.assess(self.hosts, seen)
         if not found["master"]:
             raise HandoverError(" ".join(found["problems"]))
-        if found["master"] == self.name and not self._followers(seen):
+        followers = self._followers(seen)
+        if found["master"] == self.name and not followers:
             raise HandoverError(f"No replica of {self.name} could take over. {' '.join(found['problems'])}")
+        if found["master"] == self.name and self.to and self.to not in followers:
+            raise HandoverError(f"{self.to} does not follow {self.name} closely. {' '.join(found['problems'])}")
         return found
 
     def run(self) -> str:
@@ -48,12 +53,44 @@ class Handover:
         if sentinel is None:
             raise HandoverError(f"No sentinel is ready to fail over. {self.name} stays master")
         try:
-            with self._member(self.name) as old:
+            with self._preferred(sentinel), self._member(self.name) as old:
                 return self._from(old, followers, sentinel)
         except redis_client.RedisError as error:
             raise HandoverError(
                 f"{self.name} does not do as told: {error}. What holds its writes ends in {HOLD_MS // 1000} s"
             ) from error
+
+    @contextlib.contextmanager
+    def _preferred(self, sentinel):
+        """Have the sentinel prefer `to`, as long as this lasts; before writes are held, since it takes the sentinel some seconds."""
+        if not self.to:
+            yield
+            return
+        with self._member(self.to) as chosen:
+            before = chosen.call("CONFIG", "GET", "replica-priority")[1]
+            chosen.call("CONFIG", "SET", "replica-priority", 1)
+            try:
+                self._await_preference(sentinel)
+                yield
+            finally:
+                chosen.call("CONFIG", "SET", "replica-priority", before)
+
+    def _await_preference(self, sentinel):
+        end = self._clock() + PRIORITY_S
+        with self.network.connect(self.hosts.sentinels[sentinel], self.hosts.sentinel_port) as connection:
+            while True:
+                listed = connection.call("SENTINEL", "REPLICAS", self.hosts.master_name)
+                replicas = [dict(zip(fields[::2], fields[1::2])) for fields in listed]
+                priorities = {replica["ip"]: int(replica["slave-priority"]) for replica in replicas}
+                own = priorities.pop(self.hosts.members[self.to], 0)
+                if own == 1 and all(other != 1 for other in priorities.values()):
+                    return
+                if self._clock() > end:
+                    raise HandoverError(
+                        f"The sentinel on {sentinel} does not prefer {self.to} after {PRIORITY_S:g} s: it sees priority {own}, and of"
+                        f" the others {', '.join(str(other) for other in priorities.values())}. {self.name} stays master"
+                    )
+                self._sleep(0.2)
 
     def _from(self, old, followers, sentinel):
         self._hold(old)
@@ -75,6 +112,7 @@ class Handover:
         # Clients that stay are refused by a replica and find the new master then; closing their connections is quicker.
         with contextlib.suppress(redis_client.RedisError):
             old.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        self.held = self._clock() - self._began
         self._await_agreement(new)
         return new
 
@@ -82,7 +120,7 @@ class Handover:
         if old.call("ROLE")[0] != "master":
             raise HandoverError(f"{self.name} is not master any more; nothing was changed")
         old.call("CLIENT", "PAUSE", HOLD_MS, "WRITE")
-        self._renewed = self._clock()
+        self._began = self._renewed = self._clock()
 
     def _catch_up(self, old, followers):
         """Wait until each follower has all that the master has taken. It takes milliseconds, or something is wrong."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .topology import MAINTENANCE_FILE
+
 Answer = Mapping[str, Any]
 WIDTH = 100
 # What HAProxy's PostgreSQL ports are for. A server that is down in one of them may be right to be.
@@ -28,7 +30,7 @@ def status(topology: Mapping[str, Any], observations: Mapping[str, Mapping[str, 
     """Merge what the hosts said into one state.
 
     topology: what `build` of module_utils.topology returned. observations: by host what M(utmstack.ha.observe) returned:
-    reachable, error and answers, with the answers vip, haproxy, etcd, postgresql, elasticsearch, redis and swarm where the
+    reachable, error and answers, with the answers host, vip, haproxy, etcd, postgresql, elasticsearch, redis and swarm where the
     host was asked for them.
 
     Returns healthy, problems (sentences, each begins with the layer or host it is about), cluster, hosts, and for each layer
@@ -45,6 +47,7 @@ def status(topology: Mapping[str, Any], observations: Mapping[str, Mapping[str, 
     }
     layers["haproxy"] = _haproxy(topology, observations, _roles(layers))
     problems = [f"{host['name']}: cannot be reached ({host['error']})" for host in hosts if not host["reachable"]]
+    problems += [f"{host['name']}: is in maintenance ({host['maintenance']})" for host in hosts if host["maintenance"]]
     for layer in layers.values():
         problems += layer["problems"] if layer else []
     problems = list(dict.fromkeys(problems))
@@ -64,9 +67,15 @@ def _hosts(topology, observations) -> list[dict[str, Any]]:
             "address": topology["hosts"].get(name, {}).get("address", ""),
             "reachable": bool(seen.get("reachable")),
             "error": "" if seen.get("reachable") else reason(seen),
+            "maintenance": maintenance(seen.get("answers", {}).get("host")),
         }
         for name, seen in observations.items()
     ]
+
+
+def maintenance(answer: Answer | None) -> str:
+    """Since when and why a host is in maintenance, from what host_info said; empty where it is not."""
+    return " ".join(((answer or {}).get("texts") or {}).get(MAINTENANCE_FILE, "").split())
 
 
 def reason(seen: Answer) -> str:

@@ -71,7 +71,8 @@ def _host_table(state):
     proxies = {host["name"]: host for host in haproxy["hosts"]} if haproxy else {}
     rows = [["host", "address", "reachable", *(["virtual address", "keepalived", "haproxy"] if vip else [])]]
     for host in state["hosts"]:
-        row = [host["name"], host["address"], "yes" if host["reachable"] else "NO"]
+        reachable = "maintenance" if host["maintenance"] else "yes" if host["reachable"] else "NO"
+        row = [host["name"], host["address"], reachable]
         if vip:
             row += _balancer_cells(balancers.get(host["name"]), proxies.get(host["name"]))
         rows.append(row)

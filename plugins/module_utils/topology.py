@@ -35,6 +35,9 @@ from .topology_timing import timing
 # The groups that an inventory may have, and `backend`, the hosts of both Swarm groups.
 LAYERS = (*GROUPS, "backend")
 
+# What playbooks/maintenance.yml leaves on a host: since when, and why.
+MAINTENANCE_FILE = "/var/lib/utmstack-ha/maintenance"
+
 
 def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the topology (without `host`, which each host adds for itself).
@@ -92,6 +95,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
     ]
     balancers = [entry | {"priority": priority[entry["name"]]} for entry in listed("loadbalancer")]
     return {
+        "maintenance_file": MAINTENANCE_FILE,
         "cluster": cluster,
         "profile": settings["ha_failover_profile"],
         "timing": figures,

@@ -38,6 +38,10 @@ options:
     type: str
     choices: [present, promoted, absent, follower]
     default: present
+  successor:
+    description:
+      - Who shall lead instead, for O(state=follower). Without it, the healthy member with most entries.
+    type: str
   learner:
     description:
       - Whether a new member begins as a learner. A voter counts at once, so a cluster of two would stand still until it has started.
@@ -233,10 +237,13 @@ def follower(run, params, check):
     before = run.look()
     if before["leader"] != params["name"]:
         return {"changed": False, "leader": before["leader"]}
-    chosen = etcd_member.successor(before["members"], params["name"])
+    chosen = etcd_member.successor(before["members"], params["name"], params["successor"])
     if chosen is None:
-        problems = " ".join(before["problems"]) or "It is the only one."
-        raise etcd.EtcdError(f"No other healthy member can lead instead of {params['name']}. {problems}")
+        who = params["successor"] or "No other member"
+        problems = (
+            " ".join(before["problems"]) or f"The members are {', '.join(one['name'] for one in before['members'])}."
+        )
+        raise etcd.EtcdError(f"{who} is no healthy voter that can lead instead of {params['name']}. {problems}")
     diff = {"before": f"leader {before['leader']}\n", "after": f"leader {chosen['name']}\n"}
     if check:
         return {"changed": True, "leader": chosen["name"], "diff": diff}
@@ -258,6 +265,7 @@ def main():
             "name": {"type": "str", "required": True},
             "peer_urls": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["present", "promoted", "absent", "follower"], "default": "present"},
+            "successor": {"type": "str"},
             "learner": {"type": "bool", "default": True},
             "replace": {"type": "bool", "default": False},
             "wait_timeout": {"type": "float", "default": 30.0},

@@ -41,6 +41,11 @@ options:
   private_key:
     description: A private key whose public half is wanted. The key itself is not returned.
     type: path
+  units:
+    description: Units of systemd to look for, by their full names.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -103,13 +108,25 @@ public_key:
   description: The public half of O(private_key), PEM; empty when there is no such key.
   type: str
   returned: success
+units:
+  description: Those of O(units) that are installed, each with C(state) and C(started), ISO 8601 in UTC or null.
+  type: dict
+  returned: success
+  sample: {etcd.service: {state: active, started: "2026-03-01T12:00:00.000Z"}}
+booted:
+  description: When the host's first process started, ISO 8601 in UTC.
+  type: str
+  returned: success
+  sample: "2026-02-27T08:11:12.010Z"
 """
 
 import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import host
+from ansible_collections.utmstack.ha.plugins.module_utils import freshness, host
+
+UNIT_PROPERTIES = "Id,LoadState,ActiveState,ExecMainStartTimestamp"
 
 
 def read(path: str | Path) -> str:
@@ -144,11 +161,13 @@ def main():
             "kernel_settings": {"type": "list", "elements": "str", "default": []},
             "texts": {"type": "list", "elements": "path", "default": []},
             "private_key": {"type": "path", "no_log": False},
+            "units": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     wanted = module.params["packages"]
     query = ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\n", *wanted]
+    show = ["systemctl", "show", "--timestamp=unix", f"--property={UNIT_PROPERTIES}", *module.params["units"]]
     system = host.os_release(read("/etc/os-release"))
     module.exit_json(
         changed=False,
@@ -163,6 +182,8 @@ def main():
         kernel_settings=kernel_settings(module.params["kernel_settings"]),
         texts={path: read(path) for path in module.params["texts"]},
         public_key=public_key(module, module.params["private_key"]),
+        units=host.units(output(module, show)) if module.params["units"] else {},
+        booted=host.booted(freshness.Proc()),
     )
 
 

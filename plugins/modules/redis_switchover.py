@@ -25,6 +25,11 @@ options:
       - Name of the data node that shall not be master. Nothing changes where it is none.
     type: str
     required: true
+  to:
+    description:
+      - Name of the data node that shall be master. Without it, Sentinel chooses. It takes some ten seconds more, but clients do not wait
+        for them.
+    type: str
   wait_timeout:
     description:
       - How long another node may take to become master, in seconds. Clients wait for that long.
@@ -65,6 +70,11 @@ seconds:
   returned: success
   type: float
   sample: 1.92
+held_seconds:
+  description: How long writes were held, in seconds.
+  returned: success
+  type: float
+  sample: 1.61
 """
 
 import time
@@ -78,6 +88,7 @@ def main():
         argument_spec={
             **redis_cluster.WHOLE,
             "host": {"type": "str", "required": True},
+            "to": {"type": "str"},
             "wait_timeout": {"type": "float", "default": 20.0},
         },
         required_together=redis_cluster.REQUIRED_TOGETHER,
@@ -85,21 +96,25 @@ def main():
     )
     params = module.params
     hosts = redis_cluster.Hosts.of(params)
-    if params["host"] not in hosts.members:
-        module.fail_json(msg=f"{params['host']} is none of members: {', '.join(hosts.members)}")
+    for name in (params["host"], params["to"] or params["host"]):
+        if name not in hosts.members:
+            module.fail_json(msg=f"{name} is none of members: {', '.join(hosts.members)}")
     start = time.monotonic()
     try:
-        run = redis_handover.Handover(hosts, redis_cluster.network_of(params), params["host"], params["wait_timeout"])
+        run = redis_handover.Handover(
+            hosts, redis_cluster.network_of(params), params["host"], params["wait_timeout"], params["to"]
+        )
         before = run.check()["master"]
         leads = before == params["host"]
         after = run.run() if leads and not module.check_mode else before
     except (redis_client.RedisError, redis_handover.HandoverError) as error:
         module.fail_json(msg=f"The master of {params['master_name']} is not handed over by {params['host']}: {error}")
-    shown = "another than " + before if leads and module.check_mode else after
+    shown = params["to"] or "another than " + before if leads and module.check_mode else after
     module.exit_json(
         changed=leads,
         master=after,
         seconds=round(time.monotonic() - start, 3),
+        held_seconds=round(run.held, 3),
         diff={"before": f"master {before}\n", "after": f"master {shown}\n"},
     )
 

@@ -8,12 +8,12 @@ import os
 import re
 import signal
 import subprocess
-import threading
 import time
 
 import psycopg
 import pytest
 from cluster import PLAIN, ROOT, until
+from watch import Watch, listening
 
 QUOTA = 3 * 1024**3
 
@@ -99,41 +99,6 @@ def started_since(cluster, unit: str, moment: float) -> dict[str, int]:
     }
 
 
-class Watch(threading.Thread):
-    """Looks from outside how many members serve, and remembers the least."""
-
-    def __init__(self, healthy):
-        super().__init__(daemon=True)
-        self.healthy, self.least, self._halt = healthy, None, threading.Event()
-
-    def run(self):
-        while not self._halt.is_set():
-            count = self.healthy()
-            self.least = count if self.least is None else min(self.least, count)
-            self._halt.wait(0.1)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_exception):
-        self._halt.set()
-        self.join(timeout=10)
-
-
-def etcd_members_that_listen(cluster) -> int:
-    import socket
-
-    count = 0
-    for address in cluster.hosts.values():
-        try:
-            socket.create_connection((address, 2379), timeout=0.5).close()
-            count += 1
-        except OSError:
-            continue
-    return count
-
-
 def test_a_run_killed_before_the_restart_is_finished_by_the_next_one_host_at_a_time(cluster):
     before = starts(cluster, "etcd.service")
     kill_when(
@@ -144,10 +109,10 @@ def test_a_run_killed_before_the_restart_is_finished_by_the_next_one_host_at_a_t
         assert str(QUOTA) in cluster.ssh(host, "cat /etc/default/etcd").stdout, "the configuration was not written yet"
     assert starts(cluster, "etcd.service") == before, "a member was restarted before the run was killed"
     moment = time.time() - 1
-    with Watch(lambda: etcd_members_that_listen(cluster)) as watch:
+    with Watch(etcd=lambda: listening(cluster, 2379)) as watch:
         cluster.playbook("site.yml", "-e", f"etcd_quota_bytes={QUOTA}")
     assert started_since(cluster, "etcd.service", moment) == {host: 1 for host in cluster.hosts}
-    assert watch.least == len(cluster.hosts) - 1
+    assert watch.least == {"etcd": len(cluster.hosts) - 1}
     again = cluster.playbook("site.yml", "-e", f"etcd_quota_bytes={QUOTA}").stdout
     assert set(changes(again).values()) == {0}
     assert started_since(cluster, "etcd.service", moment) == {host: 1 for host in cluster.hosts}

@@ -75,6 +75,7 @@ class Cluster:
         self.links = {"node2": "up", "node3": "up"}
         self.agreed, self.now, self.log = "node1", 0.0, []
         self.paused, self.failing_over, self.promote_after = False, 0, promote_after
+        self.priorities, self.chosen = {"node2": 100, "node3": 100}, "node2"
         self.faults = faults or {}
 
     def clock(self):
@@ -87,7 +88,7 @@ class Cluster:
         if self.failing_over:
             self.failing_over += 1
             if self.failing_over > self.promote_after:
-                self.roles["node2"], self.agreed, self.failing_over = "master", "node2", 0
+                self.roles[self.chosen], self.agreed, self.failing_over = "master", self.chosen, 0
 
     def connect(self, address, port):
         name = next(name for name, known in NAMES.items() if known == address)
@@ -98,7 +99,14 @@ class Cluster:
 
     def answer(self, name, port, words):
         command = " ".join(words[:2] if words[0] in ("CLIENT", "SENTINEL", "CONFIG") else words[:1])
-        if command not in ("INFO", "ROLE", "SENTINEL MASTER", "SENTINEL GET-MASTER-ADDR-BY-NAME"):
+        if command not in (
+            "INFO",
+            "ROLE",
+            "SENTINEL MASTER",
+            "SENTINEL GET-MASTER-ADDR-BY-NAME",
+            "SENTINEL REPLICAS",
+            "CONFIG GET",
+        ):
             self.log.append(f"{name} {' '.join(words)}")
         fault = self.faults.get(f"{name}/{command}")
         if fault is not None:
@@ -109,6 +117,9 @@ class Cluster:
             "SENTINEL MASTER": self.sentinel_master,
             "SENTINEL GET-MASTER-ADDR-BY-NAME": lambda: [NAMES[self.agreed], "6379"],
             "SENTINEL FAILOVER": self.fail_over,
+            "SENTINEL REPLICAS": self.replicas,
+            "CONFIG GET": lambda: [words[2], str(self.priorities[name])],
+            "CONFIG SET": lambda: self.priorities.update({name: int(words[3])}) or "OK",
             "REPLICAOF": lambda: self.follow(name, words[1]),
             "SLAVEOF": lambda: self.follow(name, words[1]),
         }.get(command, lambda: "OK")()
@@ -130,7 +141,11 @@ class Cluster:
         }  # fmt: skip
         return [str(word) for pair in fields.items() for word in pair]
 
+    def replicas(self):
+        return [["ip", NAMES[name], "slave-priority", str(number)] for name, number in self.priorities.items()]
+
     def fail_over(self):
+        self.chosen = min(self.priorities, key=self.priorities.get)
         self.failing_over = 1
         return "OK"
 

@@ -147,3 +147,11 @@ def test_the_successor_is_a_healthy_voter_with_most_entries():
     ]
     assert etcd_member.successor(members, "a")["name"] == "b"
     assert etcd_member.successor(members[:1], "a") is None
+
+
+def test_a_successor_that_is_named_has_to_be_a_healthy_voter():
+    fit = {"healthy": True, "learner": False, "raft_applied_index": 7}
+    members = [{"name": "a", **fit}, {"name": "b", **fit}, {"name": "c", **fit, "learner": True}]
+    assert etcd_member.successor(members, "a", "b")["name"] == "b"
+    assert etcd_member.successor(members, "a", "c") is None
+    assert etcd_member.successor(members, "a", "d") is None

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.utmstack.ha.plugins.module_utils import host
+from ansible_collections.utmstack.ha.plugins.module_utils import freshness, host
 
 FIXTURES = Path(__file__).parent / "fixtures" / "host"
 
@@ -46,3 +46,36 @@ def test_interfaces_come_with_their_addresses_and_without_their_peer():
 
 def test_a_host_without_the_ip_program_has_no_interfaces():
     assert host.interfaces("") == {}
+
+
+SYSTEMD_257 = """\
+ExecMainStartTimestamp=@1795000000
+Id=etcd.service
+LoadState=loaded
+ActiveState=active
+
+ExecMainStartTimestamp=@1795000001
+Id=patroni.service
+LoadState=loaded
+ActiveState=failed
+
+ExecMainStartTimestamp=
+Id=redis-server.service
+LoadState=not-found
+ActiveState=inactive
+"""
+
+
+def test_units_come_with_their_start_and_those_that_are_not_installed_are_left_out():
+    assert host.units(SYSTEMD_257) == {
+        "etcd.service": {"state": "active", "started": "2026-11-18T11:06:40.000Z"},
+        "patroni.service": {"state": "failed", "started": None},
+    }
+
+
+def test_a_host_has_booted_when_its_first_process_started(tmp_path):
+    (tmp_path / "proc/1").mkdir(parents=True)
+    (tmp_path / "proc/1/stat").write_text("1 (systemd) S 0 " + "0 " * 17 + "5000 0 0")
+    (tmp_path / "proc/1/exe").symlink_to("/usr/lib/systemd/systemd")
+    proc = freshness.Proc(str(tmp_path), wall=lambda: 1795000100.0, since_boot=lambda: 100.0, ticks=100)
+    assert host.booted(proc) == "2026-11-18T11:07:30.000Z"

@@ -13,8 +13,8 @@ GONE = RedisError("the connection was closed")
 INPROG = RedisError("INPROG Failover already in progress", answered=True)
 
 
-def handover(cluster, name="node1", seconds=20):
-    return Handover(HOSTS, cluster, name, seconds, clock=cluster.clock, sleep=cluster.sleep)
+def handover(cluster, name="node1", seconds=20, to=None):
+    return Handover(HOSTS, cluster, name, seconds, to, clock=cluster.clock, sleep=cluster.sleep)
 
 
 def test_writes_are_held_until_the_new_master_has_them_and_the_old_one_follows():
@@ -122,3 +122,38 @@ def test_it_begins_only_where_the_sentinels_agree():
     gone = dict.fromkeys([f"node{number}/SENTINEL MASTER" for number in (1, 2, 3)], GONE)
     with pytest.raises(HandoverError, match="No sentinel tells who is master"):
         handover(Cluster(gone)).check()
+
+
+def test_the_one_that_is_named_is_preferred_before_writes_are_held_and_only_until_it_is_master():
+    cluster = Cluster()
+    assert handover(cluster, to="node3").run() == "node3"
+    assert cluster.log == [
+        "node3 CONFIG SET replica-priority 1",
+        "node1 CLIENT PAUSE 10000 WRITE",
+        "node1 SENTINEL FAILOVER utmstack-redis",
+        "node1 REPLICAOF 127.0.0.13 6379",
+        "node1 CLIENT UNPAUSE",
+        "node1 CLIENT KILL TYPE normal SKIPME yes",
+        "node3 CONFIG SET replica-priority 100",
+    ]
+
+
+def test_a_sentinel_that_does_not_see_the_preference_stops_it_before_writes_are_held():
+    cluster = Cluster({"node3/CONFIG SET": lambda cluster: "OK"})
+    with pytest.raises(HandoverError, match="does not prefer node3 after 15 s: it sees priority 100"):
+        handover(cluster, to="node3").run()
+    assert not any("PAUSE" in line for line in cluster.log)
+
+
+def test_a_preference_is_taken_back_where_the_hand_over_fails():
+    cluster = Cluster({"node1/SENTINEL FAILOVER": INPROG})
+    with pytest.raises(HandoverError):
+        handover(cluster, to="node3").run()
+    assert cluster.log[-1] == "node3 CONFIG SET replica-priority 100"
+
+
+def test_one_that_does_not_follow_cannot_be_named():
+    cluster = Cluster()
+    cluster.links["node3"] = "down"
+    with pytest.raises(HandoverError, match="node3 does not follow node1 closely"):
+        handover(cluster, to="node3").check()

@@ -1,0 +1,207 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Planned operations while the application is under load: no request fails after its one retry, and nothing acknowledged is lost.
+
+OPERATION_KILLS (2): at how many moments the interrupted operation is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+from cluster import PLAIN, ROOT, until
+from load import STORES, Load
+from test_converge import changes, shown
+from watch import Watch
+
+KILLS = int(os.environ.get("OPERATION_KILLS", "2"))
+# Each of these works with one host less.
+QUORUMS = ("etcd", "postgresql", "elasticsearch", "redis", "sentinel", "swarm", "haproxy")
+
+
+@pytest.fixture(autouse=True)
+def _whole(cluster):
+    until(cluster.status_is_ok, 240, "a whole platform")
+
+
+@pytest.fixture
+def under_load(cluster, figures):
+    """Runs something while users send events and the clusters are watched; asserts what an operation promises."""
+
+    def run(title: str, operate):
+        load = Load(cluster).start()
+        until(lambda: len(load.outcome.acknowledged) > 100, 60, "the load to get going")
+        started = time.monotonic()
+        try:
+            with Watch.of(cluster) as watch:
+                result = operate()
+            took = time.monotonic() - started
+            mark = len(load.outcome.acknowledged)
+            until(lambda: len(load.outcome.acknowledged) > mark + 100, 60, "the load to go on")
+        finally:
+            outcome = load.stop()
+        missing = load.missing()
+        print(f"\n{title}: {took:.0f} s, {outcome}\nleast members at once: {watch.least}")
+        figures.append(
+            {
+                "fault": f"operation: {title}",
+                "outage_s": round(outcome.longest_gap(started), 2),
+                "acknowledged": len(outcome.acknowledged),
+                "missing": len(set().union(*missing.values())),
+                "unknown": len(outcome.unknown),
+                "failed": len(outcome.failed),
+                "slowest_s": round(outcome.slowest, 2),
+                "least": watch.least,
+                "took_s": round(took),
+            }
+        )
+        assert missing == {store: set() for store in STORES}
+        assert (outcome.failed, outcome.unknown) == (set(), set()), str(outcome)
+        for service in QUORUMS:
+            assert watch.least[service] >= len(cluster.hosts) - 1, watch.least
+        return result
+
+    return run
+
+
+def test_a_dry_run_prints_the_order_and_what_each_host_leads_and_touches_nothing(cluster):
+    leader = cluster.primary()
+    output = cluster.playbook("playbooks/rolling_restart.yml", "-e", "service=postgresql,etcd", "--check").stdout
+    turns = re.findall(r"^\s+\d+\s+(etcd|postgresql)\s+(\S+)(.*)$", output.replace("\\n", "\n"), re.MULTILINE)
+    assert len(turns) == 2 * len(cluster.hosts)
+    assert [host for service, host, _leads in turns if service == "postgresql"][-1] == leader
+    assert "hands over PostgreSQL's primary" in turns[-1][2]
+    assert set(changes(output).values()) <= {0, 1}
+    assert cluster.primary() == leader
+
+
+def test_every_service_restarts_without_a_failed_request(cluster, under_load):
+    under_load(
+        "rolling restart of every service",
+        lambda: cluster.playbook("playbooks/rolling_restart.yml", "-e", "service=all"),
+    )
+
+
+@pytest.mark.parametrize("change", [20, -20])
+def test_a_parameter_that_needs_a_restart_costs_no_request(cluster, under_load, change):
+    connections = int(shown(cluster, "max_connections"))
+    wanted = ("-e", f"postgresql_max_connections={connections + 20}")
+    how = "raised" if change > 0 else "lowered"
+    if change < 0:
+        connections, wanted = connections - 20, ()
+    under_load(
+        f"max_connections of PostgreSQL {how}",
+        lambda: cluster.playbook("site.yml", "--tags", "postgresql", *wanted),
+    )
+    assert int(shown(cluster, "max_connections")) == connections + max(change, 0)
+
+
+def test_all_hosts_reboot_without_a_failed_request(cluster, under_load):
+    under_load("rolling reboot of all hosts", lambda: cluster.playbook("playbooks/rolling_reboot.yml"))
+    boots = [float(cluster.ssh(host, "cut -d ' ' -f 22 /proc/1/stat").stdout) for host in cluster.hosts]
+    assert len(set(boots)) == len(cluster.hosts)
+
+
+def test_a_host_is_taken_out_of_everything_and_comes_back(cluster, under_load):
+    host = cluster.primary()
+
+    def maintain():
+        cluster.playbook("playbooks/maintenance.yml", "-e", f"host={host}", "-e", "state=present", "-e", "reason=test")
+        shown_meanwhile = cluster.playbook("playbooks/status.yml", check=False).stdout
+        refused = cluster.playbook("site.yml", "--tags", "base", check=False)
+        cluster.playbook("playbooks/maintenance.yml", "-e", f"host={host}", "-e", "state=absent")
+        return shown_meanwhile, refused
+
+    shown_meanwhile, refused = under_load(f"maintenance of the primary's host, {host}", maintain)
+    assert f"{host}: is in maintenance (since " in shown_meanwhile
+    assert refused.returncode != 0
+    assert f"{host} is in maintenance" in refused.stdout
+    assert cluster.primary() != host
+
+
+SABOTAGES = {
+    "a configuration that validates and does not start": (
+        "redis",
+        "redis",
+        "mkdir -p /etc/systemd/system/redis-server.service.d && printf '[Service]\\nExecStartPre=/bin/false\\n' >"
+        " /etc/systemd/system/redis-server.service.d/zz-sabotage.conf && systemctl daemon-reload",
+        "rm /etc/systemd/system/redis-server.service.d/zz-sabotage.conf && systemctl daemon-reload"
+        " && systemctl restart redis-server",
+    ),
+    "the wrong binary": (
+        "etcd",
+        "etcd",
+        "mv /usr/bin/etcd /usr/bin/etcd.right && ln -s /bin/false /usr/bin/etcd",
+        "mv /usr/bin/etcd.right /usr/bin/etcd && systemctl restart etcd",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SABOTAGES)
+def test_an_operation_stops_at_the_host_that_does_not_come_back_and_the_next_run_finishes(cluster, what):
+    service, unit, break_it, repair = SABOTAGES[what]
+    plan = cluster.playbook("playbooks/rolling_restart.yml", "-e", f"service={service}", "--check").stdout
+    order = re.findall(rf"^\s+\d+\s+{service}\s+(\S+)", plan.replace("\\n", "\n"), re.MULTILINE)
+    assert len(order) == len(cluster.hosts)
+    second = order[1]
+    cluster.ssh(second, break_it)
+    load = Load(cluster).start()
+    try:
+        stopped = cluster.playbook("playbooks/rolling_restart.yml", "-e", f"service={service}", check=False)
+        mark = len(load.outcome.acknowledged)
+        until(lambda: len(load.outcome.acknowledged) > mark + 100, 60, "the others to serve")
+    finally:
+        cluster.ssh(second, repair)
+        outcome = load.stop()
+    print(f"\n{what} on {second}: {outcome}")
+    assert stopped.returncode != 0
+    assert f"stopped at {second}, at the step" in stopped.stdout
+    assert f"Done: {order[0]}." in stopped.stdout
+    assert f"Not begun: {order[2]}." in stopped.stdout
+    again = re.search(r"with -e (since=[^;]+); it finishes the rest", stopped.stdout)
+    assert again, stopped.stdout
+    until(cluster.status_is_ok, 120, "a whole platform after the repair")
+    finished = cluster.playbook("playbooks/rolling_restart.yml", "-e", f"service={service}", "-e", again[1]).stdout
+    assert f"{service}: {order[0]}" in finished.replace("\\n", "\n"), finished
+    assert load.missing() == {store: set() for store in STORES}
+
+
+def kill_after(cluster, seconds: float, *arguments: str) -> str:
+    """Run a playbook and kill it, children and all, after a time; what it had printed by then."""
+    process = subprocess.Popen(
+        ["ansible-playbook", "-i", str(cluster.inventory), *arguments],
+        cwd=ROOT, env=os.environ | PLAIN | {"PYTHONUNBUFFERED": "1"}, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        return process.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()[0]
+
+
+@pytest.mark.parametrize("moment", range(1, KILLS + 1))
+def test_an_operation_that_is_killed_is_finished_by_the_next_run(cluster, under_load, moment):
+    """Undisturbed it takes about 100 s; the moments are spread over that."""
+    restart = ("playbooks/rolling_restart.yml", "-e", "service=etcd,postgresql,redis")
+
+    def interrupted():
+        began = time.time()
+        printed = kill_after(cluster, 12 + 90 * moment / (KILLS + 1), *restart)
+        found = re.search(r"-e (since=\S+) goes on where it was", printed)
+        time.sleep(5)
+        cluster.playbook(*restart, *(("-e", found[1]) if found else ()))
+        return began
+
+    began = under_load(f"killed at moment {moment} of {KILLS}, and run again", interrupted)
+    for unit in ("etcd", "patroni", "redis-server"):
+        for host in cluster.hosts:
+            started = cluster.ssh(host, f'date +%s -d "$(systemctl show -P ExecMainStartTimestamp {unit})"').stdout
+            assert int(started) >= int(began), (unit, host)
+    until(cluster.status_is_ok, 60, "nothing left drained, paused or tagged")
+    assert set(changes(cluster.playbook("site.yml").stdout).values()) == {0}
