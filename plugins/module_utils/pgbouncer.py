@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from .topology_timing import number
 
 # The databases of pgbouncer itself: its console, and the one that knows the passwords.
 OWN_DATABASES = ("pgbouncer", "postgres")
+# pgbouncer's configuration takes no other names, whatever its documentation says of quotes (lib/usual/cfparser.c, 1.24).
+DATABASE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 # Logins of new clients are looked up through two connections of each pgbouncer.
 LOOKUP_CONNECTIONS = 2
 # What clients without pgbouncer, Patroni, backups and an operator have for themselves: a tenth, and ten at least.
@@ -62,7 +65,7 @@ def pooling(settings: Mapping[str, Any], members: Mapping[str, list[str]], found
 def _databases(value: Any, found: Findings) -> list[str]:
     """Return the names of the declared databases."""
     good = isinstance(value, list) and all(
-        isinstance(entry, Mapping) and set(entry) == {"name", "owner"} and all(_is_name(entry[key]) for key in entry)
+        isinstance(entry, Mapping) and set(entry) == {"name", "owner"} and all(map(_is_name, entry.values()))
         for entry in value
     )
     if not good:
@@ -70,7 +73,7 @@ def _databases(value: Any, found: Findings) -> list[str]:
             "group all",
             "postgresql_databases",
             f"is {value!r}",
-            "Write it like postgresql_databases: [{name: utmstack, owner: utmstack}]",
+            "Write it like postgresql_databases: [{name: utmstack, owner: utmstack}], with letters, digits, _, - and dots",
         )
         return []
     names = list(dict.fromkeys(entry["name"] for entry in value))
@@ -83,4 +86,4 @@ def _databases(value: Any, found: Findings) -> list[str]:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) < 64 and value.isprintable() and '"' not in value
+    return isinstance(value, str) and bool(DATABASE.fullmatch(value))

@@ -66,7 +66,7 @@ def quietly(answer, connection):
 
 
 class Pool:
-    """A pgbouncer of node1, as far as HAProxy sees one: it says yes to a request for TLS and else its name."""
+    """A pgbouncer of node1, as far as HAProxy sees one: it says no to a request for GSSAPI and else its name."""
 
     address = "127.0.0.11"
 
@@ -86,7 +86,7 @@ class Pool:
 
     def _answer(self, connection):
         while words := connection.recv(100):
-            connection.sendall(b"S" if words == bytes.fromhex("0000000804d2162f") else b"pgbouncer")
+            connection.sendall(b"N" if words == bytes.fromhex("0000000804d21630") else b"pgbouncer")
 
     def stop(self):
         for one in (self.listener, *self.sessions):

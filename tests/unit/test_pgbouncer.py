@@ -58,6 +58,7 @@ def test_it_is_left_out_where_it_is_unwanted_or_has_nothing_to_do(groups, settin
             {"postgresql_databases": "utmstack"},
             "Write it like postgresql_databases: [{name: utmstack, owner: utmstack}]",
         ),
+        ({"postgresql_databases": [{"name": "a b", "owner": "a"}]}, "with letters, digits, _, - and dots"),
         ({"postgresql_databases": [{"name": "a"}]}, "Write it like postgresql_databases:"),
         ({"postgresql_databases": [{"name": 'a"b', "owner": "a"}]}, "Write it like postgresql_databases:"),
         ({"postgresql_databases": [{"name": "pgbouncer", "owner": "a"}]}, "which is not for an application"),
