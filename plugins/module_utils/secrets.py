@@ -28,6 +28,8 @@ PASSWORDS: dict[str, str] = {
     "postgresql_rewind_password": "",
     "postgresql_rest_password": "",
     "postgresql_application_password": "",
+    "postgresql_pgbouncer_password": "",
+    "pgbouncer_admin_password": "",
     "elasticsearch_superuser_password": "",
     "elasticsearch_application_password": "",
     "elasticsearch_monitoring_password": "",

@@ -19,6 +19,8 @@ WIDTH = 100
 # What HAProxy's PostgreSQL ports are for. A server that is down in one of them may be right to be.
 PRIMARY_BACKEND, REPLICA_BACKEND = "postgresql_write", "postgresql_read"
 REDIS_BACKEND = "redis"
+# The way around pgbouncer stands in for it.
+POOL_BACKEND = "pgbouncer"
 LEADING_ROLES = ("leader", "standby_leader")
 # Why a server may be down in a backend that is for one kind of role.
 LEADING_OR_FOLLOWING = ("primary", "master", "replica")
@@ -353,10 +355,12 @@ def _expected_down(backend: str, server: Mapping[str, Any], roles) -> str:
 
     `spare` are the servers that stand in for others, as the primary does where no replica is left to read from.
     """
-    if backend not in roles:
+    if backend not in roles and backend != POOL_BACKEND:
         return ""
     if server["backup"]:
         return "spare"
+    if backend == POOL_BACKEND:
+        return ""
     role = roles[backend].get(server["name"])
     if role is None:
         return "unknown"

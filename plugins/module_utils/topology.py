@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .pgbouncer import pooling
 from .topology_addresses import check_hosts, check_name, host_address, url, virtual_ip
 from .topology_faults import Findings, TopologyError
 from .topology_groups import GROUPS, check_members, members_of, memory_share, quorum, synchronous_mode
@@ -68,6 +69,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
         len(members["postgresql"]),
         found,
     )
+    pool = pooling(settings, members, found)
     engine = flavor(settings["elasticsearch_flavor"], found)
     roles = {
         host: node_roles(host, inventory.variables(host).get("elasticsearch_node_roles"), engine, found)
@@ -78,7 +80,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
     redis_facts = redis(settings, len(members["redis"]), found)
     check_members(members, found)
     check_member_names(members["postgresql"], found)
-    present = {layer for layer in LAYERS if members[layer]}
+    present = {layer for layer in LAYERS if members[layer]} | ({"pgbouncer"} if pool["enabled"] else set())
     for host in hosts:
         check_collisions(host, layers[host], present, numbers, found)
     if found.faults:
@@ -128,6 +130,14 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
             "namespace": "/service/",
             "write": {"host": vip["address"], "port": numbers["postgresql_write"]},
             "read": {"host": vip["address"], "port": numbers["postgresql_read"]},
+            "direct": {"host": vip["address"], "port": numbers["postgresql_direct"]},
+            "max_connections": pool["max_connections"],
+            "databases": pool["databases"],
+        },
+        "pgbouncer": {
+            "enabled": pool["enabled"],
+            "members": [{"name": entry["name"], "address": entry["address"]} for entry in balancers if pool["enabled"]],
+            "pool": pool["sizes"],
         },
         "elasticsearch": elasticsearch(search, engine, cluster, vip, numbers),
         "redis": {

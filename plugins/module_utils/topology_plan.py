@@ -72,7 +72,8 @@ def _layers_of(host: Mapping[str, Any]) -> list[str]:
 
 
 def _present(topology: Topology) -> set[str]:
-    return {layer for host in topology["hosts"].values() for layer in _layers_of(host)}
+    layers = {layer for host in topology["hosts"].values() for layer in _layers_of(host)}
+    return layers | ({"pgbouncer"} if topology["pgbouncer"]["enabled"] else set())
 
 
 def _hosts(topology: Topology) -> list[str]:
@@ -97,8 +98,10 @@ def _clients(topology: Topology) -> list[str]:
     http = f"backend, port {ports['backend_http']}" if "backend" in present else ""
     web = f"web servers, port {ports['web']}" if "web" in present else ""
     both = f"/api and /websocket: {http}; the rest: {web}" if http and web else http or web
+    pooled = f", through pgbouncer, port {ports['pgbouncer']}" if "pgbouncer" in present else ""
     routes = (
-        (("postgresql",), "postgresql_write", "PostgreSQL", f"the primary, port {ports['postgresql']}"),
+        (("postgresql",), "postgresql_write", "PostgreSQL", f"the primary, port {ports['postgresql']}{pooled}"),
+        (("postgresql",), "postgresql_direct", "PostgreSQL", f"the primary, port {ports['postgresql']}, not pooled"),
         (("postgresql",), "postgresql_read", "PostgreSQL", f"the replicas, port {ports['postgresql']}"),
         (
             ("elasticsearch",),

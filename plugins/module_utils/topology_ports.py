@@ -19,6 +19,8 @@ DEFAULT_PORTS: dict[str, int] = {
     "patroni_rest": 8008,
     "postgresql_write": 5432,
     "postgresql_read": 5433,
+    "postgresql_direct": 5434,
+    "pgbouncer": 6432,
     "elasticsearch_http": 9200,
     "elasticsearch_transport": 9300,
     "elasticsearch": 9200,
@@ -43,7 +45,7 @@ EVERYWHERE, HOST, VIP = "every address", "the host's address", "the virtual IP"
 
 @dataclass(frozen=True)
 class Listener:
-    """A socket that a layer opens on its hosts; `serves` names the layers without which it is left out."""
+    """A socket that a layer opens on its hosts; `serves` names the layers (or `pgbouncer`) without which it is left out."""
 
     layer: str
     service: str
@@ -71,6 +73,9 @@ LISTENERS = (
     Listener("loadbalancer", "HAProxy (statistics)", "stats", HOST),
     Listener("loadbalancer", "HAProxy (PostgreSQL primary)", "postgresql_write", VIP, ("postgresql",)),
     Listener("loadbalancer", "HAProxy (PostgreSQL replicas)", "postgresql_read", VIP, ("postgresql",)),
+    Listener("loadbalancer", "HAProxy (PostgreSQL primary, not pooled)", "postgresql_direct", VIP, ("postgresql",)),
+    Listener("loadbalancer", "HAProxy (PostgreSQL primary, not pooled)", "postgresql_direct", HOST, ("postgresql",)),
+    Listener("loadbalancer", "pgbouncer", "pgbouncer", HOST, ("pgbouncer",)),
     Listener("loadbalancer", "HAProxy (Elasticsearch)", "elasticsearch", VIP, ("elasticsearch",)),
     Listener("loadbalancer", "HAProxy (Redis master)", "redis_master", VIP, ("redis",)),
     Listener("loadbalancer", "HAProxy (HTTPS)", "https", VIP, ("backend", "web")),

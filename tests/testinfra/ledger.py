@@ -15,12 +15,16 @@ TABLE = "ledger"
 
 @dataclass
 class Outcome:
-    """What became of the writes: row numbers, and the times in monotonic seconds at which writes were acknowledged."""
+    """What became of the writes: row numbers, and the times in monotonic seconds at which writes were acknowledged.
+
+    refused: how often a connection was not to be had.
+    """
 
     acknowledged: set[int] = field(default_factory=set)
     unknown: set[int] = field(default_factory=set)
     failed: set[int] = field(default_factory=set)
     times: list[float] = field(default_factory=list)
+    refused: int = 0
 
     def longest_gap(self, since: float) -> float:
         """The longest time between two acknowledged writes, in seconds, counting from the last one before `since`."""
@@ -68,6 +72,7 @@ class Writer(threading.Thread):
                 if connection is None:
                     connection = self._connect()
             except psycopg.Error:
+                self.outcome.refused += 1
                 self._halt.wait(self.interval)
                 continue
             number += 1

@@ -204,6 +204,8 @@ RULES = {
     2380: needs_client_certificate,
     5432: wants_tls_and_scram,
     5433: wants_tls_and_scram,
+    5434: wants_tls_and_scram,
+    6432: wants_tls_and_scram,
     8008: refuses_changes,
     8404: asks_for_a_password,
 }
@@ -224,7 +226,9 @@ def test_every_open_port_wants_tls_and_authentication(cluster):
     probed = 0
     for host, own in cluster.hosts.items():
         sockets = listening(cluster, host)
-        assert {entry[2] for entry in sockets} >= {2379, 2380, 5432, 6379, 8008, 8080, 8404, 9200, 9300}, sockets
+        assert {entry[2] for entry in sockets} >= {2379, 2380, 5432, 5434, 6379, 6432, 8008, 8080, 8404, 9200, 9300}, (
+            sockets
+        )
         for protocol, address, port, process in sockets:
             if protocol == "udp":
                 assert port in (4789, 7946), f"{host}: udp {address}:{port} by {process}"

@@ -65,14 +65,50 @@ def quietly(answer, connection):
         answer(connection)
 
 
+class Pool:
+    """A pgbouncer of node1, as far as HAProxy sees one: it says no to a request for GSSAPI and else its name."""
+
+    address = "127.0.0.11"
+
+    def __init__(self, port):
+        self.port, self.sessions = port, []
+        self.start()
+
+    def start(self):
+        self.listener = socket.create_server((self.address, self.port), backlog=100)
+        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
+
+    def _accept(self, listener):
+        with contextlib.suppress(OSError):
+            while True:
+                self.sessions.append(listener.accept()[0])
+                threading.Thread(target=quietly, args=(self._answer, self.sessions[-1]), daemon=True).start()
+
+    def _answer(self, connection):
+        while words := connection.recv(100):
+            connection.sendall(b"N" if words == bytes.fromhex("0000000804d21630") else b"pgbouncer")
+
+    def stop(self):
+        for one in (self.listener, *self.sessions):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self.sessions.clear()
+
+
 class Cluster:
     """Three members behind one HAProxy."""
 
     def __init__(self, directory):
         self.directory = directory
         self.ports = dict(
-            zip(("postgresql", "patroni_rest", "postgresql_write", "postgresql_read", "stats", "monitor"), free(6))
+            zip(
+                ("postgresql", "patroni_rest", "postgresql_write", "postgresql_read", "stats", "monitor", "pgbouncer")
+                + ("postgresql_direct",),
+                free(8),
+            )
         )
+        self.pool = Pool(self.ports["pgbouncer"])
         make_certificates(directory)
         self.members = {name: Member(name, self.ports, directory) for name in THREE}
         self.members["node1"].role = "primary"
@@ -140,6 +176,7 @@ class Cluster:
         self.process.terminate()
         self.process.wait(10)
         self.log.close()
+        self.pool.stop()
         for member in self.members.values():
             for listener in member.sockets:
                 listener.close()
@@ -184,29 +221,29 @@ def cluster(tmp_path):
 
 def test_no_write_session_meets_a_replica_after_the_start(cluster):
     answers = set()
-    eventually(lambda: answers.add(cluster.ask("postgresql_write")) or "node1" in answers)
+    eventually(lambda: answers.add(cluster.ask("postgresql_direct")) or "node1" in answers)
     end = time.monotonic() + 1
     while time.monotonic() < end:
-        answers.add(cluster.ask("postgresql_write"))
+        answers.add(cluster.ask("postgresql_direct"))
     assert answers <= {"", "node1"}
 
 
 def test_sessions_follow_the_primary_and_readers_fall_back_to_it(cluster):
-    eventually(lambda: cluster.ask("postgresql_write") == "node1")
+    eventually(lambda: cluster.ask("postgresql_direct") == "node1")
     eventually(lambda: {cluster.ask("postgresql_read") for _unused in range(6)} == {"node2", "node3"})
     cluster.members["node1"].role = "stopped"
-    eventually(lambda: cluster.ask("postgresql_write") == "")
+    eventually(lambda: cluster.ask("postgresql_direct") == "")
     cluster.members["node2"].role = "primary"
-    eventually(lambda: cluster.ask("postgresql_write") == "node2")
+    eventually(lambda: cluster.ask("postgresql_direct") == "node2")
     cluster.members["node3"].role = "stopped"
     eventually(lambda: {cluster.ask("postgresql_read") for _unused in range(6)} == {"node2"})
 
 
 def test_a_reload_keeps_sessions_and_states_and_what_an_operator_took_out(cluster):
-    eventually(lambda: cluster.ask("postgresql_write") == "node1")
+    eventually(lambda: cluster.ask("postgresql_direct") == "node1")
     eventually(lambda: cluster.status("postgresql_write", "node3") == "DOWN")
     cluster.runtime("set", "server", "postgresql_read/node3", "state", "maint")
-    with socket.create_connection((VIP, cluster.ports["postgresql_write"]), timeout=3) as session:
+    with socket.create_connection((VIP, cluster.ports["postgresql_direct"]), timeout=3) as session:
         session.sendall(b"before")
         assert session.recv(100) == b"node1"
         cluster.reload()
@@ -218,7 +255,28 @@ def test_a_reload_keeps_sessions_and_states_and_what_an_operator_took_out(cluste
 
 
 def test_a_patroni_with_a_certificate_of_another_name_is_not_believed(cluster):
-    eventually(lambda: cluster.ask("postgresql_write") == "node1")
+    eventually(lambda: cluster.ask("postgresql_direct") == "node1")
     member = cluster.members["node1"]
     member.context.load_cert_chain(cluster.directory / "node2.crt", cluster.directory / "node2.key")
     eventually(lambda: cluster.status("postgresql_write", "node1").startswith("DOWN"))
+
+
+def test_writes_go_through_pgbouncer_and_around_it_while_it_is_away(cluster):
+    eventually(lambda: cluster.ask("postgresql_write") == "pgbouncer")
+    cluster.pool.stop()
+    eventually(lambda: cluster.ask("postgresql_write") == "node1")
+    cluster.pool.start()
+    eventually(lambda: cluster.ask("postgresql_write") == "pgbouncer")
+
+
+def test_a_pgbouncer_that_is_drained_keeps_its_sessions_and_gets_no_new_ones(cluster):
+    eventually(lambda: cluster.ask("postgresql_write") == "pgbouncer")
+    with socket.create_connection((VIP, cluster.ports["postgresql_write"]), timeout=3) as session:
+        session.sendall(b"before")
+        assert session.recv(100) == b"pgbouncer"
+        cluster.runtime("set", "server", "pgbouncer/own", "state", "drain")
+        eventually(lambda: cluster.ask("postgresql_write") == "node1")
+        session.sendall(b"after")
+        assert session.recv(100) == b"pgbouncer"
+    cluster.runtime("set", "server", "pgbouncer/own", "state", "ready")
+    eventually(lambda: cluster.ask("postgresql_write") == "pgbouncer")

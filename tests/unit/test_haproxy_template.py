@@ -39,6 +39,7 @@ CASES = {
     "web servers only": ({"loadbalancer": THREE, "web": ["node8"]}, {}, {}),
     "backend only": ({"loadbalancer": THREE, "swarm_managers": ["node6", "node7", "node8"]}, {}, {}),
     "load balancers only": ({"loadbalancer": THREE}, {}, {}),
+    "no pgbouncer": (COLOCATED, {"pgbouncer_enabled": False}, {}),
     "IPv6": (EVERYTHING, {"vip": "fd00::100/64", "hosts": IPV6}, {}),
     "other ports": (EVERYTHING, {"ha_ports": {"https": 8443, "stats": 9000, "postgresql_write": 6432}}, {}),
     "every option": (
@@ -117,11 +118,12 @@ def test_sections_of_absent_groups_are_left_out():
     assert titles == {
         "global", "defaults common", "defaults tcp", "defaults http", "frontend monitor", "frontend statistics",
         "frontend postgresql_write", "backend postgresql_write", "frontend postgresql_read", "backend postgresql_read",
+        "frontend postgresql_direct", "backend pgbouncer",
     }  # fmt: skip
     assert not any("postgresql" in title for title in sections(configuration("backend only")))
     assert "backend web" not in sections(configuration("backend only"))
     assert set(sections(configuration("load balancers only"))) == {
-        title for title in titles if "postgresql" not in title
+        title for title in titles if "postgresql" not in title and "pgbouncer" not in title
     }
 
 
@@ -144,8 +146,8 @@ def test_only_public_ports_are_on_the_virtual_ip_and_nothing_listens_everywhere(
         for line in lines
         if line.startswith("bind ")
     }
-    assert binds == {"127.0.0.1:8405", "10.0.1.11:8404"} | {
-        f"10.0.1.100:{port}" for port in (80, 443, 5432, 5433, 50051)
+    assert binds == {"127.0.0.1:8405", "10.0.1.11:8404", "10.0.1.11:5434"} | {
+        f"10.0.1.100:{port}" for port in (80, 443, 5432, 5433, 5434, 50051)
     }
 
 
@@ -233,4 +235,34 @@ def test_the_users_own_certificate_replaces_the_hosts_one():
 def test_the_configuration_is_the_same_on_all_load_balancers_but_for_their_own_names():
     one, two = (configuration("dedicated hosts with everything", host=host).splitlines() for host in ("node1", "node2"))
     different = {line.split()[0] for line in set(one) ^ set(two)}
-    assert different == {"bind", "stats"}
+    assert different == {"bind", "stats", "server"}
+
+
+def test_writes_go_through_the_hosts_own_pgbouncer_and_around_it_while_it_is_away():
+    found = sections(configuration("dedicated hosts with everything", host="node2"))
+    assert found["frontend postgresql_write"][-1] == "default_backend pgbouncer"
+    assert [line for line in found["backend pgbouncer"] if line.startswith("server ")] == [
+        "server own 10.0.1.12:6432 check",
+        "server direct 10.0.1.12:5434 backup",
+    ]
+    assert found["frontend postgresql_direct"][-1] == "default_backend postgresql_write"
+
+
+def test_without_pgbouncer_writes_go_to_the_primary():
+    found = sections(configuration("no pgbouncer"))
+    assert found["frontend postgresql_write"][-1] == "default_backend postgresql_write"
+    assert "backend pgbouncer" not in found
+
+
+@pytest.mark.parametrize(
+    "case, frontend", [("co-located, no application", "postgresql_direct"), ("no pgbouncer", "postgresql_write")]
+)
+def test_a_session_waits_while_more_than_one_server_counts_as_primary(case, frontend):
+    lines = sections(configuration(case))[f"frontend {frontend}"]
+    assert "tcp-request content reject if { nbsrv(postgresql_write) gt 1 } WAIT_END" in lines
+
+
+def test_pgbouncer_may_use_the_direct_port_whoever_else_may_not():
+    lines = sections(configuration("every option"))["frontend postgresql_direct"]
+    (rule,) = (line for line in lines if line.startswith("tcp-request connection reject"))
+    assert {"10.0.1.0/24", "10.0.2.0/24", "10.0.1.11", "10.0.1.12", "10.0.1.100"} <= set(rule.split())

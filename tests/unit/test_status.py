@@ -51,6 +51,8 @@ def haproxy():
     backends.append(backend("api", [server(name, True) for name in NODES]))
     redis_servers = [server("node2", True), *(server(name, False, "L7RSP", None) for name in ("node1", "node3"))]
     backends.append(backend("redis", redis_servers))
+    around = server("direct", True, "", None, backup=True, status="no check")
+    backends.append(backend("pgbouncer", [server("own", True, "L7OK", None), around]))
     return {"version": "3.0.11", "backends": backends}
 
 
@@ -239,6 +241,11 @@ def api_down_for_one(seen):
     seen["node1"]["answers"]["haproxy"]["backends"][2] = backend("api", down)
 
 
+def no_pgbouncer(seen):
+    own = seen["node2"]["answers"]["haproxy"]["backends"][-1]["servers"][0]
+    own.update(status="DOWN", up=False, check="L4CON", check_code=None, check_seen="Connection refused")
+
+
 def write_has_none(seen):
     none = [server(name, False, "L7STS", 503) for name in NODES]
     seen["node1"]["answers"]["haproxy"]["backends"][0] = backend("postgresql_write", none)
@@ -315,6 +322,7 @@ def replica_takes_redis_writes(seen):
         (api_down_for_one, ["haproxy: api/node3 is DOWN (L7STS 503 Service Unavailable) on node1"]),
         (write_has_none, ["node1: haproxy: postgresql_write has no server that is up",
                           "haproxy: postgresql_write/node1 is DOWN (L7STS 503 Service Unavailable) on node1"]),
+        (no_pgbouncer, ["haproxy: pgbouncer/own is DOWN (L4CON Connection refused) on node2"]),
         (write_takes_a_replica, ["haproxy: postgresql_write/node2 is UP although it is a replica on node1"]),
     ],
 )  # fmt: skip
@@ -403,7 +411,8 @@ HAProxy, as 3 load balancers see it
   api               node3   UP           L7OK 200    3
   redis             node2   UP           L7OK 200    3
   redis             node1   - (replica)  L7RSP       0
-  redis             node3   - (replica)  L7RSP       0"""
+  redis             node3   - (replica)  L7RSP       0
+  pgbouncer         own     UP           L7OK        3"""
 
 
 def test_the_screen_shows_every_layer(seen):
