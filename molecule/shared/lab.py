@@ -352,11 +352,14 @@ def ensure_elasticsearch(version: str) -> None:
     checksum = Path(f"{server}.sha512")
     if not (server.exists() and checksum.exists()):
         with phase(f"Fetch Elasticsearch {version} from Maven Central"):
+            url = f"{ELASTICSEARCH_URL}/{version}/{server.name}"
             if not server.exists():
-                fetch(f"{ELASTICSEARCH_URL}/{version}/{server.name}", server)
-            # Maven Central has it for some versions only, and what it has is what came from there.
-            with server.open("rb") as archive:
-                checksum.write_text(hashlib.file_digest(archive, "sha512").hexdigest() + "\n")
+                fetch(url, server)
+            try:
+                fetch(f"{url}.sha512", checksum)
+            except LabError:  # Maven Central has one for some versions only
+                with server.open("rb") as archive:
+                    checksum.write_text(hashlib.file_digest(archive, "sha512").hexdigest() + "\n")
     if not plugin.exists():
         with phase(f"Build the plugin that Elasticsearch {version} needs for native users"):
             analysis.build(str(server), plugin)
