@@ -200,34 +200,44 @@ def snapshot_warning(newest: dict[str, datetime | None], now: datetime) -> str:
 # -- asking -----------------------------------------------------------------------------------------------------------
 
 
-def examine(client: search_client.Client, product: str, wanted: str, expected: list[str], now: datetime) -> dict:
+def examine(
+    client: search_client.Client, product: str, wanted: str, expected: list[str], now: datetime, patience: float = 0
+) -> dict:
     """Ask the cluster whether it can be upgraded; what module elasticsearch_upgrade_check returns. Changes nothing.
 
-    expected: names of nodes that must be there before an upgrade begins. Raises SearchError where it can't be asked.
+    expected: names of nodes that must be there before an upgrade begins. patience: for how long, in s, to wait then until
+    all are and every shard has its copies, as those of an index that has just been made. Raises SearchError where it can't be
+    asked.
     """
     found = search_cluster.observe(client)
     seen = search_cluster.assess(found, expected)
     if not seen["nodes"]:
-        return plan(product, wanted, product, []) | {"warnings": [], "deprecations": []}
+        return plan(product, wanted, product, []) | {"warnings": [], "deprecated": []}
     engine = client.engine()
-    result = plan(product, wanted, engine.flavor, seen["nodes"]) | {"warnings": [], "deprecations": []}
+    result = plan(product, wanted, engine.flavor, seen["nodes"]) | {"warnings": [], "deprecated": []}
     if not result["needed"] or result["faults"]:
         return result
     # What is asked for beyond the path is what an upgrade must not begin with. One that has begun is to be finished, also where
     # no node is done, but a run has left the cluster as it is while a node is drained.
     if not (result["done"] or seen["changed_settings"] or seen["excluded_from_voting"]):
-        result["faults"] += whole_faults(seen)
+        result["faults"] += client.wait(patience, lambda: Whole(client, expected)).faults
         result["warnings"] += [text for text in (snapshot_warning(newest_snapshots(client), now),) if text]
         if result["step"] == "major":
             major_faults(client, product, wanted, result)
     return result
 
 
-def whole_faults(seen: dict) -> list[str]:
-    """Why a cluster is not whole enough to begin an upgrade. What an operation left behind is repaired before."""
-    absent = [f"{name} is not in the cluster." for name in seen["absent_nodes"]]
-    colour = [] if seen["whole"] else [text for text in seen["problems"] if text.startswith("The cluster is ")]
-    return absent + colour
+class Whole:
+    """Whether a cluster is whole enough to begin an upgrade. `faults`: why not."""
+
+    def __init__(self, client: search_client.Client, expected: list[str]):
+        seen = search_cluster.assess(search_cluster.observe(client), expected)
+        absent = [f"{name} is not in the cluster." for name in seen["absent_nodes"]]
+        colour = [] if seen["whole"] else [text for text in seen["problems"] if text.startswith("The cluster is ")]
+        self.faults = absent + (colour or ([] if seen["whole"] else ["Nobody can tell how the cluster is."]))
+
+    def __bool__(self) -> bool:
+        return not self.faults
 
 
 def newest_snapshots(client: search_client.Client) -> dict[str, datetime | None]:
@@ -263,7 +273,7 @@ def major_faults(client: search_client.Client, product: str, wanted: str, result
     reply = client.ask("/_migration/deprecations", timeout=client.patience)
     if reply.status == 200 and isinstance(reply.body, dict):
         critical, others = deprecations(reply.body)
-        result["deprecations"] = critical + others
+        result["deprecated"] = critical + others
         result["faults"] += [f"{text} (critical deprecation)" for text in critical]
         result["warnings"] += others
     elif reply.has_no_handler or reply.status in (400, 404, 405):

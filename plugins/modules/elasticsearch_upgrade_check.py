@@ -38,6 +38,12 @@ options:
     type: list
     elements: str
     default: []
+  wait_timeout:
+    description:
+      - How long to wait, before an upgrade begins, until every shard has its copies, in seconds. An index that has just been made is
+        without for a moment.
+    type: float
+    default: 60.0
 attributes:
   check_mode:
     description: The module only looks.
@@ -104,7 +110,7 @@ warnings_found:
   returned: success
   type: list
   elements: str
-deprecations:
+deprecated:
   description: All that the server calls deprecated, before a major step.
   returned: success
   type: list
@@ -122,6 +128,7 @@ def main():
             "name": {"type": "str", "choices": ["elasticsearch", "opensearch"], "default": "elasticsearch"},
             "version": {"type": "str", "required": True},
             "expected_nodes": {"type": "list", "elements": "str", "default": []},
+            "wait_timeout": {"type": "float", "default": 60.0},
         },
         required_together=search_client.REQUIRED_TOGETHER,
         supports_check_mode=True,
@@ -135,6 +142,7 @@ def main():
             given["version"],
             given["expected_nodes"],
             search_snapshot.utc_now(),
+            given["wait_timeout"],
         )
     except ValueError as error:
         module.fail_json(msg=f"version: {error}")
