@@ -4,7 +4,7 @@
 """The lab: Debian hosts with systemd in containers, on a network of their own, reachable by SSH.
 
 Settings come from the environment, so that make, Molecule and Ansible agree on them:
-LAB_NAME (demo), LAB_SUBNET (10.0.1.0/24), LAB_HOSTS ("node1 node2 node3"), LAB_DEBIAN (13).
+LAB_NAME (demo), LAB_SUBNET (10.0.1.0/24), LAB_HOSTS ("node1 node2 node3"), LAB_DEBIAN (13), LAB_ELASTICSEARCH (8.19.4).
 Hosts get the addresses .11, .12, … and the virtual address is .100.
 """
 
@@ -42,11 +42,7 @@ CAP_SYS_RESOURCE = 1 << 24
 # What hosts find in SHARED: archives that the lab fetches once for all of them, or makes.
 CACHE, SHARED = CHECKOUT / ".lab" / "cache", "/srv/lab"
 ELASTICSEARCH_VERSION = "8.19.4"
-ELASTICSEARCH_URL = (
-    "https://repo1.maven.org/maven2/org/elasticsearch/distribution/integ-test-zip/elasticsearch/"
-    f"{ELASTICSEARCH_VERSION}/elasticsearch-{ELASTICSEARCH_VERSION}.zip"
-)
-ELASTICSEARCH = CACHE / Path(ELASTICSEARCH_URL).name
+ELASTICSEARCH_URL = "https://repo1.maven.org/maven2/org/elasticsearch/distribution/integ-test-zip/elasticsearch"
 
 
 class LabError(Exception):
@@ -77,6 +73,7 @@ class Lab:
             for number, host in enumerate((environment.get("LAB_HOSTS") or "node1 node2 node3").split())
         }
         self.vip = str(self.subnet[100])
+        self.elasticsearch = environment.get("LAB_ELASTICSEARCH") or ELASTICSEARCH_VERSION
         self.network = self.bridge = f"ha-{self.name}"
         self.directory = CHECKOUT / ".lab" / self.name
         # Socket paths are limited to some 100 characters, so not below the checkout.
@@ -126,9 +123,8 @@ class Lab:
             "ha_secrets_dir": str(self.directory / "secrets"),
             "backend_image": image,
             "backend_image_archive": str(archive),
-            "lab_elasticsearch_version": ELASTICSEARCH_VERSION,
-            "lab_elasticsearch_archive": f"{SHARED}/{ELASTICSEARCH.name}",
-            "lab_analysis_plugin": f"{SHARED}/{analysis_plugin().name}",
+            "lab_elasticsearch_version": self.elasticsearch,
+            "lab_analysis_recipe": analysis_recipe(),
         }
         return {"_meta": {"hostvars": hostvars}, "all": {"hosts": list(self.hosts), "vars": settings}}
 
@@ -326,10 +322,13 @@ def ensure_image(debian: str) -> str:
     return tag
 
 
-def analysis_plugin() -> Path:
-    """The archive of the plugin that Elasticsearch from Maven Central needs for native users."""
-    recipe = hashlib.sha256(ELASTICSEARCH_VERSION.encode() + analysis.SOURCE.read_bytes()).hexdigest()[:12]
-    return CACHE / f"lab-analysis-{recipe}.zip"
+def analysis_recipe() -> str:
+    return hashlib.sha256(analysis.SOURCE.read_bytes()).hexdigest()[:12]
+
+
+def elasticsearch_archives(version: str) -> tuple[Path, Path]:
+    """The server's archive, and that of the plugin that the one from Maven Central needs for native users."""
+    return CACHE / f"elasticsearch-{version}.zip", CACHE / f"lab-analysis-{version}-{analysis_recipe()}.zip"
 
 
 def fetch(url: str, target: Path) -> None:
@@ -344,16 +343,31 @@ def fetch(url: str, target: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def ensure_archives() -> None:
-    """Have what the hosts install and no registry offers; made once for all labs of this checkout."""
+def ensure_elasticsearch(version: str) -> None:
+    """Have a version of Elasticsearch for the hosts; made once for all labs of this checkout."""
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        raise LabError(f"{version} is no version of Elasticsearch, such as {ELASTICSEARCH_VERSION}.")
     CACHE.mkdir(parents=True, exist_ok=True)
-    if not ELASTICSEARCH.exists():
-        with phase(f"Fetch Elasticsearch {ELASTICSEARCH_VERSION} from Maven Central"):
-            fetch(f"{ELASTICSEARCH_URL}.sha512", Path(f"{ELASTICSEARCH}.sha512"))
-            fetch(ELASTICSEARCH_URL, ELASTICSEARCH)
-    if not analysis_plugin().exists():
-        with phase("Build the plugin that this Elasticsearch needs for native users"):
-            analysis.build(str(ELASTICSEARCH), analysis_plugin())
+    server, plugin = elasticsearch_archives(version)
+    checksum = Path(f"{server}.sha512")
+    if not (server.exists() and checksum.exists()):
+        with phase(f"Fetch Elasticsearch {version} from Maven Central"):
+            url = f"{ELASTICSEARCH_URL}/{version}/{server.name}"
+            if not server.exists():
+                fetch(url, server)
+            try:
+                fetch(f"{url}.sha512", checksum)
+            except LabError:  # Maven Central has one for some versions only
+                with server.open("rb") as archive:
+                    checksum.write_text(hashlib.file_digest(archive, "sha512").hexdigest() + "\n")
+    if not plugin.exists():
+        with phase(f"Build the plugin that Elasticsearch {version} needs for native users"):
+            analysis.build(str(server), plugin)
+
+
+def ensure_archives(lab: Lab) -> None:
+    """Have what the hosts install and no registry offers."""
+    ensure_elasticsearch(lab.elasticsearch)
     if not standin.expected(CACHE)[1].exists():
         with phase("Build the stand-in for UTMStack's backend"):
             standin.ensure_standin(root, CACHE)
@@ -553,7 +567,7 @@ def up(lab: Lab) -> None:
     raise_kernel_limits()
     ensure_network(lab)
     image = ensure_image(lab.debian)
-    ensure_archives()
+    ensure_archives(lab)
     with phase(f"Start lab {lab.name}: {', '.join(f'{host} {address}' for host, address in lab.hosts.items())}"):
         ensure_key(lab)
         for host, state in states(lab).items():
@@ -731,6 +745,12 @@ def journal(lab: Lab) -> None:
             )
 
 
+def archives(_lab: Lab, *versions: str) -> None:
+    """Have further versions of Elasticsearch for the hosts, to upgrade to by -e elasticsearch_version=…."""
+    for version in versions:
+        ensure_elasticsearch(version)
+
+
 def inventory(lab: Lab) -> None:
     say(json.dumps(lab.inventory(), indent=2))
 
@@ -745,6 +765,7 @@ COMMANDS = {
     "access": access,
     "journal": journal,
     "inventory": inventory,
+    "archives": archives,
     "measure": measure,
 }
 
@@ -753,13 +774,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument(
-        "rest", nargs=argparse.REMAINDER, help="a host for power-off, power-on and shell; a command for measure"
+        "rest",
+        nargs=argparse.REMAINDER,
+        help="a host for power-off, power-on and shell; a command for measure; versions of Elasticsearch for archives",
     )
     arguments = parser.parse_args()
     if arguments.command in ("power-off", "power-on", "shell") and len(arguments.rest) != 1:
         parser.error(f"{arguments.command} needs one host")
     try:
-        takes_more = arguments.command in ("power-off", "power-on", "shell", "measure")
+        takes_more = arguments.command in ("power-off", "power-on", "shell", "measure", "archives")
         COMMANDS[arguments.command](Lab(), *(arguments.rest if takes_more else []))
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)

@@ -19,6 +19,8 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from . import search_upgrade
+
 MANIFEST = ".utmstack-ha.json"
 CHUNK_BYTES = 1 << 20
 # An archive with what comes out of it: the vendors' tar.gz grow to 1.7 times their size, zips of jars hardly at all.
@@ -314,15 +316,6 @@ def refusal(previous: tuple[str, str] | None, name: str, version: str, data_dire
             f"{data_directory} holds data of {product} {before}, which {name} cannot read. Set elasticsearch_flavor back to "
             f"{product}, or move the data away on all hosts of the cluster to begin anew."
         )
-    old, new = version_key(before), version_key(version)
-    if new < old:
-        return (
-            f"{data_directory} holds data of {product} {before}, which the older {version} cannot read. Set "
-            f"elasticsearch_version to {before} or newer; the way back to an older one is a restored snapshot."
-        )
-    if new[0] > old[0] + 1:
-        return (
-            f"{data_directory} holds data of {product} {before}, and {version} reads only what the major version before it has "
-            f"written. Upgrade to the last release of {old[0] + 1} first."
-        )
-    return ""
+    version_key(before)
+    reason = search_upgrade.step_fault(product, before, version)
+    return f"{data_directory} holds data of {product} {before}. {reason}" if reason else ""

@@ -22,6 +22,10 @@ PASSING = (
 )
 HARMLESS = ("", "all")
 
+# Who must not vote on the master. Of the metadata only this is asked for, and no index's.
+COORDINATION = "metadata.cluster_coordination"
+NO_INDEX = ".no-such-index?ignore_unavailable=true&allow_no_indices=true"
+
 
 @dataclass
 class View:
@@ -45,6 +49,8 @@ class Observation:
     health: dict = field(default_factory=dict)
     nodes: dict = field(default_factory=dict)
     shards: list[dict] = field(default_factory=list)
+    waiting: list[dict] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
     explanation: str = ""
     settings: dict[str, str] = field(default_factory=dict)
     error: str = ""
@@ -91,6 +97,48 @@ _STATE = "cluster_uuid,master_node,nodes.*.name"
 _NODES = "/_nodes/_all/http?timeout=2s&filter_path=nodes.*.name,nodes.*.ip,nodes.*.version,nodes.*.roles,nodes.*.http.publish_address"
 
 
+def excluded(state: dict) -> list[str]:
+    """The names of the nodes that are excluded from voting on the master, as the cluster's state has them."""
+    coordination = state.get("metadata", {}).get("cluster_coordination", {})
+    return sorted(one["node_name"] for one in coordination.get("voting_config_exclusions", []))
+
+
+_COORDINATION = f"/_cluster/state/metadata/{NO_INDEX}&filter_path={COORDINATION}.voting_config_exclusions"
+
+
+def waiting(shards: list[dict], nodes: list[dict]) -> list[dict]:
+    """The unassigned replicas that only wait for another node to be upgraded.
+
+    A replica never goes to a node that is older than that of its primary. So it waits where every node that keeps data and is
+    not older has a copy already. shards: each {index, shard, prirep, state, node}. nodes: each {name, version, roles}.
+    """
+    versions = {node["name"]: _numbers(node["version"]) for node in nodes}
+    keepers = {node["name"] for node in nodes if any(role.startswith("data") for role in node["roles"])}
+    copies: dict[tuple[str, str], set[str]] = {}
+    primaries: dict[tuple[str, str], str] = {}
+    for shard in shards:
+        if shard["state"] in ("STARTED", "RELOCATING", "INITIALIZING") and shard["node"]:
+            # A shard that is moving reads "node1 -> 10.0.1.12 … node2".
+            name = shard["node"].partition(" ")[0]
+            copies.setdefault((shard["index"], shard["shard"]), set()).add(name)
+            if shard["prirep"] == "p":
+                primaries[shard["index"], shard["shard"]] = name
+    newest = max(versions.values())
+
+    def waits(shard):
+        key = shard["index"], shard["shard"]
+        primary = versions.get(primaries.get(key, ""))
+        if shard["prirep"] != "r" or primary is None or primary < newest:
+            return False
+        return not {name for name in keepers if versions[name] >= primary} - copies[key]
+
+    return [shard for shard in shards if shard["state"] == "UNASSIGNED" and waits(shard)]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.partition("-")[0].split("."))
+
+
 def best_url(views: dict[str, View]) -> str:
     """The URL to ask about the cluster: one that follows the master that most follow, at best the master itself, or ''."""
     followers = Counter((seen.cluster_uuid, seen.master) for seen in views.values() if seen.master)
@@ -113,6 +161,7 @@ def observe(client: search_client.Client) -> Observation:
         timeout = _timeout(chosen.engine())
         found.nodes = chosen.get(_NODES, "The list of nodes").get("nodes", {})
         found.health = chosen.get(f"/_cluster/health?{timeout}", "The cluster's health")
+        found.excluded = excluded(chosen.get(f"{_COORDINATION}&{timeout}", "The state of the cluster"))
         stored = chosen.get(f"/_cluster/settings?flat_settings=true&{timeout}", "The cluster's settings")
         found.settings = {**stored["persistent"], **stored["transient"]}
         if found.health["unassigned_shards"]:
@@ -120,6 +169,10 @@ def observe(client: search_client.Client) -> Observation:
             path = f"/_cat/shards?format=json&h={columns}&{timeout}"
             listed = chosen.get(path, "The list of shards", timeout=chosen.patience)
             found.shards = [shard for shard in listed if shard["state"] == "UNASSIGNED"]
+            if len({node["version"] for node in found.nodes.values()}) > 1:
+                path = f"/_cat/shards?format=json&h=index,shard,prirep,state,node&{timeout}"
+                placed = chosen.get(path, "The list of shards", timeout=chosen.patience)
+                found.waiting = waiting(placed, list(found.nodes.values()))
             found.explanation = explain(chosen)
     except search_client.NoAnswer:
         seen = found.views[found.chosen]
@@ -225,9 +278,21 @@ def _division(found: Observation, without: list[str]) -> list[str]:
     return problems
 
 
+def whole(found: Observation) -> bool:
+    """Whether every shard has all the copies that it can have: green, or yellow for want of upgraded nodes only."""
+    health = found.health
+    if health.get("status") == "green":
+        return True
+    return (
+        health.get("status") == "yellow"
+        and not health["initializing_shards"]
+        and 0 < health["unassigned_shards"] == len(found.waiting)
+    )
+
+
 def _colour(found: Observation, accepted: str) -> list[str]:
     status = found.health.get("status", "red")
-    if COLOURS.index(status) >= COLOURS.index(accepted):
+    if COLOURS.index(status) >= COLOURS.index(accepted) or whole(found):
         return []
     count = found.health["unassigned_shards"]
     first = sorted(found.shards, key=lambda shard: (shard["prirep"], shard["index"], int(shard["shard"])))
@@ -273,6 +338,10 @@ def assess(
     if left and not ignore_settings:
         said = ", ".join(f"{name} is {value}" for name, value in left.items())
         problems.append(f"Shards may not go where they should: {said}. Did an earlier operation end too soon?")
+    if found.excluded and not ignore_settings:
+        problems.append(
+            f"{_enumerate(found.excluded)} must not vote on the master. Did an earlier operation end too soon?"
+        )
     return {
         "healthy": bool(nodes) and not problems,
         "problems": problems,
@@ -286,6 +355,9 @@ def assess(
         "initializing": found.health.get("initializing_shards"),
         "relocating": found.health.get("relocating_shards"),
         "changed_settings": left,
+        "whole": whole(found),
+        "awaiting_upgrade": len(found.waiting),
+        "excluded_from_voting": found.excluded,
     }
 
 

@@ -22,6 +22,7 @@ REDIS_BACKEND = "redis"
 # The way around pgbouncer stands in for it.
 POOL_BACKEND = "pgbouncer"
 LEADING_ROLES = ("leader", "standby_leader")
+SERVER_KEYS = ("status", "up", "admin", "admin_inherited", "check", "check_code", "check_seen", "sessions")
 # Why a server may be down in a backend that is for one kind of role.
 LEADING_OR_FOLLOWING = ("primary", "master", "replica")
 
@@ -389,10 +390,7 @@ def _haproxy(topology, observations, roles):
             first = next(iter(views.values()))
             expected = _expected_down(backend, first, roles)
             row = {"backend": backend, "server": server, "backup": first["backup"], "expected_down": expected}
-            row["on"] = {
-                host: {key: view[key] for key in ("status", "up", "check", "check_code", "check_seen", "sessions")}
-                for host, view in views.items()
-            }
+            row["on"] = {host: {key: view[key] for key in SERVER_KEYS} for host, view in views.items()}
             rows.append(row)
             problems += _server_problems(row)
     return {"healthy": not problems, "problems": problems, "hosts": hosts, "servers": rows}
@@ -402,7 +400,11 @@ def _server_problems(row) -> list[str]:
     """What is wrong with one server, one sentence for all load balancers that see the same."""
     wrong: dict[str, list[str]] = {}
     for host, view in row["on"].items():
-        if not row["expected_down"] and not view["up"]:
+        if view["admin"] != "ready":
+            # A server that follows another one is told of with that.
+            if not view["admin_inherited"]:
+                wrong.setdefault(f"is taken out ({view['admin']})", []).append(host)
+        elif not row["expected_down"] and not view["up"]:
             detail = " ".join(str(part) for part in (view["check"], view["check_code"], view["check_seen"]) if part)
             wrong.setdefault(f"is {view['status']}" + (f" ({detail})" if detail else ""), []).append(host)
         elif row["expected_down"] in LEADING_OR_FOLLOWING and view["up"]:

@@ -14,7 +14,9 @@ description:
   - The archive is unpacked beside its place and renamed when it is complete. A run that is killed leaves nothing half, and
     neither does a wrong checksum or a full disk.
   - Nothing is downloaded when the version is there already.
-  - Data is looked at first. Where it was written by the other product or by a newer version, nothing is installed.
+  - Data is looked at first. Where it was written by the other product, by a newer version or by one from which no single step leads to
+    O(version), nothing is installed.
+  - A Java of the host that is too old for the version is refused before the version is put in place.
 author:
   - The utmstack.ha developers (@utmstack)
 options:
@@ -80,6 +82,17 @@ options:
       - Where the server's data is or will be.
     type: path
     required: true
+  activate:
+    description:
+      - Whether the version is put in place, by the links to it. Without, it is only made ready, and what runs stays what it is, also
+        after a restart.
+    type: bool
+    default: true
+  prune:
+    description:
+      - Whether versions are removed that are neither this one nor the one before it.
+    type: bool
+    default: false
   account:
     description:
       - The account that will run the server. Whether there is one is told, and nothing else is done with it.
@@ -143,6 +156,12 @@ uid:
   returned: always
   type: int
   sample: 997
+removed:
+  description: Versions that were removed, or would be in check mode.
+  returned: always
+  type: list
+  elements: str
+  sample: [elasticsearch-8.18.0]
 plugins:
   description: The plugins that this module manages.
   returned: always
@@ -151,16 +170,21 @@ plugins:
   sample: [opensearch-security]
 """
 
+import contextlib
 import os
 import platform
 import pwd
+import re
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
-from ansible_collections.utmstack.ha.plugins.module_utils import archive, elasticsearch_node
+from ansible_collections.utmstack.ha.plugins.module_utils import archive, elasticsearch_node, search_upgrade
 
 LINK = "elasticsearch"
+# Leads to what LINK led to before, which is kept.
+PREVIOUS_LINK = "elasticsearch-previous"
+PRODUCTS = ("elasticsearch", "opensearch")
 
 
 class Installation:
@@ -190,13 +214,28 @@ class Installation:
             archive.for_machine(item["url"], machine), archive.for_machine(item["checksum"], machine), opened
         )
 
+    def link_target(self):
+        """Where the link leads to, or ''."""
+        try:
+            return os.readlink(self.link)
+        except OSError:
+            return ""
+
     def previous(self):
         """Product and version that the link leads to, or None."""
-        try:
-            product, dash, version = os.path.basename(os.readlink(self.link)).partition("-")
-        except OSError:
-            return None
-        return product, version
+        product, dash, version = os.path.basename(self.link_target()).partition("-")
+        return (product, version) if dash else None
+
+    def superfluous(self):
+        """Directories of versions that this module has installed and nobody needs any more."""
+        if not self.params["prune"]:
+            return []
+        kept = {self.home, self.link_target()}
+        with contextlib.suppress(OSError):
+            kept.add(os.readlink(os.path.join(self.directory, PREVIOUS_LINK)))
+        found = [os.path.join(self.directory, name) for name in sorted(os.listdir(self.directory))]
+        mine = [path for path in found if not os.path.islink(path) and archive.installed(path)]
+        return [path for path in mine if path not in kept and os.path.basename(path).partition("-")[0] in PRODUCTS]
 
     def refuse(self):
         """Raise ArchiveError where the data is not this version's, or another archive of this version is installed."""
@@ -263,7 +302,13 @@ class Installation:
 
     def links(self):
         """Path of each link and where it shall lead to."""
+        if not self.params["activate"]:
+            return {}
         wanted = {self.link: self.home}
+        before = self.link_target()
+        if before and before != self.home:
+            # First of all, so that a run that dies here has not lost it.
+            wanted = {os.path.join(self.directory, PREVIOUS_LINK): before, **wanted}
         for name in self.params["config_files"]:
             wanted[os.path.join(self.params["config_directory"], name)] = os.path.join(self.home, "config", name)
         return {path: target for path, target in wanted.items() if not self.leads(path, target)}
@@ -281,17 +326,37 @@ class Installation:
         os.replace(path + ".new", path)
 
     def java_home(self):
-        """The Java that runs this version. Raises ArchiveError where there is none."""
+        """The Java that runs this version. Raises ArchiveError where there is none, or one that is too old."""
         bundled = os.path.join(self.home, "jdk")
         if os.path.exists(os.path.join(bundled, "bin", "java")):
             return bundled
         program = shutil.which("java")
         if program:
-            return os.path.dirname(os.path.dirname(os.path.realpath(program)))
+            found = os.path.dirname(os.path.dirname(os.path.realpath(program)))
+            version, needed = (
+                self.java_version(found),
+                search_upgrade.java_needed(*map(self.params.get, ("name", "version"))),
+            )
+            if version and version < needed:
+                raise archive.ArchiveError(
+                    f"{self.params['name']} {self.params['version']} needs Java {needed}, and {found} is Java {version}. Nothing "
+                    f"was put in place. Install Debian's openjdk-{needed}-jre-headless, or use an archive that contains a JDK."
+                )
+            return found
         raise archive.ArchiveError(
             f"{self.home} brings no Java of its own and this host has none. Install Debian's openjdk-*-jre-headless, or use "
             "an archive that contains a JDK."
         )
+
+    @staticmethod
+    def java_version(home):
+        """The major version of a Java, 0 where it does not tell."""
+        try:
+            with open(os.path.join(home, "release"), encoding="utf-8") as file:
+                found = re.search(r'^JAVA_VERSION="(\d+)', file.read(), re.MULTILINE)
+        except OSError:
+            return 0
+        return int(found[1]) if found else 0
 
 
 def uid_of(name):
@@ -319,6 +384,8 @@ def main():
             "config_directory": {"type": "path", "required": True},
             "config_files": {"type": "list", "elements": "str", "default": ["jvm.options", "log4j2.properties"]},
             "data_directory": {"type": "path", "required": True},
+            "activate": {"type": "bool", "default": True},
+            "prune": {"type": "bool", "default": False},
             "account": {"type": "str", "default": "elasticsearch"},
             "timeout": {"type": "int", "default": 60},
         },
@@ -335,17 +402,21 @@ def main():
                 wanted.install()
             if wanted.change:
                 wanted.install_plugins()
-            for path, target in links.items():
-                wanted.make_link(path, target)
         # A dry run can't know what an archive holds that has not been fetched.
         java_home = "" if module.check_mode and missing else wanted.java_home()
+        removed = [] if module.check_mode and missing else wanted.superfluous()
+        if not module.check_mode:
+            for path, target in links.items():
+                wanted.make_link(path, target)
+            for path in removed:
+                shutil.rmtree(path)
     except archive.ArchiveError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(
             msg=f"{module.params['name']} {module.params['version']} cannot be installed into {module.params['directory']}: {error}"
         )
-    changed = bool(missing or wanted.change or links)
+    changed = bool(missing or wanted.change or links or removed)
     module.exit_json(
         changed=changed,
         home=wanted.home,
@@ -353,9 +424,10 @@ def main():
         uid=uid_of(module.params["account"]),
         previous="-".join(previous) if previous else None,
         plugins=sorted(wanted.plugins),
+        removed=[os.path.basename(path) for path in removed],
         diff={
             "before": {"home": None if missing else wanted.home, "plugins": before},
-            "after": {"home": wanted.home, "plugins": sorted(wanted.plugins), "links": links},
+            "after": {"home": wanted.home, "plugins": sorted(wanted.plugins), "links": links, "removed": removed},
         }
         if changed
         else {},

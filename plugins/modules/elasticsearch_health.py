@@ -174,6 +174,22 @@ relocating:
   returned: always
   type: int
   sample: 0
+whole:
+  description:
+    - Whether every shard has all the copies that it can have. That is so when the cluster is green, and while versions are mixed also when all
+      replicas that are missing wait for another node to be upgraded, since a replica never goes to a node older than its primary's.
+  returned: always
+  type: bool
+awaiting_upgrade:
+  description: How many replicas wait for that.
+  returned: always
+  type: int
+  sample: 0
+excluded_from_voting:
+  description: Names of nodes that must not vote on the elected master, as during a hand-over.
+  returned: always
+  type: list
+  elements: str
 changed_settings:
   description: Settings that an operation changes for a while, and that are changed now.
   returned: always

@@ -182,13 +182,13 @@ def main():
     )
     path, wanted = module.params["socket"], module.params["backends"]
     try:
-        info_text, stat_text = haproxy.split_answers(haproxy.ask(path, haproxy.INFO_AND_STAT, module.params["timeout"]))
+        info, stat, states = haproxy.split_answers(haproxy.ask(path, haproxy.INFO_AND_STAT, module.params["timeout"]))
     except OSError as error:
         module.fail_json(msg=f"HAProxy does not answer on {path}: {error.strerror or error}")
     except ValueError as error:
         module.fail_json(msg=str(error))
-    process = haproxy.process(haproxy.parse_info(info_text))
-    frontends, backends = haproxy.summarise(haproxy.parse_stat(stat_text))
+    process = haproxy.process(haproxy.parse_info(info))
+    frontends, backends = haproxy.summarise(haproxy.parse_stat(stat), haproxy.parse_states(states))
     if wanted is not None:
         backends = [backend for backend in backends if backend["name"] in wanted]
     module.exit_json(changed=False, version=process["version"], process=process, frontends=frontends, backends=backends)

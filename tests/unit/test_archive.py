@@ -164,8 +164,8 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_written(tmp_path):
         (None, "elasticsearch", "8.19.4", ""),
         (("elasticsearch", "8.19.4"), "elasticsearch", "8.19.4", ""),
         (("elasticsearch", "8.19.4"), "elasticsearch", "9.2.0", ""),
-        (("elasticsearch", "8.19.4"), "elasticsearch", "8.18.0", "older 8.18.0 cannot read"),
-        (("elasticsearch", "7.17.9"), "elasticsearch", "9.2.0", "last release of 8 first"),
+        (("elasticsearch", "8.19.4"), "elasticsearch", "8.18.0", "cannot go back to 8.18.0"),
+        (("elasticsearch", "7.17.9"), "elasticsearch", "9.2.0", "last release of 8.19 first"),
         (("elasticsearch", "8.19.4"), "opensearch", "2.19.4", "opensearch cannot read"),
     ],
 )
@@ -203,6 +203,8 @@ def installation(tmp_path, **params):
         "config_directory": str(tmp_path / "etc"),
         "config_files": ["jvm.options"],
         "data_directory": str(tmp_path / "data"),
+        "activate": True,
+        "prune": False,
         "timeout": 5,
     }
     return elasticsearch_archive.Installation(given | params)
@@ -225,6 +227,47 @@ def test_a_version_is_installed_once_and_found_again(tmp_path):
     assert again.previous() == ("elasticsearch", "8.19.4")
     assert (tmp_path / "etc" / "jvm.options").read_bytes() == b"-Xms1g\n"
     assert sorted(os.listdir(tmp_path / "opt")) == ["elasticsearch", "elasticsearch-8.19.4"]
+
+
+def test_a_version_that_is_made_ready_changes_nothing_until_it_is_put_in_place(tmp_path):
+    opt = tmp_path / "opt"
+    install(installation(tmp_path, version="8.18.0"))
+    install(installation(tmp_path, activate=False))
+    assert installation(tmp_path).previous() == ("elasticsearch", "8.18.0")
+    assert os.readlink(tmp_path / "etc" / "jvm.options").startswith(str(opt / "elasticsearch-8.18.0"))
+    install(installation(tmp_path))
+    assert installation(tmp_path).previous() == ("elasticsearch", "8.19.4")
+    assert os.readlink(opt / "elasticsearch-previous") == str(opt / "elasticsearch-8.18.0")
+    assert installation(tmp_path).links() == {}
+
+
+def test_only_the_version_before_is_kept(tmp_path):
+    opt = tmp_path / "opt"
+    for version in ("8.17.0", "8.18.0", "8.19.4"):
+        install(installation(tmp_path, version=version))
+    (opt / "elasticsearch-by-hand").mkdir()
+    assert installation(tmp_path).superfluous() == []
+    assert installation(tmp_path, prune=True).superfluous() == [str(opt / "elasticsearch-8.17.0")]
+    # What still runs is kept while the next one is made ready.
+    assert installation(tmp_path, version="9.2.0", prune=True).superfluous() == [str(opt / "elasticsearch-8.17.0")]
+
+
+@pytest.mark.parametrize(
+    ("java", "version", "fault"),
+    [("17.0.15", "8.19.4", ""), ("17.0.15", "9.2.0", "needs Java 21, and .* is Java 17"), ("21.0.13.1", "9.2.0", "")],
+)
+def test_a_java_that_is_too_old_is_refused(tmp_path, monkeypatch, java, version, fault):
+    home = tmp_path / "java"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "java").write_text("")
+    (home / "release").write_text(f'IMPLEMENTOR="Debian"\nJAVA_VERSION="{java}"\nJAVA_VERSION_DATE="2026-11-17"\n')
+    monkeypatch.setattr(elasticsearch_archive.shutil, "which", lambda _name: str(home / "bin" / "java"))
+    wanted = installation(tmp_path, version=version)
+    if not fault:
+        assert wanted.java_home() == str(home)
+        return
+    with pytest.raises(archive.ArchiveError, match=fault):
+        wanted.java_home()
 
 
 def test_what_fails_leaves_nothing_and_what_was_killed_is_cleared_away(tmp_path):
@@ -252,7 +295,7 @@ def test_an_older_version_is_refused_only_where_there_is_data(tmp_path):
     installation(tmp_path, version="8.18.0").refuse()
     (tmp_path / "data" / "_state").mkdir(parents=True)
     (tmp_path / "data" / "_state" / "node-0.st").write_text("")
-    with pytest.raises(archive.ArchiveError, match="older 8.18.0"):
+    with pytest.raises(archive.ArchiveError, match="cannot go back to 8.18.0"):
         installation(tmp_path, version="8.18.0").refuse()
 
 

@@ -36,6 +36,7 @@ def vip(holds):
 def server(name, up, check="L7OK", code=200, **more):
     seen = "Layer7 check passed" if up else "Service Unavailable"
     state = {"status": "UP" if up else "DOWN", "up": up, "check": check, "check_code": code, "check_seen": seen}
+    state |= {"admin": "ready", "admin_inherited": False}
     return {"name": name, "backup": False, "sessions": 1 if up else 0, **state, **more}
 
 
@@ -246,6 +247,16 @@ def no_pgbouncer(seen):
     own.update(status="DOWN", up=False, check="L4CON", check_code=None, check_seen="Connection refused")
 
 
+def api_taken_out(seen):
+    for host in NODES[:2]:
+        backends = seen[host]["answers"]["haproxy"]["backends"]
+        backends[2]["servers"][1].update(status="DRAIN", up=False, admin="drain")
+        follower = server("node2", False, "", None, status="DRAIN", admin="drain", admin_inherited=True)
+        backends.append(backend("websocket", [server("node1", True), follower]))
+    backends = seen["node1"]["answers"]["haproxy"]["backends"]
+    backends[0]["servers"][2].update(status="MAINT", admin="maint")
+
+
 def write_has_none(seen):
     none = [server(name, False, "L7STS", 503) for name in NODES]
     seen["node1"]["answers"]["haproxy"]["backends"][0] = backend("postgresql_write", none)
@@ -320,6 +331,8 @@ def replica_takes_redis_writes(seen):
         (haproxy_dead, ["node2: HAProxy does not answer on /run/x: refused"]),
         (api_down_everywhere, ["haproxy: api/node3 is DOWN (L4CON Service Unavailable) on node1, node2, node3"]),
         (api_down_for_one, ["haproxy: api/node3 is DOWN (L7STS 503 Service Unavailable) on node1"]),
+        (api_taken_out, ["haproxy: postgresql_write/node3 is taken out (maint) on node1",
+                         "haproxy: api/node2 is taken out (drain) on node1, node2"]),
         (write_has_none, ["node1: haproxy: postgresql_write has no server that is up",
                           "haproxy: postgresql_write/node1 is DOWN (L7STS 503 Service Unavailable) on node1"]),
         (no_pgbouncer, ["haproxy: pgbouncer/own is DOWN (L4CON Connection refused) on node2"]),
