@@ -26,6 +26,11 @@ STEP_SECONDS = 2.0
 # Written anew at each daemon-reload or each boot, and applied by systemd without a restart.
 TRANSIENT_UNIT_FILES = ("/run/systemd/", "/etc/systemd/system.control/", "/dev/null")
 IGNORED_DIRECTORIES = {"__pycache__"}
+# What is asked of `systemctl show`.
+PROPERTIES = (
+    "LoadState,ActiveState,UnitFileState,MainPID,FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup,EnvironmentFiles,"
+    "ExecMainStartTimestamp,ActiveEnterTimestamp"
+)
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,30 @@ def main_process(show, proc):
         proc.boot -= found.started - recorded
         found = proc.process(pid)
     return found
+
+
+def of_programs(unit, show, binaries, proc):
+    """A service of which only the programs and the unit's files count, as after an upgrade of its packages.
+
+    show: what `systemctl show` said of PROPERTIES. binaries: what it executes besides its main program; those that a host does not
+    have are passed over. None where there is no such unit.
+    """
+    if show.get("LoadState") == "not-found":
+        return None
+    state, main = show.get("ActiveState", "unknown"), main_process(show, proc)
+    if main is None:
+        return Service(unit=unit, active_state=state)
+    present = [path for path in binaries if os.path.exists(path)]
+    group = show.get("ControlGroup")
+    files = [File(path, changed(path)) for path in unit_files(show)]
+    return Service(
+        unit=unit,
+        active_state=state,
+        main=main,
+        daemon_reload=show.get("NeedDaemonReload") == "yes",
+        unit_files=[file for file in files if file.changed is not None],
+        executables=executables(present, main, list(proc.members(group)) if group and present else []),
+    )
 
 
 # -- /proc and files --------------------------------------------------------------------------------------------------

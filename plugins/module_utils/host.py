@@ -43,15 +43,9 @@ def memory_mb(meminfo: str) -> int:
     raise ValueError("/proc/meminfo has no line MemTotal")
 
 
-def missing_packages(wanted: list[str], dpkg_query: str) -> list[str]:
-    """Which packages are not fully installed, in the order asked for.
-
-    Args:
-        wanted: package names.
-        dpkg_query: lines of the form C(status package), as written by dpkg-query with db:Status-Status and Package.
-    """
-    installed = {line.split(" ", 1)[1] for line in dpkg_query.splitlines() if line.startswith("installed ")}
-    return [name for name in wanted if name not in installed]
+def missing_packages(wanted: list[str], found: dict[str, dict[str, Any]]) -> list[str]:
+    """Which packages are not fully installed, in the order asked for; found: what parse_query of packages.py returned."""
+    return [name for name in wanted if found.get(name, {}).get("status") != "installed"]
 
 
 def interfaces(ip_json: str) -> dict[str, list[str]]:

@@ -94,6 +94,11 @@ missing_packages:
   type: list
   elements: str
   returned: success
+held_packages:
+  description: Those of O(packages) that are installed and held at their version.
+  type: list
+  elements: str
+  returned: success
 kernel_settings:
   description: Setting to its present value, a string; settings that the kernel does not have are left out.
   type: dict
@@ -124,7 +129,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import freshness, host
+from ansible_collections.utmstack.ha.plugins.module_utils import freshness, host, packages
 
 UNIT_PROPERTIES = "Id,LoadState,ActiveState,ExecMainStartTimestamp"
 
@@ -166,7 +171,8 @@ def main():
         supports_check_mode=True,
     )
     wanted = module.params["packages"]
-    query = ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\n", *wanted]
+    query = ["dpkg-query", "--show", "--showformat", packages.QUERY_FORMAT, *wanted]
+    found = packages.parse_query(output(module, query)) if wanted else {}
     show = ["systemctl", "show", "--timestamp=unix", f"--property={UNIT_PROPERTIES}", *module.params["units"]]
     system = host.os_release(read("/etc/os-release"))
     module.exit_json(
@@ -178,7 +184,8 @@ def main():
         interfaces=host.interfaces(output(module, ["ip", "-json", "address"])),
         clock_synchronised=host.clock_synchronised(),
         time=time.time(),
-        missing_packages=host.missing_packages(wanted, output(module, query) if wanted else ""),
+        missing_packages=host.missing_packages(wanted, found),
+        held_packages=[name for name in wanted if found.get(name, {}).get("held")],
         kernel_settings=kernel_settings(module.params["kernel_settings"]),
         texts={path: read(path) for path in module.params["texts"]},
         public_key=public_key(module, module.params["private_key"]),

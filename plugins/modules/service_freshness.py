@@ -150,11 +150,6 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.utmstack.ha.plugins.module_utils import freshness
 
-PROPERTIES = (
-    "LoadState,ActiveState,UnitFileState,MainPID,FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup,EnvironmentFiles,"
-    "ExecMainStartTimestamp,ActiveEnterTimestamp"
-)
-
 
 def files_of(module, option):
     """The files of one option with their times. Fails on those that are missing, but for check mode."""
@@ -178,7 +173,7 @@ def last_load(module, unit, main, members):
 def observe(module, unit):
     """Collect all that is known about the unit."""
     systemctl = module.get_bin_path("systemctl", required=True)
-    command = [systemctl, "show", "--timestamp=unix", f"--property={PROPERTIES}", unit]
+    command = [systemctl, "show", "--timestamp=unix", f"--property={freshness.PROPERTIES}", unit]
     out = module.run_command(command, check_rc=True)[1]
     show = freshness.parse_show(out)
     enabled = show.get("UnitFileState") == "enabled"

@@ -31,12 +31,8 @@ def test_memory_that_cannot_be_read_is_an_error():
 
 
 def test_only_packages_that_are_fully_installed_count():
-    said = "installed haproxy\nconfig-files keepalived\nhalf-configured etcd-server\n"
-    assert host.missing_packages(["haproxy", "keepalived", "etcd-server", "patroni"], said) == [
-        "keepalived",
-        "etcd-server",
-        "patroni",
-    ]
+    found = {"haproxy": {"status": "installed"}, "etcd-server": {"status": "half-configured"}}
+    assert host.missing_packages(["haproxy", "etcd-server", "patroni"], found) == ["etcd-server", "patroni"]
 
 
 def test_interfaces_come_with_their_addresses_and_without_their_peer():

@@ -1,0 +1,17 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The filter that plans upgrades; what it does is in module_utils/package_upgrade.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..module_utils.package_upgrade import plan
+
+
+class FilterModule:
+    """Offers the filter to Ansible."""
+
+    def filters(self) -> dict[str, Callable]:
+        """Return the filter by name."""
+        return {"upgrade_plan": plan}

@@ -1,0 +1,111 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The module package_upgrade, on a host whose package manager and programs are a stand-in's answers."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.utmstack.ha.plugins.module_utils import packages, packages_host
+from ansible_collections.utmstack.ha.plugins.modules import package_hold, package_upgrade
+
+
+class Host:
+    """A host with etcd-server. `interrupted`: what an unfinished dpkg still has to do; `judge`: the code of the validating command."""
+
+    def __init__(self, version="3.5.16-4", status="installed", want="hold", interrupted="", judge=0):
+        self.version, self.status, self.want, self.interrupted, self.judge = version, status, want, interrupted, judge
+        self.ran = []
+
+    def run(self, command, text=None):
+        self.ran.append(command[0] if command[0] != "apt-get" else " ".join(command[:2]))
+        if command[0] == "dpkg-query":
+            return 0, f"{self.want} {self.status} {self.version} etcd-server\n" if "etcd-server" in command else "", ""
+        if command[:2] == ["dpkg", "--configure"]:
+            done, self.interrupted, self.status = self.interrupted, "", "installed"
+            return 0, done, ""
+        if command[:2] == ["dpkg", "--set-selections"]:
+            self.want = "hold"
+        if command[0] == "apt-get":
+            self.version, self.want = command[-1].partition("=")[2], "install"
+        return 0, "", ""
+
+
+@pytest.fixture
+def act(monkeypatch, capsys):
+    """Runs a module on a host; returns its answer."""
+
+    def run(host, module=package_upgrade, check=False, **arguments):
+        monkeypatch.setattr(packages_host, "of", lambda _module: packages.Packages(host.run, 1, lambda _seconds: None))
+        monkeypatch.setattr(packages, "services_left_alone", nullcontext)
+        monkeypatch.setattr(
+            AnsibleModule, "run_command", lambda *_a, **_k: (host.judge, "unknown keyword 'forceclose'", "")
+        )
+        with patch_module_args({"_ansible_check_mode": check, **arguments}), pytest.raises(SystemExit):
+            module.main()
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+NEWER = {"etcd-server": "3.5.17-1"}
+
+
+def test_a_package_is_upgraded_once_and_stays_held(act):
+    host = Host()
+    answer = act(host, packages=NEWER)
+    assert answer["changed"] is True
+    assert answer["packages"] == {"etcd-server": {"from": "3.5.16-4", "to": "3.5.17-1"}}
+    assert (host.version, host.want) == ("3.5.17-1", "hold")
+    host.ran.clear()
+    assert act(host, packages=NEWER)["changed"] is False
+    assert "apt-get install" not in host.ran
+
+
+def test_check_mode_tells_and_touches_nothing(act):
+    host = Host()
+    answer = act(host, packages=NEWER, check=True)
+    assert (answer["changed"], answer["diff"]["after"]) == (True, "etcd-server 3.5.17-1\n")
+    assert host.ran == ["dpkg-query"]
+
+
+def test_what_dpkg_left_half_done_is_finished_first(act):
+    host = Host(version="3.5.17-1", status="half-configured", interrupted="Setting up etcd-server (3.5.17-1) ...\n")
+    assert act(host, packages=NEWER)["changed"] is True
+    assert host.status == "installed"
+    assert "apt-get install" not in host.ran
+
+
+def test_an_older_version_is_refused_and_nothing_is_touched(act):
+    host = Host(version="3.5.18-1")
+    answer = act(host, packages=NEWER)
+    assert "etcd-server 3.5.18-1 is newer than 3.5.17-1" in answer["msg"]
+    assert host.ran == ["dpkg-query"]
+
+
+def test_a_package_that_is_not_there_is_no_upgrade(act):
+    assert "haproxy can't be upgraded: not installed" in act(Host(), packages={"haproxy": "3.0.11-1"})["msg"]
+
+
+def test_a_configuration_that_the_new_program_refuses_is_told_before_any_restart(act):
+    answer = act(Host(judge=1), packages=NEWER, validate=[["/usr/sbin/haproxy", "-c"]])
+    assert answer["failed"] is True
+    assert "`/usr/sbin/haproxy -c` says (rc 1) unknown keyword 'forceclose'" in answer["msg"]
+    assert "still runs with its old program" in answer["msg"]
+
+
+def test_packages_are_held_once(act):
+    host = Host(want="install")
+    assert act(host, package_hold, packages=["etcd-server", "haproxy"])["held"] == ["etcd-server"]
+    assert host.want == "hold"
+    assert act(host, package_hold, packages=["etcd-server"])["changed"] is False
+
+
+def test_a_dry_run_holds_nothing(act):
+    host = Host(want="install")
+    assert act(host, package_hold, packages=["etcd-server"], check=True)["changed"] is True
+    assert host.want == "install"
