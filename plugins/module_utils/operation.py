@@ -150,13 +150,14 @@ def plan(
     service: str = "",
     since: str = "",
     only: Sequence[str] | None = None,
+    todo: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """What an operation will do.
 
     topology: as build() of topology.py returned it. state: as status() of status.py did. seen: by host, what host_info said, with
     units and booted; a host that could not be asked is left out. verb: restart, upgrade or reboot. service: one name or several with
     commas in between, `all`, or `host`. since: a time (ISO 8601); what was started later counts as done. only: hosts that are meant,
-    all by default.
+    all by default. todo: for an upgrade, by service the hosts that do not run what is wanted; the others are done.
 
     Returns {faults: sentences, each with its remedy, empty where the operation may begin; verb; began: `since`, or the time of the
     look; services: a list of {name, role, verb, drain, order: host names, done: host names, leads: host name to what it leads};
@@ -181,11 +182,11 @@ def plan(
                 "playbooks/status.yml tells what is wrong."
             )
         meant = [host for host in hosts if not only or host in only]
-        done = [
-            host
-            for host in meant
-            if moment and host not in sick and _done(name, verb, seen.get(host), moment, state, host)
-        ]
+        if todo is None:
+            done = [host for host in meant if moment and _done(name, verb, seen.get(host), moment, state, host)]
+        else:
+            done = [host for host in meant if host not in todo.get(name, ()) and not drained(state, host)]
+        done = [host for host in done if host not in sick]
         due = [host for host in meant if host not in done]
         if sick and due and not set(sick) & set(due):
             faults.append(

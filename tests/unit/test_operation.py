@@ -378,3 +378,8 @@ def test_a_stop_at_the_only_host_has_nothing_before_and_nothing_after():
         "No host was done before it.",
         "Next: repair node1, and start the same command again; it finishes the rest.",
     ]
+
+
+def test_an_upgrade_takes_the_hosts_that_do_not_run_what_is_wanted():
+    planned = plan(verb="upgrade", service="etcd,redis", todo={"etcd": ["node2", "node3"]})["services"]
+    assert [(part["order"], part["done"]) for part in planned] == [(["node3", "node2"], ["node1"]), ([], list(NODES))]
