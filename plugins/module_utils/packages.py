@@ -158,7 +158,9 @@ class Packages:
     def installed(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         """What dpkg says, as parse_query returns it."""
         # It fails for one unknown package among many, and tells of the others all the same.
-        return parse_query(self._run(["dpkg-query", "--show", "--showformat", QUERY_FORMAT, *names])[1]) if names else {}
+        return (
+            parse_query(self._run(["dpkg-query", "--show", "--showformat", QUERY_FORMAT, *names])[1]) if names else {}
+        )
 
     def look(self, names: list[str]) -> dict[str, dict[str, Any]]:
         """What is installed, what repositories offer."""
