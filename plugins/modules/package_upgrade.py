@@ -38,6 +38,12 @@ options:
     type: list
     elements: list
     default: []
+  hold:
+    description:
+      - Packages that are held at the end, where they are installed. What was held before stays so anyway, but for a run that died.
+    type: list
+    elements: str
+    default: []
   lock_timeout:
     description: How long to wait for another process that holds the package manager, in seconds.
     type: int
@@ -120,6 +126,7 @@ def install(module, manager, wanted):
         versions = {name: wanted[name] for name in due(manager, wanted)}
         if versions:
             manager.install(versions)
+    held = manager.hold(module.params["hold"])
     left = due(manager, wanted)
     if left:
         raise packages.PackageError(
@@ -132,7 +139,7 @@ def install(module, manager, wanted):
                 f"The new version is installed, and refuses the present configuration: `{' '.join(map(str, command))}` says (rc {code}) "
                 f"{(out + errors).strip()[-1500:]} The service still runs with its old program: do not restart it before that is repaired."
             )
-    return repaired or bool(versions)
+    return repaired or bool(versions or held)
 
 
 def main():
@@ -142,6 +149,7 @@ def main():
             "state": {"type": "str", "choices": ["installed", "fetched"], "default": "installed"},
             "units": {"type": "dict", "default": {}},
             "validate": {"type": "list", "elements": "list", "default": []},
+            "hold": {"type": "list", "elements": "str", "default": []},
             "lock_timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,

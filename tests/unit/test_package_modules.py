@@ -98,6 +98,12 @@ def test_a_configuration_that_the_new_program_refuses_is_told_before_any_restart
     assert "still runs with its old program" in answer["msg"]
 
 
+def test_a_hold_that_a_run_lost_when_it_died_comes_back(act):
+    host = Host(version="3.5.17-1", want="install")
+    assert act(host, packages=NEWER, hold=["etcd-server", "patroni"])["changed"] is True
+    assert host.want == "hold"
+
+
 def test_packages_are_held_once(act):
     host = Host(want="install")
     assert act(host, package_hold, packages=["etcd-server", "haproxy"])["held"] == ["etcd-server"]
