@@ -34,7 +34,8 @@ class Service:
 SERVICES = {
     "etcd": Service("etcd", "etcd", ("etcd.service",)),
     "postgresql": Service("postgresql", "postgresql", ("patroni.service",)),
-    "elasticsearch": Service("elasticsearch", "elasticsearch", ("elasticsearch.service",)),
+    # Its packages are Java; the server is an archive, which its role upgrades by the same loop.
+    "elasticsearch": Service("elasticsearch", "elasticsearch", ("elasticsearch.service",), upgrade="upgrade_packages"),
     "sentinel": Service(
         "redis",
         "sentinel",

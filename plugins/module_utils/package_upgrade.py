@@ -173,7 +173,7 @@ def plan(
     parts: by service {packages, units, versioned: whether a wanted version is one of these packages'; true where it is not said}.
     Services that are no part of Debian's packages are passed over. seen: hosts that could not be asked are left out.
 
-    Returns {faults; warnings; services: by name what plan_upgrade returned; fetch: by host, package to version; text: the plan for a
+    Returns {faults; warnings; todo: by service the hosts with anything to do; services: by name what plan_upgrade returned; fetch: by host, package to version; text: the plan for a
     person}.
     """
     planned: dict[str, dict[str, Any]] = {}
@@ -197,6 +197,7 @@ def plan(
             fetch.setdefault(host, {}).update(own["packages"])
     return {
         "faults": faults + [fault for part in planned.values() for fault in part["faults"]],
+        "todo": {name: part["todo"] for name, part in planned.items()},
         "warnings": [warning for part in planned.values() for warning in part["warnings"]],
         "services": planned,
         "fetch": fetch,

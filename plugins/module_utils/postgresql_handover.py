@@ -334,19 +334,52 @@ def hand_over(client, network, balancers, leader=None, candidate=None, maximum_l
         return facts
     old, new = facts["old_leader"], candidate or facts["candidates"][0]
     hosts = {member["name"]: member["host"] for member in members}
+
+    def switch():
+        with around():
+            return patroni_operations.switch_over(client, old, new, maximum_lag, limits.whole, False)
+
+    result = _while_clients_wait(network, balancers, limits, switch, hosts[new])
+    result.update(candidates=facts["candidates"], members=facts["members"])
+    _require_all(result, limits)
+    return result
+
+
+def restart_leader(client, network, balancers, name, only_pending=False, limits=None, check_mode=False):
+    """Restart the leader's PostgreSQL in place, with clients of pgbouncer waiting meanwhile; for what must reach it before any standby.
+
+    Parameters and result as for hand_over() and patroni_operations.restart_member(), which does it. Raises PatroniError.
+    """
+    limits = limits or Limits()
+    facts = patroni_operations.restart_member(client, name, only_pending, check_mode=True)
+    if check_mode or not facts["changed"]:
+        return facts
+    members = patroni_operations.read_status(client)["members"]
+    address = next(member["host"] for member in members if member["name"] == name)
+
+    def restart():
+        return patroni_operations.restart_member(client, name, only_pending, wait_timeout=limits.whole)
+
+    result = {"leader": name, **_while_clients_wait(network, balancers, limits, restart, address, again=True)}
+    _require_all(result, limits)
+    return result
+
+
+def _while_clients_wait(network, balancers, limits, act, address, again=False):
+    """Pause every pgbouncer, act, and let each go on as soon as the server at `address` takes writes.
+
+    Returns what `act` did, with what became of every pgbouncer. Raises PatroniError, with that among its facts.
+    """
     pools, worker = Pools(network, balancers), ThreadPoolExecutor(max_workers=1)
     try:
         pools.open()
         try:
             pools.pause(limits.pause)
-            with around():
-                switch = worker.submit(
-                    patroni_operations.switch_over, client, old, new, maximum_lag, limits.whole, False
-                )
-                late = _go_on(network, pools, switch, hosts[new], limits.paused)
+            acting = worker.submit(act)
+            late = _go_on(network, pools, acting, address, limits.paused, again)
         finally:
             stuck = pools.resume(pools.all)
-        result = switch.result()
+        result = acting.result()
     except PatroniError as error:
         error.facts["pgbouncers"] = [pool.facts() for pool in pools.all]
         raise
@@ -354,7 +387,12 @@ def hand_over(client, network, balancers, leader=None, candidate=None, maximum_l
         pools.close()
     told = [pool.facts() for pool in pools.all]
     result.update(pgbouncers=told, pause_seconds=max((one["pause_seconds"] or 0.0 for one in told), default=0.0))
-    result.update(candidates=facts["candidates"], members=facts["members"])
+    return {**result, "stuck": stuck, "late": late}
+
+
+def _require_all(result, limits):
+    """Take the names of pgbouncers that made trouble out of a result, and raise HandoverError where there are any."""
+    stuck, late = result.pop("stuck"), result.pop("late")
     if stuck:
         raise HandoverError(
             f"{result['leader']} leads, but pgbouncer does not answer to RESUME on {', '.join(stuck)}. Its timer ends the"
@@ -367,11 +405,12 @@ def hand_over(client, network, balancers, leader=None, candidate=None, maximum_l
             f" {limits.paused:g} s; clients were let go on. Look at HAProxy there",
             **result,
         )
-    return result
 
 
-def _go_on(network, pools, switch: Future, address, seconds):
+def _go_on(network, pools, acting: Future, address, seconds, again):
     """Resume each pgbouncer when the server at `address` takes writes through the HAProxy beside it.
+
+    again: the server is the one that did before, so it must have been away, or all be over.
 
     Returns the names of those for which that was not seen in time; they are still paused, and so are all where the switchover
     failed.
@@ -379,14 +418,19 @@ def _go_on(network, pools, switch: Future, address, seconds):
     waiting = [pool for pool in pools.reached if pool.asked_at is not None]
     end = min((pool.asked_at for pool in waiting), default=network.now()) + seconds
 
+    gone = set()
+
     def look(pool):
         if network.primary(pool.address) != address:
+            gone.add(pool.name)
+            return False
+        if again and pool.name not in gone and not acting.done():
             return False
         pools.resume([pool])
         return True
 
     while waiting:
-        if switch.done() and switch.exception():
+        if acting.done() and acting.exception():
             return []
         if network.now() >= end:
             return [pool.name for pool in waiting]

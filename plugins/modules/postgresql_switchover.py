@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_switchover
-short_description: Hand over PostgreSQL's primary while clients of pgbouncer wait
+short_description: Hand over or restart PostgreSQL's primary while clients of pgbouncer wait
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
@@ -20,6 +20,18 @@ description:
   - All of it is one process, since whatever Ansible does between two tasks would lengthen the pause. For the case that it dies, arm
     C(pgbouncer-resume) of role P(utmstack.ha.pgbouncer#role) before.
 options:
+  state:
+    description:
+      - V(switched_over), another member leads.
+      - V(restarted), the leader's PostgreSQL is restarted in place, for settings that must reach it before any standby. Needs O(leader).
+    type: str
+    choices: [switched_over, restarted]
+    default: switched_over
+  only_pending:
+    description:
+      - With O(state=restarted), does nothing where no setting waits for a restart.
+    type: bool
+    default: false
   leader:
     description:
       - Name of the member that should hand over. By default whoever leads.
@@ -132,7 +144,7 @@ EXAMPLES = r"""
 RETURN = r"""
 leader:
   description: Who leads now. In check mode, and where nothing was to do, still the same.
-  returned: always
+  returned: when O(state=switched_over), or after a restart
   type: str
   sample: node2
 old_leader:
@@ -153,7 +165,7 @@ reason:
   sample: node1 leads.
 pause_seconds:
   description: The longest time for which a pgbouncer held clients up, in seconds.
-  returned: when the leadership changed
+  returned: when the leadership changed, or after a restart
   type: float
   sample: 2.4
 seconds_to_new_leader:
@@ -218,6 +230,8 @@ def main():
     module = AnsibleModule(
         argument_spec={
             **patroni_client.ARGUMENTS,
+            "state": {"type": "str", "choices": ["switched_over", "restarted"], "default": "switched_over"},
+            "only_pending": {"type": "bool", "default": False},
             "leader": {"type": "str"},
             "candidate": {"type": "str"},
             "maximum_lag_bytes": {"type": "int"},
@@ -241,6 +255,7 @@ def main():
             "fast_stop_file": {"type": "path"},
         },
         required_together=patroni_client.REQUIRED_TOGETHER,
+        required_if=[("state", "restarted", ["leader"])],
         supports_check_mode=True,
     )
     params = module.params
@@ -261,18 +276,31 @@ def main():
         check_password=params["check_password"],
     )
     flag = params["fast_stop_file"]
+    client, network = patroni_client.connect(params), postgresql_handover.Network(access)
+    limits = postgresql_handover.Limits(params["pause_timeout"], params["pause_limit"], params["wait_timeout"])
     try:
-        result = postgresql_handover.hand_over(
-            patroni_client.connect(params),
-            postgresql_handover.Network(access),
-            params["pgbouncers"],
-            params["leader"],
-            params["candidate"],
-            params["maximum_lag_bytes"],
-            postgresql_handover.Limits(params["pause_timeout"], params["pause_limit"], params["wait_timeout"]),
-            module.check_mode,
-            (lambda: standing(flag)) if flag else contextlib.nullcontext,
-        )
+        if params["state"] == "restarted":
+            result = postgresql_handover.restart_leader(
+                client,
+                network,
+                params["pgbouncers"],
+                params["leader"],
+                params["only_pending"],
+                limits,
+                module.check_mode,
+            )
+        else:
+            result = postgresql_handover.hand_over(
+                client,
+                network,
+                params["pgbouncers"],
+                params["leader"],
+                params["candidate"],
+                params["maximum_lag_bytes"],
+                limits,
+                module.check_mode,
+                (lambda: standing(flag)) if flag else contextlib.nullcontext,
+            )
     except patroni_client.PatroniError as error:
         module.fail_json(msg=str(error), **error.facts)
     module.exit_json(**result)

@@ -313,3 +313,32 @@ def test_the_process_that_is_told_to_end_resumes_first():
     with pytest.raises(SystemExit):
         world.hand_over(around=ended)
     assert world.paused == []
+
+
+class InPlace(World):
+    """The primary is away from 1 s to 3 s after the pause began, or never where `blink` is false; its restart is told after 8 s."""
+
+    def __init__(self, blink=True):
+        super().__init__()
+        self.blink, self.began = blink, None
+
+    def primary(self, address):
+        self.began = self.now() if self.began is None else self.began
+        return None if self.blink and 1 <= self.now() - self.began < 3 else NEW
+
+    def restart(self):
+        def act():
+            self.sleep(8)
+            return {"changed": True, "leader": "node1"}
+
+        return handover._while_clients_wait(self, BALANCERS, handover.Limits(5, 20, 30), act, NEW, again=True)
+
+
+def test_a_server_that_restarts_in_place_has_to_have_been_away_before_clients_go_on():
+    world = InPlace()
+    assert 3 <= world.restart()["pause_seconds"] < 7
+    assert sorted(world.sent("RESUME")) == ALL
+
+
+def test_a_restart_that_nobody_saw_is_over_when_patroni_says_so():
+    assert InPlace(blink=False).restart()["pause_seconds"] >= 7.5
