@@ -6,13 +6,19 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cluster import ROOT, Cluster  # noqa: E402
+from cluster import ROOT, Cluster, until  # noqa: E402
+from load import STORES, Load  # noqa: E402
+from watch import Watch  # noqa: E402
+
+# Each of these works with one host less.
+QUORUMS = ("etcd", "postgresql", "elasticsearch", "redis", "sentinel", "swarm", "haproxy")
 
 _figures: list[dict] = []
 
@@ -26,6 +32,46 @@ def cluster():
 def figures():
     """Rows of what was measured; printed at the end and kept in tests/output/failover.json."""
     return _figures
+
+
+@pytest.fixture
+def under_load(cluster, figures):
+    """Runs something while users send events and the clusters are watched; asserts what an operation promises."""
+
+    def run(title: str, operate):
+        load = Load(cluster).start()
+        until(lambda: len(load.outcome.acknowledged) > 100, 60, "the load to get going")
+        started = time.monotonic()
+        try:
+            with Watch.of(cluster) as watch:
+                result = operate()
+            took = time.monotonic() - started
+            mark = len(load.outcome.acknowledged)
+            until(lambda: len(load.outcome.acknowledged) > mark + 100, 60, "the load to go on")
+        finally:
+            outcome = load.stop()
+        missing = load.missing()
+        print(f"\n{title}: {took:.0f} s, {outcome}\nleast members at once: {watch.least}")
+        figures.append(
+            {
+                "fault": f"operation: {title}",
+                "outage_s": round(outcome.longest_gap(started), 2),
+                "acknowledged": len(outcome.acknowledged),
+                "missing": len(set().union(*missing.values())),
+                "unknown": len(outcome.unknown),
+                "failed": len(outcome.failed),
+                "slowest_s": round(outcome.slowest, 2),
+                "least": watch.least,
+                "took_s": round(took),
+            }
+        )
+        assert missing == {store: set() for store in STORES}
+        assert (outcome.failed, outcome.unknown) == (set(), set()), str(outcome)
+        for service in QUORUMS:
+            assert watch.least[service] >= len(cluster.hosts) - 1, watch.least
+        return result
+
+    return run
 
 
 def pytest_terminal_summary(terminalreporter):

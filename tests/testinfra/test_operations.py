@@ -17,56 +17,13 @@ import pytest
 from cluster import PLAIN, ROOT, until
 from load import STORES, Load
 from test_converge import changes, shown
-from watch import Watch
 
 KILLS = int(os.environ.get("OPERATION_KILLS", "2"))
-# Each of these works with one host less.
-QUORUMS = ("etcd", "postgresql", "elasticsearch", "redis", "sentinel", "swarm", "haproxy")
 
 
 @pytest.fixture(autouse=True)
 def _whole(cluster):
     until(cluster.status_is_ok, 240, "a whole platform")
-
-
-@pytest.fixture
-def under_load(cluster, figures):
-    """Runs something while users send events and the clusters are watched; asserts what an operation promises."""
-
-    def run(title: str, operate):
-        load = Load(cluster).start()
-        until(lambda: len(load.outcome.acknowledged) > 100, 60, "the load to get going")
-        started = time.monotonic()
-        try:
-            with Watch.of(cluster) as watch:
-                result = operate()
-            took = time.monotonic() - started
-            mark = len(load.outcome.acknowledged)
-            until(lambda: len(load.outcome.acknowledged) > mark + 100, 60, "the load to go on")
-        finally:
-            outcome = load.stop()
-        missing = load.missing()
-        print(f"\n{title}: {took:.0f} s, {outcome}\nleast members at once: {watch.least}")
-        figures.append(
-            {
-                "fault": f"operation: {title}",
-                "outage_s": round(outcome.longest_gap(started), 2),
-                "acknowledged": len(outcome.acknowledged),
-                "missing": len(set().union(*missing.values())),
-                "unknown": len(outcome.unknown),
-                "failed": len(outcome.failed),
-                "slowest_s": round(outcome.slowest, 2),
-                "least": watch.least,
-                "took_s": round(took),
-            }
-        )
-        assert missing == {store: set() for store in STORES}
-        assert (outcome.failed, outcome.unknown) == (set(), set()), str(outcome)
-        for service in QUORUMS:
-            assert watch.least[service] >= len(cluster.hosts) - 1, watch.least
-        return result
-
-    return run
 
 
 def test_a_dry_run_prints_the_order_and_what_each_host_leads_and_touches_nothing(cluster):
