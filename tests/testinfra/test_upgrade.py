@@ -14,7 +14,8 @@ UPGRADE = ("playbooks/rolling_upgrade.yml", "-e", "service=elasticsearch", "-e")
 
 
 def versions(cluster) -> set[str]:
-    return {node["version"] for node in clients.search(cluster).nodes.info()["nodes"].values()}
+    monitoring = clients.search(cluster, "utmstack-monitoring", cluster.passwords["elasticsearch_monitoring_password"])
+    return {node["version"] for node in monitoring.nodes.info()["nodes"].values()}
 
 
 def test_versions_that_the_product_forbids_are_refused_before_anything_is_touched(cluster):
