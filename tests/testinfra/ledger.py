@@ -17,7 +17,7 @@ TABLE = "ledger"
 class Outcome:
     """What became of the writes: row numbers, and the times in monotonic seconds at which writes were acknowledged.
 
-    refused: how often a connection was not to be had.
+    refused: how often a connection was not to be had. errors: what was said instead of an acknowledgement, with the time of day.
     """
 
     acknowledged: set[int] = field(default_factory=set)
@@ -25,6 +25,11 @@ class Outcome:
     failed: set[int] = field(default_factory=set)
     times: list[float] = field(default_factory=list)
     refused: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    def note(self, error: object) -> None:
+        """Keep what went wrong, for a person who asks why."""
+        self.errors.append(f"{time.strftime('%H:%M:%S')} {type(error).__name__} {' '.join(str(error).split())}")
 
     def longest_gap(self, since: float) -> float:
         """The longest time between two acknowledged writes, in seconds, counting from the last one before `since`."""
@@ -63,6 +68,7 @@ class Writer(threading.Thread):
     def _notice(self, diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
             self._warned = True
+            self.outcome.note(diagnostic.message_primary)
 
     def run(self) -> None:
         connection, number = None, 0
@@ -71,20 +77,23 @@ class Writer(threading.Thread):
             try:
                 if connection is None:
                     connection = self._connect()
-            except psycopg.Error:
+            except psycopg.Error as error:
                 self.outcome.refused += 1
+                self.outcome.note(error)
                 self._halt.wait(self.interval)
                 continue
             number += 1
             self._warned = False
             try:
                 connection.execute(f"INSERT INTO {TABLE} (number) VALUES (%s)", (number,))
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
                 self.outcome.unknown.add(number)
+                self.outcome.note(error)
                 connection.close()
                 connection = None
-            except psycopg.Error:
+            except psycopg.Error as error:
                 self.outcome.failed.add(number)
+                self.outcome.note(error)
                 connection.close()
                 connection = None
             else:
