@@ -188,7 +188,10 @@ class Packages:
                 f"{' '.join(wanted)} need up to {needed // 1024} MiB below /usr, where {free_kib // 1024} MiB are free. Nothing was "
                 "changed. Make space, for example by `apt-get clean`, and start again."
             )
-        return "Need to get 0 B" not in self._locked(self._install(versions, "--download-only"))
+        try:
+            return "Need to get 0 B" not in self._locked(self._install(versions, "--download-only"))
+        except PackageError as error:
+            raise PackageError(f"The packages could not be fetched, and nothing was installed: {error}") from error
 
     def install(self, versions: Mapping[str, str]) -> None:
         """Install these versions, whether the packages are held or not; a package that is held stays so."""
@@ -215,7 +218,7 @@ class Packages:
     def _checked(self, command, text=None):
         code, out, errors = self._run(command, text)
         if code != 0:
-            raise PackageError(f"`{' '.join(command)}` failed ({code}): {(errors or out).strip()[-1500:]}")
+            raise PackageError(f"{(errors or out).strip()[-1500:]} (rc {code} of `{' '.join(command)}`)")
         return out
 
     def _locked(self, command):

@@ -150,6 +150,14 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched():
     assert host.manager().fetch({"etcd-server": "3.5.17-1"}, free_kib=50000) is True
 
 
+def test_archives_that_can_not_be_had_are_told_with_what_apt_says():
+    host = Host(fails=["E: You don't have enough free space in /var/cache/apt/archives/.\n"])
+    with pytest.raises(
+        packages.PackageError, match="nothing was installed: E: You don't have enough free space in /var/cache"
+    ):
+        host.manager().fetch({"etcd-server": "3.5.17-1"}, free_kib=50000)
+
+
 def test_another_process_that_has_the_package_manager_is_waited_for():
     lock = "E: Could not get lock /var/cache/apt/archives/lock. It is held by process 12 (apt-get)"
     host = Host(fails=[lock, lock])
