@@ -92,6 +92,11 @@ molecule: machine venv ## The whole platform: create, converge, idempotence, ver
 	@echo; cat tests/output/failover.md; echo
 	@$(LAB) down
 
+.PHONY: operations
+operations: up converge ## Rolling operations under load, sabotage, kills and an upgrade, on the lab as it is (about 40 minutes)
+	@$(TIMED) "Operations" python3 -m pytest tests/testinfra/operations -s -ra \
+		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
+
 .PHONY: clean
 clean: demo-down ## Also remove .venv and the host images
 	@docker images --quiet utmstack-ha-lab 2> /dev/null | xargs --no-run-if-empty docker rmi
