@@ -3,8 +3,8 @@
 """A planned change of the master that loses no acknowledged write.
 
 A bare SENTINEL FAILOVER promotes a replica at once, but tells the old master some ten seconds later; what clients write there
-meanwhile is acknowledged and lost. So writes are held first, replicas catch up, and the old master is made a replica and loses
-its clients as soon as another one is master. The hold ends by itself if the one who placed it dies.
+meanwhile is acknowledged and lost. So writes are held first, replicas catch up, the old master is made a replica as soon as another
+one is master, and its clients are let go when all sentinels name that one. The hold ends by itself if the one who placed it dies.
 """
 
 from __future__ import annotations
@@ -104,16 +104,19 @@ class Handover:
         # From here on the old master must not take a write again: an error leaves the hold in place.
         try:
             old.call("REPLICAOF", self.hosts.members[new], self.hosts.port)
+            # Clients that are let go ask a sentinel for the master: all of them should know by then.
+            problems = self._await_agreement(new, old)
+            # What is held was never executed. Clients whose connections end find the new master; a replica would only refuse them.
+            with contextlib.suppress(redis_client.RedisError):
+                old.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             old.call("CLIENT", "UNPAUSE")
         except redis_client.RedisError as error:
             raise HandoverError(
                 f"{new} is master, but {self.name} could not be told ({error}); Sentinel tells it"
             ) from error
-        # Clients that stay are refused by a replica and find the new master then; closing their connections is quicker.
-        with contextlib.suppress(redis_client.RedisError):
-            old.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         self.held = self._clock() - self._began
-        self._await_agreement(new)
+        if problems:
+            raise HandoverError(f"{new} is master and {self.name} follows it, but: {' '.join(problems)}")
         return new
 
     def _hold(self, old):
@@ -166,15 +169,17 @@ class Handover:
             with contextlib.suppress(redis_client.RedisError):
                 old.call("CLIENT", "PAUSE", HOLD_MS, "WRITE")
 
-    def _await_agreement(self, new):
+    def _await_agreement(self, new, old):
+        """Wait until all sentinels name the new master; what is wrong where they do not in time."""
         end = self._clock() + self.seconds
         while True:
             found = redis_cluster.assess(self.hosts, redis_cluster.observe(self.hosts, self.network))
             if found["master"] == new:
-                return
+                return []
             if self._clock() > end:
-                raise HandoverError(f"{new} is master and {self.name} follows it, but: {' '.join(found['problems'])}")
-            self._sleep(0.2)
+                return found["problems"]
+            self._renew(old)
+            self._sleep(0.05)
 
     def _followers(self, seen):
         address = self.hosts.members[self.name]

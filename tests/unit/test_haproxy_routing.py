@@ -267,16 +267,3 @@ def test_writes_go_through_pgbouncer_and_around_it_while_it_is_away(cluster):
     eventually(lambda: cluster.ask("postgresql_write") == "node1")
     cluster.pool.start()
     eventually(lambda: cluster.ask("postgresql_write") == "pgbouncer")
-
-
-def test_a_pgbouncer_that_is_drained_keeps_its_sessions_and_gets_no_new_ones(cluster):
-    eventually(lambda: cluster.ask("postgresql_write") == "pgbouncer")
-    with socket.create_connection((VIP, cluster.ports["postgresql_write"]), timeout=3) as session:
-        session.sendall(b"before")
-        assert session.recv(100) == b"pgbouncer"
-        cluster.runtime("set", "server", "pgbouncer/own", "state", "drain")
-        eventually(lambda: cluster.ask("postgresql_write") == "node1")
-        session.sendall(b"after")
-        assert session.recv(100) == b"pgbouncer"
-    cluster.runtime("set", "server", "pgbouncer/own", "state", "ready")
-    eventually(lambda: cluster.ask("postgresql_write") == "pgbouncer")

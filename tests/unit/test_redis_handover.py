@@ -24,8 +24,8 @@ def test_writes_are_held_until_the_new_master_has_them_and_the_old_one_follows()
         "node1 CLIENT PAUSE 10000 WRITE",
         "node1 SENTINEL FAILOVER utmstack-redis",
         "node1 REPLICAOF 127.0.0.12 6379",
-        "node1 CLIENT UNPAUSE",
         "node1 CLIENT KILL TYPE normal SKIPME yes",
+        "node1 CLIENT UNPAUSE",
     ]
 
 
@@ -132,8 +132,8 @@ def test_the_one_that_is_named_is_preferred_before_writes_are_held_and_only_unti
         "node1 CLIENT PAUSE 10000 WRITE",
         "node1 SENTINEL FAILOVER utmstack-redis",
         "node1 REPLICAOF 127.0.0.13 6379",
-        "node1 CLIENT UNPAUSE",
         "node1 CLIENT KILL TYPE normal SKIPME yes",
+        "node1 CLIENT UNPAUSE",
         "node3 CONFIG SET replica-priority 100",
     ]
 
