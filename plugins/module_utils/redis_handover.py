@@ -170,14 +170,18 @@ class Handover:
                 old.call("CLIENT", "PAUSE", HOLD_MS, "WRITE")
 
     def _await_agreement(self, new, old):
-        """Wait until all sentinels name the new master; what is wrong where they do not in time."""
+        """Wait until all sentinels that answer name the new master; what is wrong where they do not in time.
+
+        One that is late is enough to lead a client back to the old master: the others tell it every 2 s.
+        """
         end = self._clock() + self.seconds
         while True:
-            found = redis_cluster.assess(self.hosts, redis_cluster.observe(self.hosts, self.network))
-            if found["master"] == new:
+            seen = redis_cluster.observe(self.hosts, self.network)
+            named = [master.address for master in seen.masters.values()]
+            if len(named) >= self.hosts.quorum and set(named) == {self.hosts.members[new]}:
                 return []
             if self._clock() > end:
-                return found["problems"]
+                return redis_cluster.assess(self.hosts, seen)["problems"]
             self._renew(old)
             self._sleep(0.05)
 
