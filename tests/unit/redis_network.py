@@ -75,6 +75,8 @@ class Cluster:
         self.links = {"node2": "up", "node3": "up"}
         self.agreed, self.now, self.log = "node1", 0.0, []
         self.paused, self.failing_over, self.promote_after = False, 0, promote_after
+        # Sentinels that name the first master until then, and what is asked of them.
+        self.late = {}
         self.priorities, self.chosen = {"node2": 100, "node3": 100}, "node2"
         self.faults = faults or {}
 
@@ -114,7 +116,7 @@ class Cluster:
         return {
             "INFO": lambda: self.info(name),
             "ROLE": lambda: [self.roles[name]],
-            "SENTINEL MASTER": self.sentinel_master,
+            "SENTINEL MASTER": lambda: self.sentinel_master(name),
             "SENTINEL GET-MASTER-ADDR-BY-NAME": lambda: [NAMES[self.agreed], "6379"],
             "SENTINEL FAILOVER": self.fail_over,
             "SENTINEL REPLICAS": self.replicas,
@@ -134,9 +136,9 @@ class Cluster:
             ]
         return "\r\n".join([*lines, f"master_repl_offset:{self.offsets[name]}"])
 
-    def sentinel_master(self):
+    def sentinel_master(self, name):
         fields = {
-            "ip": NAMES[self.agreed], "port": 6379, "flags": "master", "config-epoch": 1, "quorum": 2,
+            "ip": NAMES["node1" if self.now < self.late.get(name, 0) else self.agreed], "port": 6379, "flags": "master", "config-epoch": 1, "quorum": 2,
             "num-slaves": 2, "num-other-sentinels": 2,
         }  # fmt: skip
         return [str(word) for pair in fields.items() for word in pair]

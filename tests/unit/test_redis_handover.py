@@ -29,6 +29,29 @@ def test_writes_are_held_until_the_new_master_has_them_and_the_old_one_follows()
     ]
 
 
+def test_clients_are_held_until_no_sentinel_names_the_old_master():
+    cluster = Cluster()
+    cluster.late = {"node3": 2.5}
+    run = handover(cluster)
+    assert run.run() == "node2"
+    assert 2.5 <= run.held < 3
+    assert cluster.log[-3:] == [
+        "node1 CLIENT PAUSE 10000 WRITE",
+        "node1 CLIENT KILL TYPE normal SKIPME yes",
+        "node1 CLIENT UNPAUSE",
+    ]
+
+
+def test_a_sentinel_that_is_late_for_ever_is_told_and_clients_are_let_go():
+    cluster = Cluster()
+    cluster.late = {"node3": 1000}
+    with pytest.raises(
+        HandoverError, match="node2 is master and node1 follows it, but: The sentinel on node3 takes node1"
+    ):
+        handover(cluster).run()
+    assert cluster.log[-1] == "node1 CLIENT UNPAUSE"
+
+
 def test_replicas_that_lag_are_waited_for_before_sentinel_is_told():
     cluster = Cluster()
     cluster.offsets |= {"node1": 300, "node2": 100, "node3": 300}
