@@ -173,8 +173,8 @@ def plan(
     parts: by service {packages, units, versioned: whether a wanted version is one of these packages'; true where it is not said}.
     Services that are no part of Debian's packages are passed over. seen: hosts that could not be asked are left out.
 
-    Returns {faults; warnings; todo: by service the hosts with anything to do; services: by name what plan_upgrade returned; fetch: by host, package to version; text: the plan for a
-    person}.
+    Returns {faults; warnings; todo: by service the hosts with anything to do; services: by name what plan_upgrade returned;
+    fetch: by host, package to version; text: the plan for a person}.
     """
     planned: dict[str, dict[str, Any]] = {}
     chosen = [name for name in services if name in parts]

@@ -208,10 +208,14 @@ faults:
 import contextlib
 import pathlib
 import signal
-import sys
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.utmstack.ha.plugins.module_utils import patroni_client, postgresql_handover
+
+
+def end(_number, _frame):
+    """End by way of what has to be done before."""
+    raise SystemExit(1)
 
 
 @contextlib.contextmanager
@@ -263,7 +267,7 @@ def main():
         module.fail_json(msg=missing_required_lib("psycopg2"))
     # Whoever ends this process must not leave clients waiting.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_unused: sys.exit(1))
+        signal.signal(number, end)
     access = postgresql_handover.Access(
         ca_path=params["ca_path"],
         virtual_ip=params["virtual_ip"],

@@ -153,7 +153,15 @@ def test_an_upgrade_without_a_fresh_snapshot_is_warned_of(newest, words):
     assert bool(warning) is bool(words)
 
 
-@pytest.mark.parametrize(("product", "version", "java"), [("elasticsearch", "9.2.0", 21), ("elasticsearch", "8.19.4", 17), ("opensearch", "3.3.0", 21), ("elasticsearch", "12.0.0", 0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("product", "version", "java"),
+    [
+        ("elasticsearch", "9.2.0", 21),
+        ("elasticsearch", "8.19.4", 17),
+        ("opensearch", "3.3.0", 21),
+        ("elasticsearch", "12.0.0", 0),
+    ],
+)
 def test_the_java_that_a_version_needs_is_known(product, version, java):
     assert search_upgrade.java_needed(product, version) == java
 

@@ -199,7 +199,11 @@ def test_a_server_that_cannot_tell_its_deprecations_is_warned_of(check):
 
 def test_nobody_answers_and_nothing_is_refused(check):
     cluster = Cluster()
-    cluster.send = lambda *_request: (_ for _ in ()).throw(OSError(111, "Connection refused"))
+
+    def refuse(*_request):
+        raise OSError(111, "Connection refused")
+
+    cluster.send = refuse
     answer = check(cluster)
     assert (answer["needed"], answer["faults"], answer["from"]) == (False, [], None)
 
