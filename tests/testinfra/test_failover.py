@@ -103,7 +103,8 @@ def test_a_converge_directly_after_a_failover_keeps_the_new_primary(cluster):
     until(cluster.whole, 120, "a whole cluster")
     primary = cluster.primary()
     assert primary != before
-    output = cluster.playbook("site.yml").stdout
+    # The search cluster may have something to repair: what its indices lack while a host is away.
+    output = cluster.playbook("site.yml", "--tags", "base,etcd,postgresql,pgbouncer,loadbalancer").stdout
     recap = [line for line in output.splitlines() if "changed=" in line]
     assert recap and all("changed=0" in line for line in recap), output
     assert cluster.primary() == primary

@@ -8,6 +8,7 @@ import json
 
 import pytest
 from cluster import until
+from lab import ELASTICSEARCH_VERSION
 
 ARCHIVE = "/opt/utmstack-ha"
 WRONG = "0" * 128
@@ -15,7 +16,9 @@ WRONG = "0" * 128
 # id: the layer's tag, the settings, what the message must say, and what must not be on a host afterwards.
 REFUSED = {
     "wrong checksum of an archive": (
-        "elasticsearch", {"elasticsearch_version": "8.19.9", "elasticsearch_archive_checksum": f"sha512:{WRONG}"},
+        "elasticsearch",
+        {"elasticsearch_version": "8.19.9", "elasticsearch_archive_url": f"/srv/lab/elasticsearch-{ELASTICSEARCH_VERSION}.zip",
+         "elasticsearch_archive_checksum": f"sha512:{WRONG}"},
         ["elasticsearch_archive_checksum", WRONG[:20]], "test ! -e /opt/utmstack-ha/elasticsearch-8.19.9",
     ),
     "missing archive": (
