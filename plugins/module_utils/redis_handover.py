@@ -3,8 +3,10 @@
 """A planned change of the master that loses no acknowledged write.
 
 A bare SENTINEL FAILOVER promotes a replica at once, but tells the old master some ten seconds later; what clients write there
-meanwhile is acknowledged and lost. So writes are held first, replicas catch up, the old master is made a replica as soon as another
-one is master, and its clients are let go when all sentinels name that one. The hold ends by itself if the one who placed it dies.
+meanwhile is acknowledged and lost. So writes are held first and replicas catch up. When another one is master, can take writes and
+is named by all sentinels, the old master becomes a replica and ends its clients' connections in the same step: none of them is told
+that it is read-only, and whoever asks for the master finds the new one. The hold ends by itself if the one who placed it dies, and
+role redis's own hook retires the old master then (redis_follow).
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from . import redis_client, redis_cluster, redis_master
+from . import redis_client, redis_cluster, redis_follow, redis_master
 
 HOLD_MS = 10_000
 RENEW_S = 2.0
@@ -31,6 +33,7 @@ class Handover:
         self.hosts, self.network, self.name, self.to = hosts, network, name, to
         self.seconds, self._clock, self._sleep = seconds, clock, sleep
         self._began = self._renewed = self.held = 0.0
+        self._replicas_to_write = 0
 
     def check(self) -> dict:
         """How things are, as redis_cluster.assess tells. Raises HandoverError where a change would be unsafe."""
@@ -102,26 +105,31 @@ class Handover:
             old.call("CLIENT", "UNPAUSE")
             raise
         # From here on the old master must not take a write again: an error leaves the hold in place.
-        try:
-            old.call("REPLICAOF", self.hosts.members[new], self.hosts.port)
-            # Clients that are let go ask a sentinel for the master: all of them should know by then.
-            problems = self._await_agreement(new, old)
-            # What is held was never executed. Clients whose connections end find the new master; a replica would only refuse them.
-            with contextlib.suppress(redis_client.RedisError):
-                old.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-            old.call("CLIENT", "UNPAUSE")
-        except redis_client.RedisError as error:
-            raise HandoverError(
-                f"{new} is master, but {self.name} could not be told ({error}); Sentinel tells it"
-            ) from error
+        problems = self._await_agreement(new, old, len(followers) - 1)
+        self._retire(new)
         self.held = self._clock() - self._began
         if problems:
             raise HandoverError(f"{new} is master and {self.name} follows it, but: {' '.join(problems)}")
         return new
 
+    def _retire(self, new):
+        """Make the old master a replica. By a new connection: Sentinel does the same after some seconds and ends ours."""
+        try:
+            with self._member(self.name) as old:
+                if old.call("ROLE")[0] == "master":
+                    redis_follow.retire(old, self.hosts.members[new], self.hosts.port, ("CLIENT", "UNPAUSE"))
+                else:
+                    old.call("CLIENT", "UNPAUSE")
+        except redis_client.RedisError as error:
+            raise HandoverError(
+                f"{new} is master, but {self.name} could not be told ({error}); Sentinel tells it"
+            ) from error
+
     def _hold(self, old):
         if old.call("ROLE")[0] != "master":
             raise HandoverError(f"{self.name} is not master any more; nothing was changed")
+        old.call("CLIENT", "SETNAME", redis_follow.HANDOVER)
+        self._replicas_to_write = int(old.call("CONFIG", "GET", "min-replicas-to-write")[1])
         old.call("CLIENT", "PAUSE", HOLD_MS, "WRITE")
         self._began = self._renewed = self._clock()
 
@@ -169,21 +177,37 @@ class Handover:
             with contextlib.suppress(redis_client.RedisError):
                 old.call("CLIENT", "PAUSE", HOLD_MS, "WRITE")
 
-    def _await_agreement(self, new, old):
-        """Wait until all sentinels that answer name the new master; what is wrong where they do not in time.
+    def _await_agreement(self, new, old, followers):
+        """Wait until all sentinels that answer name the new master and it takes writes; what is wrong where that does not come.
 
-        One that is late is enough to lead a client back to the old master: the others tell it every 2 s.
+        One sentinel that is late is enough to lead a client back to the old master: the others tell it every 2 s. And with
+        min-replicas-to-write the new master refuses writes until `followers`, the other replicas, have turned to it.
         """
+        replicas = min(self._replicas_to_write, followers)
         end = self._clock() + self.seconds
         while True:
-            seen = redis_cluster.observe(self.hosts, self.network)
-            named = [master.address for master in seen.masters.values()]
-            if len(named) >= self.hosts.quorum and set(named) == {self.hosts.members[new]}:
-                return []
-            if self._clock() > end:
-                return redis_cluster.assess(self.hosts, seen)["problems"]
+            missing = self._missing(redis_cluster.observe(self.hosts, self.network), new, replicas)
+            if not missing or self._clock() > end:
+                return missing
             self._renew(old)
             self._sleep(0.05)
+
+    def _missing(self, seen, new, replicas):
+        """Why clients can't be let go to the new master yet, as sentences."""
+        missing = [
+            f"The sentinel on {name} takes {self.hosts.named(master.address)} for the master."
+            for name, master in seen.masters.items()
+            if master.address != self.hosts.members[new]
+        ]
+        if len(seen.masters) < self.hosts.quorum:
+            missing.append(f"Only {len(seen.masters)} of {len(self.hosts.sentinels)} sentinels answer.")
+        if new not in seen.members:
+            missing.append(f"Redis on {new} does not answer: {seen.member_errors.get(new)}.")
+        elif (seen.members[new].good_replicas or 0) < replicas:
+            missing.append(
+                f"{new} has {seen.members[new].good_replicas or 0} of the {replicas} replicas that it needs to take writes."
+            )
+        return missing
 
     def _followers(self, seen):
         address = self.hosts.members[self.name]

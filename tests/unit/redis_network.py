@@ -77,6 +77,8 @@ class Cluster:
         self.paused, self.failing_over, self.promote_after = False, 0, promote_after
         # Sentinels that name the first master until then, and what is asked of them.
         self.late = {}
+        # The name of a connection to each node, what a new master needs to take writes, and when it has that.
+        self.client, self.min_replicas, self.replicas_at = "", 0, 0.0
         self.priorities, self.chosen = {"node2": 100, "node3": 100}, "node2"
         self.faults = faults or {}
 
@@ -108,6 +110,8 @@ class Cluster:
             "SENTINEL GET-MASTER-ADDR-BY-NAME",
             "SENTINEL REPLICAS",
             "CONFIG GET",
+            "CLIENT LIST",
+            "CLIENT SETNAME",
         ):
             self.log.append(f"{name} {' '.join(words)}")
         fault = self.faults.get(f"{name}/{command}")
@@ -120,14 +124,20 @@ class Cluster:
             "SENTINEL GET-MASTER-ADDR-BY-NAME": lambda: [NAMES[self.agreed], "6379"],
             "SENTINEL FAILOVER": self.fail_over,
             "SENTINEL REPLICAS": self.replicas,
-            "CONFIG GET": lambda: [words[2], str(self.priorities[name])],
+            "CONFIG GET": lambda: [
+                words[2], str(self.min_replicas if words[2] == "min-replicas-to-write" else self.priorities[name])
+            ],
+            "CLIENT LIST": lambda: f"id=3 addr=127.0.0.1:1 name={self.client} age=1",
+            "CLIENT SETNAME": lambda: setattr(self, "client", words[2]),
+            "EXEC": lambda: ["OK"],
             "CONFIG SET": lambda: self.priorities.update({name: int(words[3])}) or "OK",
-            "REPLICAOF": lambda: self.follow(name, words[1]),
             "SLAVEOF": lambda: self.follow(name, words[1]),
         }.get(command, lambda: "OK")()
 
     def info(self, name):
         lines = [f"role:{self.roles[name]}"]
+        if self.min_replicas:
+            lines.append(f"min_slaves_good_slaves:{0 if self.now < self.replicas_at else 2}")
         if self.roles[name] == "slave":
             lines += [
                 f"master_host:{NAMES[self.follows[name]]}",

@@ -25,8 +25,25 @@ def test_a_former_master_follows_as_soon_as_the_sentinels_agree():
     cluster = Cluster()
     cluster.fail_over()
     assert follow(cluster) == "127.0.0.11 still served as master and follows 127.0.0.12 now"
-    assert cluster.log == ["node1 SLAVEOF 127.0.0.12 6379", "node1 CLIENT KILL TYPE normal SKIPME yes"]
+    assert cluster.log == [
+        "node1 MULTI",
+        "node1 SLAVEOF 127.0.0.12 6379",
+        "node1 CLIENT KILL TYPE normal SKIPME yes",
+        "node1 EXEC",
+    ]
     assert cluster.now < 1
+
+
+def test_one_that_is_handed_over_is_left_to_that_as_long_as_it_lasts():
+    cluster = Cluster()
+    cluster.agreed, cluster.client = "node2", redis_follow.HANDOVER
+    assert follow(cluster) == "127.0.0.11 is being handed over to 127.0.0.12 by somebody else; 127.0.0.11 is left alone"
+    assert cluster.log == []
+    cluster = Cluster()
+    cluster.agreed, cluster.client = "node2", redis_follow.HANDOVER
+    sleep = cluster.sleep
+    cluster.sleep = lambda seconds: (sleep(seconds), setattr(cluster, "client", ""))
+    assert follow(cluster) == "127.0.0.11 still served as master and follows 127.0.0.12 now"
 
 
 def test_one_sentinel_alone_moves_nobody():

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils.redis_client import RedisError
 from ansible_collections.utmstack.ha.plugins.module_utils.redis_handover import Handover, HandoverError
-from redis_network import HOSTS, Cluster
+from redis_network import HOSTS, NAMES, Cluster
 
 GONE = RedisError("the connection was closed")
 INPROG = RedisError("INPROG Failover already in progress", answered=True)
@@ -17,15 +17,19 @@ def handover(cluster, name="node1", seconds=20, to=None):
     return Handover(HOSTS, cluster, name, seconds, to, clock=cluster.clock, sleep=cluster.sleep)
 
 
+def retired(new):
+    """What makes node1 a replica, in one step."""
+    words = [f"SLAVEOF {NAMES[new]} 6379", "CLIENT KILL TYPE normal SKIPME yes", "CLIENT UNPAUSE"]
+    return [f"node1 {command}" for command in ("MULTI", *words, "EXEC")]
+
+
 def test_writes_are_held_until_the_new_master_has_them_and_the_old_one_follows():
     cluster = Cluster()
     assert handover(cluster).run() == "node2"
     assert cluster.log == [
         "node1 CLIENT PAUSE 10000 WRITE",
         "node1 SENTINEL FAILOVER utmstack-redis",
-        "node1 REPLICAOF 127.0.0.12 6379",
-        "node1 CLIENT KILL TYPE normal SKIPME yes",
-        "node1 CLIENT UNPAUSE",
+        *retired("node2"),
     ]
 
 
@@ -35,11 +39,30 @@ def test_clients_are_held_until_no_sentinel_names_the_old_master():
     run = handover(cluster)
     assert run.run() == "node2"
     assert 2.5 <= run.held < 3
-    assert cluster.log[-3:] == [
-        "node1 CLIENT PAUSE 10000 WRITE",
-        "node1 CLIENT KILL TYPE normal SKIPME yes",
-        "node1 CLIENT UNPAUSE",
-    ]
+    assert cluster.log[-6:] == ["node1 CLIENT PAUSE 10000 WRITE", *retired("node2")]
+
+
+def test_clients_are_held_until_the_new_master_has_the_replicas_that_it_needs_to_take_writes():
+    cluster = Cluster()
+    cluster.min_replicas, cluster.replicas_at = 1, 1.5
+    run = handover(cluster)
+    assert run.run() == "node2"
+    assert 1.5 <= run.held < 2
+
+
+def test_a_new_master_without_replicas_is_told_and_the_old_one_follows_it_all_the_same():
+    cluster = Cluster()
+    cluster.min_replicas, cluster.replicas_at = 1, 1000
+    with pytest.raises(HandoverError, match=r"node2 is master and node1 follows it, but: node2 has 0 of the 1 replicas"):
+        handover(cluster).run()
+    assert cluster.log[-5:] == retired("node2")
+
+
+def test_the_old_master_is_the_replica_that_the_new_one_waits_for_where_there_is_no_other():
+    cluster = Cluster()
+    cluster.min_replicas, cluster.replicas_at = 1, 1000
+    cluster.links["node3"] = "down"
+    assert handover(cluster).run() == "node2"
 
 
 def test_a_sentinel_that_is_late_for_ever_is_told_and_clients_are_let_go():
@@ -49,7 +72,7 @@ def test_a_sentinel_that_is_late_for_ever_is_told_and_clients_are_let_go():
         HandoverError, match="node2 is master and node1 follows it, but: The sentinel on node3 takes node1"
     ):
         handover(cluster).run()
-    assert cluster.log[-1] == "node1 CLIENT UNPAUSE"
+    assert cluster.log[-5:] == retired("node2")
 
 
 def test_replicas_that_lag_are_waited_for_before_sentinel_is_told():
@@ -85,7 +108,7 @@ def test_where_nobody_takes_over_writes_go_on_at_the_old_master(faults, message)
     with pytest.raises(HandoverError, match=message):
         handover(cluster).run()
     assert cluster.log[-1] == "node1 CLIENT UNPAUSE"
-    assert not [line for line in cluster.log if "REPLICAOF" in line or "KILL" in line]
+    assert not [line for line in cluster.log if "SLAVEOF" in line or "KILL" in line]
 
 
 def test_a_sentinel_that_went_away_after_the_order_may_have_heard_it():
@@ -98,14 +121,28 @@ def test_a_sentinel_that_went_away_after_the_order_may_have_heard_it():
 
 
 def test_where_there_is_a_new_master_the_old_one_is_never_let_loose():
-    cluster = Cluster({"node1/REPLICAOF": GONE})
+    cluster = Cluster({"node1/MULTI": GONE})
     with pytest.raises(HandoverError, match="node2 is master, but node1 could not be told .* Sentinel tells it"):
         handover(cluster).run()
     assert "node1 CLIENT UNPAUSE" not in cluster.log
 
 
-def test_connections_that_could_not_be_closed_are_no_fault():
-    assert handover(Cluster({"node1/CLIENT KILL": GONE})).run() == "node2"
+def test_a_refused_order_to_follow_is_told():
+    cluster = Cluster({"node1/EXEC": [RedisError("ERR no permission", answered=True), "OK", "OK"]})
+    with pytest.raises(HandoverError, match="node1 could not be told .ERR no permission."):
+        handover(cluster).run()
+
+
+def test_an_old_master_that_sentinel_retired_first_is_only_let_go():
+    def promoted(cluster):
+        cluster.fail_over()
+        cluster.follow("node1", NAMES["node2"])
+        return "OK"
+
+    cluster = Cluster({"node1/SENTINEL FAILOVER": promoted})
+    assert handover(cluster).run() == "node2"
+    assert cluster.log[-1] == "node1 CLIENT UNPAUSE"
+    assert not any("SLAVEOF" in line for line in cluster.log)
 
 
 def test_a_master_that_dies_while_its_successor_is_awaited_does_not_stop_the_wait():
@@ -154,9 +191,7 @@ def test_the_one_that_is_named_is_preferred_before_writes_are_held_and_only_unti
         "node3 CONFIG SET replica-priority 1",
         "node1 CLIENT PAUSE 10000 WRITE",
         "node1 SENTINEL FAILOVER utmstack-redis",
-        "node1 REPLICAOF 127.0.0.13 6379",
-        "node1 CLIENT KILL TYPE normal SKIPME yes",
-        "node1 CLIENT UNPAUSE",
+        *retired("node3"),
         "node3 CONFIG SET replica-priority 100",
     ]
 
