@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # Tests have a lab of their own, beside the one that is for trying.
-ifneq ($(filter test molecule opensearch,$(MAKECMDGOALS)),)
+ifneq ($(filter test molecule opensearch first-boot,$(MAKECMDGOALS)),)
 ifeq ($(origin LAB_NAME)$(origin LAB_SUBNET),undefinedundefined)
 LAB_NAME := test
 LAB_SUBNET := 10.0.9.0/24
@@ -65,7 +65,7 @@ journal: ## The journals of all hosts since they were created
 	@$(LAB) journal
 
 .PHONY: test
-test: lint unit sanity opensearch molecule ## All that CI runs: lint, unit, sanity, both Molecule scenarios
+test: lint unit sanity opensearch first-boot molecule ## All that CI runs: lint, unit, sanity, the Molecule scenarios
 
 .PHONY: lint
 lint: venv ## ruff, yamllint, ansible-lint
@@ -85,6 +85,11 @@ sanity: venv ## ansible-test sanity, without containers
 .PHONY: opensearch
 opensearch: machine venv ## The search cluster alone with its second flavor, on hosts of their own
 	@$(TIMED) "Molecule, OpenSearch" molecule test --scenario-name opensearch
+
+.PHONY: first-boot
+first-boot: export LAB_HOSTS := node1 node2 node3 node4
+first-boot: machine venv ## First starts of Elasticsearch that go wrong, and a host that joins later
+	@$(TIMED) "Molecule, first boot" molecule test --scenario-name first_boot
 
 .PHONY: molecule
 molecule: machine venv ## The whole platform: create, converge, idempotence, verify, on hosts of their own

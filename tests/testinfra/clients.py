@@ -34,7 +34,8 @@ def search(cluster, user: str = USER, password: str = "") -> OpenSearch:
     )
 
 
-def redis_options(cluster) -> dict:
+def redis_options(cluster, tries: int = 0) -> dict:
+    """tries: how many more, at once, when a connection broke."""
     return {
         "username": USER,
         "password": cluster.passwords["redis_application_password"],
@@ -46,20 +47,20 @@ def redis_options(cluster) -> dict:
         "socket_timeout": 2,
         "decode_responses": True,
         # The library's own tries pause ever longer, and outlast a failover.
-        "retry": Retry(NoBackoff(), 0),
+        "retry": Retry(NoBackoff(), tries),
     }
 
 
-def sentinel(cluster) -> Sentinel:
-    options = redis_options(cluster)
+def sentinel(cluster, tries: int = 0) -> Sentinel:
+    options = redis_options(cluster, tries)
     return Sentinel([(address, 26379) for address in cluster.hosts.values()], sentinel_kwargs=options, **options)
 
 
-def redis_by_sentinel(cluster) -> Redis:
+def redis_by_sentinel(cluster, tries: int = 0) -> Redis:
     """The master, as the sentinels name it."""
-    return sentinel(cluster).master_for(REDIS_MASTER)
+    return sentinel(cluster, tries).master_for(REDIS_MASTER)
 
 
-def redis_by_address(cluster) -> Redis:
+def redis_by_address(cluster, tries: int = 0) -> Redis:
     """The master, as the load balancer finds it."""
-    return Redis(host=cluster.vip, port=6379, **redis_options(cluster))
+    return Redis(host=cluster.vip, port=6379, **redis_options(cluster, tries))

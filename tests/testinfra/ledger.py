@@ -1,15 +1,20 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A client that writes numbered rows at a fixed rate and remembers what the server acknowledged."""
+"""Clients that write numbered records at a fixed rate and remember what the server acknowledged."""
 
 from __future__ import annotations
 
 import threading
 import time
+import uuid
 from dataclasses import dataclass, field
 
 import psycopg
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, TimeoutError
 
+# The table, and the hash.
 TABLE = "ledger"
 
 
@@ -117,3 +122,47 @@ def present(conninfo: str) -> set[int]:
     """The numbers of all rows that are there, read from the primary."""
     with psycopg.connect(conninfo, autocommit=True) as connection:
         return {row[0] for row in connection.execute(f"SELECT number FROM {TABLE}")}
+
+
+class RedisWriter(threading.Thread):
+    """Sets one numbered field every `interval` seconds. A client of redis-py does so as it was made, with its own tries.
+
+    It is unknown what became of a write whose connection broke; one that the server refused has failed.
+    """
+
+    def __init__(self, client: Redis, interval: float = 0.02):
+        super().__init__(daemon=True)
+        self.client, self.interval = client, interval
+        self.outcome = Outcome()
+        self._hash = f"{TABLE}:{uuid.uuid4().hex[:8]}"
+        self._halt = threading.Event()
+
+    def run(self) -> None:
+        number = 0
+        while not self._halt.is_set():
+            started = time.monotonic()
+            number += 1
+            try:
+                self.client.hset(self._hash, number, 1)
+            except (RedisConnectionError, TimeoutError) as error:
+                self.outcome.unknown.add(number)
+                self.outcome.note(error)
+            except RedisError as error:
+                self.outcome.failed.add(number)
+                self.outcome.note(error)
+            else:
+                self.outcome.acknowledged.add(number)
+                self.outcome.times.append(time.monotonic())
+            self._halt.wait(max(0.0, self.interval - (time.monotonic() - started)))
+
+    def stop(self) -> Outcome:
+        """Stop writing and return the outcome."""
+        self._halt.set()
+        self.join(timeout=60)
+        return self.outcome
+
+    def missing(self) -> set[int]:
+        """The acknowledged numbers that the master does not have. What was written is deleted."""
+        found = {int(number) for number in self.client.hkeys(self._hash)}
+        self.client.delete(self._hash)
+        return self.outcome.acknowledged - found

@@ -125,7 +125,8 @@ class Cluster:
             "SENTINEL FAILOVER": self.fail_over,
             "SENTINEL REPLICAS": self.replicas,
             "CONFIG GET": lambda: [
-                words[2], str(self.min_replicas if words[2] == "min-replicas-to-write" else self.priorities[name])
+                words[2],
+                str(self.min_replicas if words[2] == "min-replicas-to-write" else self.priorities[name]),
             ],
             "CLIENT LIST": lambda: f"id=3 addr=127.0.0.1:1 name={self.client} age=1",
             "CLIENT SETNAME": lambda: setattr(self, "client", words[2]),

@@ -53,7 +53,9 @@ def test_clients_are_held_until_the_new_master_has_the_replicas_that_it_needs_to
 def test_a_new_master_without_replicas_is_told_and_the_old_one_follows_it_all_the_same():
     cluster = Cluster()
     cluster.min_replicas, cluster.replicas_at = 1, 1000
-    with pytest.raises(HandoverError, match=r"node2 is master and node1 follows it, but: node2 has 0 of the 1 replicas"):
+    with pytest.raises(
+        HandoverError, match=r"node2 is master and node1 follows it, but: node2 has 0 of the 1 replicas"
+    ):
         handover(cluster).run()
     assert cluster.log[-5:] == retired("node2")
 

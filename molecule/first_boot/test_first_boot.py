@@ -1,0 +1,136 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A search cluster's first start that goes wrong forms one cluster all the same, and a host that comes later joins it.
+
+In this order, each on what the one before has left. There is one cluster when all nodes tell the same identity: nodes that
+bootstrap apart from each other would each tell their own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "testinfra"))
+
+from cluster import PLAIN, Cluster, until  # noqa: E402
+from opensearchpy import OpenSearch  # noqa: E402
+
+HERE = Path(__file__).parent
+SITE = (
+    "ansible-playbook", "-i", str(HERE / "inventory"), "-e", f"@{ROOT}/inventories/lab/group_vars/all.yml",
+    str(ROOT / "playbooks" / "elasticsearch.yml"),
+)  # fmt: skip
+FIRST = ["node1", "node2", "node3"]
+LATE_S = 60
+DROP_IN = "/etc/systemd/system/elasticsearch.service.d/late.conf"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    return Cluster()
+
+
+def start_run(*more: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*SITE, *more], cwd=ROOT, env=os.environ | PLAIN | {"PYTHONUNBUFFERED": "1"}, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def run(*more: str) -> str:
+    process = start_run(*more)
+    printed = process.communicate()[0]
+    assert process.returncode == 0, printed
+    return printed
+
+
+def changed(printed: str) -> set[int]:
+    return {int(count) for count in re.findall(r"^\S+\s+: ok=\d+\s+changed=(\d+)", printed, re.MULTILINE)}
+
+
+def client(cluster, host: str) -> OpenSearch:
+    login = ("elastic", cluster.passwords["elasticsearch_superuser_password"])
+    return OpenSearch([f"https://{cluster.hosts[host]}:9200"], http_auth=login, ca_certs=str(cluster.ca), timeout=30)
+
+
+def identity(cluster, hosts: list[str]) -> str:
+    """The one identity that all hosts tell, of a green cluster that has all of them and nobody else."""
+    told = {host: client(cluster, host).info()["cluster_uuid"] for host in hosts}
+    assert len(set(told.values())) == 1, told
+    health = client(cluster, hosts[0]).cluster.health(wait_for_status="green", params={"timeout": "25s"})
+    assert (health["status"], health["number_of_nodes"]) == ("green", len(hosts)), health
+    return told[hosts[0]]
+
+
+def initial_masters(cluster, hosts: list[str]) -> str:
+    """What is left on the hosts of the setting that is for the very first start only."""
+    files = "grep -rls initial_master_nodes /etc/elasticsearch /var/lib/utmstack-ha || true"
+    return "".join(cluster.ssh(host, files).stdout for host in hosts)
+
+
+def forget(cluster):
+    """Bare hosts again, as far as a first start is concerned."""
+    for host in FIRST:
+        own = "/var/lib/elasticsearch /etc/elasticsearch /var/lib/utmstack-ha/elasticsearch"
+        cluster.ssh(host, f"systemctl stop elasticsearch; rm -rf {own}", timeout=200)
+
+
+def test_one_host_a_minute_late_is_waited_for(cluster):
+    late = f"[Service]\\nTimeoutStartSec=300\\nExecStartPre=/bin/sleep {LATE_S}\\n"
+    cluster.ssh("node3", f"mkdir -p $(dirname {DROP_IN}) && printf '{late}' > {DROP_IN}")
+    began = time.monotonic()
+    printed = run()
+    assert time.monotonic() - began > LATE_S
+    started = {
+        host: int(cluster.ssh(host, 'date +%s -d "$(systemctl show -P ExecMainStartTimestamp elasticsearch)"').stdout)
+        for host in FIRST
+    }
+    apart = started["node3"] - max(started["node1"], started["node2"])
+    print(f"\nnode3 started {apart} s after the others; the run took {time.monotonic() - began:.0f} s")
+    assert apart >= LATE_S - 5, started
+    identity(cluster, FIRST)
+    assert initial_masters(cluster, FIRST) == "", printed
+    cluster.ssh("node3", f"rm {DROP_IN}")
+
+
+@pytest.mark.parametrize("moment", ["Tell a node of a new cluster who forms it", "Start the server"])
+def test_a_first_start_that_is_killed_is_finished_by_the_next_run(cluster, moment):
+    forget(cluster)
+    process, task, seen = start_run(), "", []
+    for line in process.stdout:
+        seen.append(line)
+        task = line if line.startswith("TASK") else task
+        if moment in task and line.startswith("changed:"):
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+    assert process.wait() == -signal.SIGKILL, "".join(seen)
+    active = {host: cluster.ssh(host, "systemctl is-active elasticsearch", check=False).stdout for host in FIRST}
+    run()
+    print(f"\nkilled at {moment!r}, Elasticsearch was {active}; one cluster: {identity(cluster, FIRST)}")
+    assert initial_masters(cluster, FIRST) == ""
+    assert changed(run()) == {0}
+
+
+def test_a_fourth_host_joins(cluster):
+    before = identity(cluster, FIRST)
+    client(cluster, "node1").index(index="before", id="1", body={"number": 1}, refresh=True)
+    grown = ("-i", str(HERE / "grown.yml"))
+    run(*grown)
+    assert identity(cluster, [*FIRST, "node4"]) == before
+    assert initial_masters(cluster, [*FIRST, "node4"]) == ""
+    assert client(cluster, "node4").get(index="before", id="1")["_source"] == {"number": 1}
+
+    def used():
+        return any(shard["node"] == "node4" for shard in client(cluster, "node4").cat.shards(format="json"))
+
+    until(used, 120, "shards on the new node")
+    assert changed(run(*grown)) == {0}
