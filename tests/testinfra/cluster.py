@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import ssl
 import subprocess
@@ -160,6 +161,11 @@ class Cluster:
         until(lambda: self.etcd_leader() == host, 30, f"{host} to lead etcd")
         until(lambda: self.primary() == host and self.vip_holder() == host, 30, f"{host} to lead everything")
         return host
+
+
+def changes(output: str) -> dict[str, int]:
+    """Host to the number of its changes, of what a playbook printed."""
+    return {name: int(count) for name, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)}
 
 
 def until(condition, seconds: float, what: str) -> float:

@@ -12,7 +12,7 @@ import time
 
 import psycopg
 import pytest
-from cluster import PLAIN, ROOT, until
+from cluster import PLAIN, ROOT, changes, until
 from watch import Watch, listening
 
 QUOTA = 3 * 1024**3
@@ -21,10 +21,6 @@ QUOTA = 3 * 1024**3
 @pytest.fixture(autouse=True)
 def _whole(cluster):
     until(cluster.whole, 120, "a whole cluster")
-
-
-def changes(output: str) -> dict[str, int]:
-    return {name: int(count) for name, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)}
 
 
 def test_a_dry_run_on_the_running_cluster_reports_no_change(cluster):

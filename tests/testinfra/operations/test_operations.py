@@ -15,9 +15,9 @@ import subprocess
 import time
 
 import pytest
-from cluster import PLAIN, ROOT, until
+from cluster import PLAIN, ROOT, changes, until
 from load import STORES, Load
-from test_converge import changes, shown
+from test_converge import shown
 
 KILLS = int(os.environ.get("OPERATION_KILLS", "10"))
 UNITS = (
