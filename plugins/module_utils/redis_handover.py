@@ -120,6 +120,7 @@ class Handover:
                     redis_follow.retire(old, self.hosts.members[new], self.hosts.port, ("CLIENT", "UNPAUSE"))
                 else:
                     old.call("CLIENT", "UNPAUSE")
+                self._need_replicas(old, self._replicas_to_write)
         except redis_client.RedisError as error:
             raise HandoverError(
                 f"{new} is master, but {self.name} could not be told ({error}); Sentinel tells it"
@@ -181,9 +182,11 @@ class Handover:
         """Wait until all sentinels that answer name the new master and it takes writes; what is wrong where that does not come.
 
         One sentinel that is late is enough to lead a client back to the old master: the others tell it every 2 s. And with
-        min-replicas-to-write the new master refuses writes until `followers`, the other replicas, have turned to it.
+        min-replicas-to-write the new master refuses writes until `followers`, the other replicas, have turned to it. The old one
+        would refuse what clients send it from then on; it should hold that, as all before.
         """
         replicas = min(self._replicas_to_write, followers)
+        self._need_replicas(old, 0)
         end = self._clock() + self.seconds
         while True:
             missing = self._missing(redis_cluster.observe(self.hosts, self.network), new, replicas)
@@ -191,6 +194,12 @@ class Handover:
                 return missing
             self._renew(old)
             self._sleep(0.05)
+
+    def _need_replicas(self, old, number):
+        """Have the old master take writes with so many replicas, or more. An order that is lost does no harm: site.yml gives it again."""
+        if self._replicas_to_write:
+            with contextlib.suppress(redis_client.RedisError):
+                old.call("CONFIG", "SET", "min-replicas-to-write", number)
 
     def _missing(self, seen, new, replicas):
         """Why clients can't be let go to the new master yet, as sentences."""

@@ -35,7 +35,7 @@ def search(cluster, user: str = USER, password: str = "") -> OpenSearch:
 
 
 def redis_options(cluster, tries: int = 0) -> dict:
-    """tries: how many more, at once, when a connection broke."""
+    """tries: how many more, at once, when a connection broke. Who tries again has time, and waits while a master is handed over."""
     return {
         "username": USER,
         "password": cluster.passwords["redis_application_password"],
@@ -43,8 +43,8 @@ def redis_options(cluster, tries: int = 0) -> dict:
         "ssl_ca_certs": str(cluster.ca),
         "ssl_cert_reqs": "required",
         "ssl_check_hostname": True,
-        "socket_connect_timeout": 1,
-        "socket_timeout": 2,
+        "socket_connect_timeout": 5 if tries else 1,
+        "socket_timeout": 5 if tries else 2,
         "decode_responses": True,
         # The library's own tries pause ever longer, and outlast a failover.
         "retry": Retry(NoBackoff(), tries),

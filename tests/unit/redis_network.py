@@ -131,7 +131,7 @@ class Cluster:
             "CLIENT LIST": lambda: f"id=3 addr=127.0.0.1:1 name={self.client} age=1",
             "CLIENT SETNAME": lambda: setattr(self, "client", words[2]),
             "EXEC": lambda: ["OK"],
-            "CONFIG SET": lambda: self.priorities.update({name: int(words[3])}) or "OK",
+            "CONFIG SET": lambda: words[2] == "replica-priority" and self.priorities.update({name: int(words[3])}),
             "SLAVEOF": lambda: self.follow(name, words[1]),
         }.get(command, lambda: "OK")()
 

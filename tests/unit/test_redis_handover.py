@@ -57,7 +57,20 @@ def test_a_new_master_without_replicas_is_told_and_the_old_one_follows_it_all_th
         HandoverError, match=r"node2 is master and node1 follows it, but: node2 has 0 of the 1 replicas"
     ):
         handover(cluster).run()
-    assert cluster.log[-5:] == retired("node2")
+    assert cluster.log[-6:] == [*retired("node2"), "node1 CONFIG SET min-replicas-to-write 1"]
+
+
+def test_the_old_one_holds_what_comes_when_its_replicas_have_left_it():
+    cluster = Cluster()
+    cluster.min_replicas = 1
+    assert handover(cluster).run() == "node2"
+    assert cluster.log == [
+        "node1 CLIENT PAUSE 10000 WRITE",
+        "node1 SENTINEL FAILOVER utmstack-redis",
+        "node1 CONFIG SET min-replicas-to-write 0",
+        *retired("node2"),
+        "node1 CONFIG SET min-replicas-to-write 1",
+    ]
 
 
 def test_the_old_master_is_the_replica_that_the_new_one_waits_for_where_there_is_no_other():
