@@ -34,8 +34,8 @@ def search(cluster, user: str = USER, password: str = "") -> OpenSearch:
     )
 
 
-def redis_options(cluster, tries: int = 0) -> dict:
-    """tries: how many more, at once, when a connection broke. Who tries again has time, and waits while a master is handed over."""
+def redis_options(cluster, patience: float = 2) -> dict:
+    """patience: how long to wait for an answer, in seconds."""
     return {
         "username": USER,
         "password": cluster.passwords["redis_application_password"],
@@ -43,24 +43,24 @@ def redis_options(cluster, tries: int = 0) -> dict:
         "ssl_ca_certs": str(cluster.ca),
         "ssl_cert_reqs": "required",
         "ssl_check_hostname": True,
-        "socket_connect_timeout": 5 if tries else 1,
-        "socket_timeout": 5 if tries else 2,
+        "socket_connect_timeout": patience / 2,
+        "socket_timeout": patience,
         "decode_responses": True,
-        # The library's own tries pause ever longer, and outlast a failover.
-        "retry": Retry(NoBackoff(), tries),
+        # The library's own tries pause ever longer, and outlast a failover; and they go to the same node, whom Sentinel may have left.
+        "retry": Retry(NoBackoff(), 0),
     }
 
 
-def sentinel(cluster, tries: int = 0) -> Sentinel:
-    options = redis_options(cluster, tries)
+def sentinel(cluster, patience: float = 2) -> Sentinel:
+    options = redis_options(cluster, patience)
     return Sentinel([(address, 26379) for address in cluster.hosts.values()], sentinel_kwargs=options, **options)
 
 
-def redis_by_sentinel(cluster, tries: int = 0) -> Redis:
+def redis_by_sentinel(cluster, patience: float = 2) -> Redis:
     """The master, as the sentinels name it."""
-    return sentinel(cluster, tries).master_for(REDIS_MASTER)
+    return sentinel(cluster, patience).master_for(REDIS_MASTER)
 
 
-def redis_by_address(cluster, tries: int = 0) -> Redis:
+def redis_by_address(cluster, patience: float = 2) -> Redis:
     """The master, as the load balancer finds it."""
-    return Redis(host=cluster.vip, port=6379, **redis_options(cluster, tries))
+    return Redis(host=cluster.vip, port=6379, **redis_options(cluster, patience))

@@ -93,7 +93,7 @@ def test_no_statement_fails_while_the_primary_is_handed_over(cluster, writer, fi
 
 def test_no_write_fails_while_the_redis_master_is_handed_over(cluster, figures):
     ways = {"Sentinel": redis_by_sentinel, "the virtual IP": redis_by_address}
-    writers = {way: RedisWriter(client(cluster, tries=1)) for way, client in ways.items()}
+    writers = {way: RedisWriter(client(cluster, patience=10)) for way, client in ways.items()}
     gaps = {way: [] for way in ways}
     for writer in writers.values():
         writer.start()
