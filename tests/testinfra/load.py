@@ -145,6 +145,7 @@ class Load:
                 reason = f"{status} " + "; ".join(f"{store}: {answer['stores'][store]['error']}" for store in failed)
             with self._lock:
                 self.outcome.reasons[reason[:200]] += 1
+                self.outcome.errors.append(f"{time.time():.3f} {number} {reason[:200]}")
             if pause:
                 self._halt.wait(pause)
         with self._lock:
