@@ -81,10 +81,11 @@ def pytest_terminal_summary(terminalreporter):
     if not _figures:
         return
     rows = [
-        "| fault | longest gap between acknowledged writes, s | acknowledged | missing | unknown |",
-        "|---|---:|---:|---:|---:|",
+        "| fault | longest gap between acknowledged writes, s | acknowledged | missing | failed | unknown |",
+        "|---|---:|---:|---:|---:|---:|",
         *(
-            f"| {row['fault']} | {row['outage_s']:.2f} | {row['acknowledged']} | {row['missing']} | {row['unknown']} |"
+            f"| {row['fault']} | {row['outage_s']:.2f} | {row['acknowledged']} | {row['missing']} | {row['failed']} |"
+            f" {row['unknown']} |"
             for row in _figures
         ),
     ]

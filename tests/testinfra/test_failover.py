@@ -82,6 +82,7 @@ def test_writes_survive(cluster, fault, figures):
             "outage_s": round(outcome.longest_gap(started - 0.5), 2),
             "acknowledged": len(outcome.acknowledged),
             "missing": len(missing),
+            "failed": len(outcome.failed),
             "unknown": len(outcome.unknown),
             "full_redundancy_s": round(healed + (0 if kind == "power" else back - started), 1),
         }
