@@ -122,7 +122,7 @@ def test_a_first_start_that_is_killed_is_finished_by_the_next_run(cluster, momen
 def test_a_fourth_host_joins(cluster):
     before = identity(cluster, FIRST)
     client(cluster, "node1").index(index="before", id="1", body={"number": 1}, refresh=True)
-    grown = ("-i", str(HERE / "grown.yml"))
+    grown = ("-i", str(HERE / "grown" / "inventory"))
     run(*grown)
     assert identity(cluster, [*FIRST, "node4"]) == before
     assert initial_masters(cluster, [*FIRST, "node4"]) == ""
