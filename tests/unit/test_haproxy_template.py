@@ -151,6 +151,15 @@ def test_only_public_ports_are_on_the_virtual_ip_and_nothing_listens_everywhere(
     }
 
 
+@pytest.mark.parametrize("case", ["dedicated hosts with everything", "the whole platform on three hosts"])
+def test_a_host_that_has_lost_the_virtual_ip_may_still_answer_from_it(case):
+    binds = [line for lines in sections(configuration(case)).values() for line in lines if line.startswith("bind ")]
+    public = [line for line in binds if line.split()[1].startswith("10.0.1.100:")]
+    assert public
+    assert all("transparent" in line.split() for line in public)
+    assert not [line for line in binds if line not in public and "transparent" in line.split()]
+
+
 def test_elasticsearch_is_asked_with_a_password_that_only_root_can_read():
     text = configuration("the whole platform on three hosts")
     found = sections(text)["backend elasticsearch"]
