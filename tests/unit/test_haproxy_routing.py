@@ -29,10 +29,14 @@ class Member:
 
     def __init__(self, name, ports, directory):
         self.name, self.role, self.address = name, "replica", f"127.0.0.1{name[-1]}"
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(directory / f"{name}.crt", directory / f"{name}.key")
+        self.present(directory, name)
         self.sockets = [self._serve(ports["postgresql"], self._postgresql)]
         self.sockets.append(self._serve(ports["patroni_rest"], self._patroni))
+
+    def present(self, directory, name):
+        """Show the certificate of `name` from now on, to everyone: who has met the one before can't resume that session."""
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(directory / f"{name}.crt", directory / f"{name}.key")
 
     def _serve(self, port, answer):
         listener = socket.create_server((self.address, port), backlog=100)
@@ -256,8 +260,7 @@ def test_a_reload_keeps_sessions_and_states_and_what_an_operator_took_out(cluste
 
 def test_a_patroni_with_a_certificate_of_another_name_is_not_believed(cluster):
     eventually(lambda: cluster.ask("postgresql_direct") == "node1")
-    member = cluster.members["node1"]
-    member.context.load_cert_chain(cluster.directory / "node2.crt", cluster.directory / "node2.key")
+    cluster.members["node1"].present(cluster.directory, "node2")
     eventually(lambda: cluster.status("postgresql_write", "node1").startswith("DOWN"))
 
 
