@@ -196,7 +196,10 @@ class Handover:
             self._sleep(0.05)
 
     def _need_replicas(self, old, number):
-        """Have the old master take writes with so many replicas, or more. An order that is lost does no harm: site.yml gives it again."""
+        """Have the old master take writes with so many replicas, or more.
+
+        Should the way back be lost, the node keeps 0 until it starts again or site.yml runs, and HAProxy would not take it for a master.
+        """
         if self._replicas_to_write:
             with contextlib.suppress(redis_client.RedisError):
                 old.call("CONFIG", "SET", "min-replicas-to-write", number)
@@ -212,10 +215,8 @@ class Handover:
             missing.append(f"Only {len(seen.masters)} of {len(self.hosts.sentinels)} sentinels answer.")
         if new not in seen.members:
             missing.append(f"Redis on {new} does not answer: {seen.member_errors.get(new)}.")
-        elif (seen.members[new].good_replicas or 0) < replicas:
-            missing.append(
-                f"{new} has {seen.members[new].good_replicas or 0} of the {replicas} replicas that it needs to take writes."
-            )
+        elif (good := seen.members[new].good_replicas or 0) < replicas:
+            missing.append(f"{new} has {good} of the {replicas} replicas that it needs to take writes.")
         return missing
 
     def _followers(self, seen):
