@@ -8,26 +8,20 @@ bootstrap apart from each other would each tell their own.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
+import re
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "testinfra"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "testinfra"))
 
-from cluster import PLAIN, Cluster, changes, until  # noqa: E402
+from cluster import ROOT, Cluster, changes, until  # noqa: E402
 from opensearchpy import OpenSearch  # noqa: E402
 
 HERE = Path(__file__).parent
-SITE = (
-    "ansible-playbook", "-i", str(HERE / "inventory"), "-e", f"@{ROOT}/inventories/lab/group_vars/all.yml",
-    str(ROOT / "playbooks" / "elasticsearch.yml"),
-)  # fmt: skip
+SITE = ("playbooks/elasticsearch.yml", "-e", f"@{ROOT}/inventories/lab/group_vars/all.yml")
 FIRST = ["node1", "node2", "node3"]
 LATE_S = 60
 DROP_IN = "/etc/systemd/system/elasticsearch.service.d/late.conf"
@@ -35,21 +29,7 @@ DROP_IN = "/etc/systemd/system/elasticsearch.service.d/late.conf"
 
 @pytest.fixture(scope="module")
 def cluster():
-    return Cluster()
-
-
-def start_run(*more: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [*SITE, *more], cwd=ROOT, env=os.environ | PLAIN | {"PYTHONUNBUFFERED": "1"}, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-
-
-def run(*more: str) -> str:
-    process = start_run(*more)
-    printed = process.communicate()[0]
-    assert process.returncode == 0, printed
-    return printed
+    return Cluster(HERE / "inventory")
 
 
 def client(cluster, host: str) -> OpenSearch:
@@ -85,7 +65,7 @@ def test_one_host_a_minute_late_is_waited_for(cluster):
     late = f"[Service]\\nTimeoutStartSec=300\\nExecStartPre=/bin/sleep {LATE_S}\\n"
     cluster.ssh("node3", f"mkdir -p $(dirname {DROP_IN}) && printf '{late}' > {DROP_IN}")
     began = time.monotonic()
-    printed = run()
+    printed = cluster.playbook(*SITE).stdout
     assert time.monotonic() - began > LATE_S
     started = {
         host: int(cluster.ssh(host, 'date +%s -d "$(systemctl show -P ExecMainStartTimestamp elasticsearch)"').stdout)
@@ -102,28 +82,21 @@ def test_one_host_a_minute_late_is_waited_for(cluster):
 @pytest.mark.parametrize("moment", ["Tell a node of a new cluster who forms it", "Start the server"])
 def test_a_first_start_that_is_killed_is_finished_by_the_next_run(cluster, moment):
     forget(cluster)
-    process, task, seen = start_run(), "", []
-    for line in process.stdout:
-        seen.append(line)
-        task = line if line.startswith("TASK") else task
-        if moment in task and line.startswith("changed:"):
-            os.killpg(process.pid, signal.SIGKILL)
-            break
-    assert process.wait() == -signal.SIGKILL, "".join(seen)
+    cluster.kill_when(re.compile(moment), 1, *SITE)
     active = {
         host: cluster.ssh(host, "systemctl is-active elasticsearch", check=False).stdout.strip() for host in FIRST
     }
-    run()
+    cluster.playbook(*SITE)
     print(f"\nkilled at {moment!r}, Elasticsearch was {active}; one cluster: {identity(cluster, FIRST)}")
     assert initial_masters(cluster, FIRST) == ""
-    assert set(changes(run()).values()) == {0}
+    assert set(changes(cluster.playbook(*SITE).stdout).values()) == {0}
 
 
 def test_a_fourth_host_joins(cluster):
     before = identity(cluster, FIRST)
     client(cluster, "node1").index(index="before", id="1", body={"number": 1}, refresh=True)
-    grown = ("-i", str(HERE / "grown" / "inventory"))
-    run(*grown)
+    grown = (*SITE, "-i", str(HERE / "grown" / "inventory"))
+    cluster.playbook(*grown)
     assert identity(cluster, [*FIRST, "node4"]) == before
     assert initial_masters(cluster, [*FIRST, "node4"]) == ""
     assert client(cluster, "node4").get(index="before", id="1")["_source"] == {"number": 1}
@@ -132,4 +105,4 @@ def test_a_fourth_host_joins(cluster):
         return any(shard["node"] == "node4" for shard in client(cluster, "node4").cat.shards(format="json"))
 
     until(used, 120, "shards on the new node")
-    assert set(changes(run(*grown)).values()) == {0}
+    assert set(changes(cluster.playbook(*grown).stdout).values()) == {0}

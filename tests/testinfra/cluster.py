@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import ssl
 import subprocess
 import sys
@@ -31,11 +32,11 @@ PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 class Cluster:
     """Names, addresses and ways in."""
 
-    def __init__(self):
+    def __init__(self, inventory: Path = ROOT / "inventories" / "lab"):
         self.lab = Lab()
         self.vip = self.lab.vip
         self.hosts = self.lab.hosts
-        self.inventory = ROOT / "inventories" / "lab"
+        self.inventory = inventory
         self.secrets_directory = self.lab.directory / "secrets"
         self.ca = self.secrets_directory / "ca.crt"
 
@@ -67,6 +68,29 @@ class Cluster:
         )  # fmt: skip
         assert not check or done.returncode == 0, done.stdout
         return done
+
+    def start(self, name: str, *arguments: str) -> subprocess.Popen:
+        """Begin a playbook, in a process group of its own so that all of it can be killed; what it prints is in stdout."""
+        return subprocess.Popen(
+            ["ansible-playbook", "-i", str(self.inventory), str(ROOT / name), *arguments],
+            cwd=ROOT, env=os.environ | PLAIN | {"PYTHONUNBUFFERED": "1"}, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def kill_when(self, marker: re.Pattern, times: int, name: str, *arguments: str) -> None:
+        """Start a playbook and kill it, children and all, as soon as the marked task has changed so many hosts."""
+        process = self.start(name, *arguments)
+        seen, printed, task = 0, [], ""
+        for line in process.stdout:
+            printed.append(line)
+            task = line if line.startswith("TASK") else task
+            if marker.search(task) and line.startswith("changed:"):
+                seen += 1
+                if seen == times:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                    return
+        raise AssertionError(f"the run ended before {marker.pattern} was seen {times} times:\n{''.join(printed)}")
 
     def patroni(self) -> dict[str, dict]:
         """Patroni's view, member name to its entry; raises OSError when no member answers."""

@@ -4,15 +4,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
 import time
 
 import psycopg
 import pytest
-from cluster import PLAIN, ROOT, changes, until
+from cluster import changes, until
 from watch import Watch, listening
 
 QUOTA = 3 * 1024**3
@@ -59,26 +56,6 @@ def test_a_configuration_that_haproxy_refuses_is_not_installed_and_its_reason_is
         assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
 
 
-def kill_when(cluster, marker: re.Pattern, times: int, *arguments: str) -> str:
-    """Start site.yml and kill it, children and all, as soon as the marker was printed so many times."""
-    process = subprocess.Popen(
-        ["ansible-playbook", "-i", str(cluster.inventory), str(ROOT / "site.yml"), *arguments],
-        cwd=ROOT, env=os.environ | PLAIN | {"PYTHONUNBUFFERED": "1"}, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    seen, printed, task = 0, [], ""
-    for line in process.stdout:
-        printed.append(line)
-        task = line if line.startswith("TASK") else task
-        if marker.search(task) and line.startswith("changed:"):
-            seen += 1
-            if seen == times:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                return "".join(printed)
-    pytest.fail(f"the run ended before {marker.pattern} was seen {times} times:\n{''.join(printed)}")
-
-
 def starts(cluster, unit: str) -> dict[str, str]:
     """Host to the identity of the unit's present invocation, which changes with every start."""
     return {host: cluster.ssh(host, f"systemctl show -P InvocationID {unit}").stdout.strip() for host in cluster.hosts}
@@ -97,9 +74,8 @@ def started_since(cluster, unit: str, moment: float) -> dict[str, int]:
 
 def test_a_run_killed_before_the_restart_is_finished_by_the_next_one_host_at_a_time(cluster):
     before = starts(cluster, "etcd.service")
-    kill_when(
-        cluster, re.compile(r"etcd : Write"), len(cluster.hosts), "--tags", "etcd", "-e", f"etcd_quota_bytes={QUOTA}"
-    )
+    etcd = ("site.yml", "--tags", "etcd", "-e", f"etcd_quota_bytes={QUOTA}")
+    cluster.kill_when(re.compile(r"etcd : Write"), len(cluster.hosts), *etcd)
     time.sleep(2)
     for host in cluster.hosts:
         assert str(QUOTA) in cluster.ssh(host, "cat /etc/default/etcd").stdout, "the configuration was not written yet"
@@ -141,10 +117,8 @@ def test_a_changed_parameter_is_reloaded_everywhere_and_restarts_nothing(cluster
 def test_a_parameter_that_needs_a_restart_reaches_every_member_and_goes_back_again(cluster):
     before, primary = postmasters(cluster), cluster.primary()
     connections = int(shown(cluster, "max_connections"))
-    kill_when(
-        cluster, re.compile(r"Reconcile Patroni"), 1,
-        "--tags", "postgresql", "-e", f"postgresql_max_connections={connections + 20}",
-    )  # fmt: skip
+    raised = ("site.yml", "--tags", "postgresql", "-e", f"postgresql_max_connections={connections + 20}")
+    cluster.kill_when(re.compile(r"Reconcile Patroni"), 1, *raised)
     cluster.playbook("site.yml", "-e", f"postgresql_max_connections={connections + 20}")
     assert int(shown(cluster, "max_connections")) == connections + 20
     raised = postmasters(cluster)

@@ -15,7 +15,7 @@ import subprocess
 import time
 
 import pytest
-from cluster import PLAIN, ROOT, changes, until
+from cluster import changes, until
 from load import STORES, Load
 from test_converge import shown
 
@@ -142,11 +142,7 @@ def test_an_operation_stops_at_the_host_that_does_not_come_back_and_the_next_run
 
 def kill_after(cluster, seconds: float, *arguments: str) -> str:
     """Run a playbook and kill it, children and all, after a time; what it had printed by then."""
-    process = subprocess.Popen(
-        ["ansible-playbook", "-i", str(cluster.inventory), *arguments],
-        cwd=ROOT, env=os.environ | PLAIN | {"PYTHONUNBUFFERED": "1"}, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    process = cluster.start(*arguments)
     try:
         return process.communicate(timeout=seconds)[0]
     except subprocess.TimeoutExpired:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import signal
 import statistics
-import subprocess
 import time
 
 import psycopg
 import pytest
 from clients import redis_by_address, redis_by_sentinel
-from cluster import PLAIN, ROOT, until
+from cluster import until
 from ledger import RedisWriter, Writer, present
 from load import STORES, Load
 
@@ -46,6 +45,15 @@ def successor(cluster) -> str:
 
 def arguments(*options, service="postgresql") -> list[str]:
     return ["playbooks/switchover.yml", "-e", f"service={service}", *options]
+
+
+def hand_over(cluster, leader, service: str, settle_s: float) -> float:
+    """Have another host lead; `leader` tells who does. Returns when it began, in monotonic seconds."""
+    old, began = leader(), time.monotonic()
+    output = cluster.playbook(*arguments(service=service)).stdout
+    time.sleep(settle_s)
+    assert leader() not in (None, old), output
+    return began
 
 
 def measured(title: str, gaps: list[float], outcome, missing: set) -> dict:
@@ -100,11 +108,7 @@ def test_no_write_fails_while_the_redis_master_is_handed_over(cluster, figures):
     time.sleep(2)
     try:
         for _turn in range(REPEATS):
-            old = cluster.redis_master()
-            began = time.monotonic()
-            output = cluster.playbook(*arguments(service="redis")).stdout
-            time.sleep(2)
-            assert cluster.redis_master() != old, output
+            began = hand_over(cluster, cluster.redis_master, "redis", 2)
             for way, writer in writers.items():
                 gaps[way].append(longest(writer.outcome, began))
     finally:
@@ -124,12 +128,7 @@ def test_no_request_fails_while_the_virtual_ip_is_handed_over(cluster, figures):
     until(lambda: len(load.outcome.acknowledged) > 100, 30, "the load to get going")
     try:
         for _turn in range(REPEATS):
-            old = cluster.vip_holder()
-            began = time.monotonic()
-            output = cluster.playbook(*arguments(service="vip")).stdout
-            time.sleep(1)
-            assert cluster.vip_holder() not in (None, old), output
-            gaps.append(longest(load.outcome, began))
+            gaps.append(longest(load.outcome, hand_over(cluster, cluster.vip_holder, "vip", 1)))
     finally:
         outcome = load.stop()
     missing = load.missing()
@@ -167,10 +166,7 @@ TIMER_FIRED = "journalctl -u pgbouncer --since '{} seconds ago' | grep -c 'got S
 
 def test_clients_go_on_when_the_run_dies_while_they_wait(cluster, writer):
     leader, holder = cluster.primary(), cluster.vip_holder()
-    run = subprocess.Popen(
-        ["ansible-playbook", "-i", str(cluster.inventory), *arguments("-e", "postgresql_pause_limit_s=8")],
-        cwd=ROOT, env=os.environ | PLAIN, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    run = cluster.start(*arguments("-e", "postgresql_pause_limit_s=8"))
     try:
         cluster.ssh(holder, f"cd /tmp; {PAUSED}", timeout=WHOLE_S)
     finally:
