@@ -325,7 +325,7 @@ SWITCHOVERS = {
     "postgresql": ("postgresql", True),
     "redis": ("redis", True),
     "etcd": ("etcd", True),
-    "elasticsearch": ("elasticsearch", False),
+    "elasticsearch": ("elasticsearch", True),
     "vip": ("keepalived", True),
     "swarm": ("swarm", False),
 }

@@ -8,6 +8,7 @@ SWITCHOVERS says how often each, 2 by default. Times are printed, never asserted
 from __future__ import annotations
 
 import os
+import re
 import signal
 import statistics
 import time
@@ -15,7 +16,7 @@ import time
 import psycopg
 import pytest
 from clients import redis_by_address, redis_by_sentinel
-from cluster import until
+from cluster import changes, until
 from ledger import RedisWriter, Writer, present
 from load import STORES, Load
 
@@ -135,6 +136,33 @@ def test_no_request_fails_while_the_virtual_ip_is_handed_over(cluster, figures):
     figures.append(measured("planned hand-over of the virtual IP", gaps, outcome, set().union(*missing.values())))
     assert missing == {store: set() for store in STORES}
     assert (outcome.failed, outcome.unknown) == (set(), set()), str(outcome)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "any"])
+@pytest.mark.parametrize("service", ["postgresql", "redis", "etcd", "elasticsearch", "vip", "swarm"])
+def test_each_service_hands_over_and_tells_who_leads_and_how_long_it_took(cluster, under_load, service, named):
+    until(cluster.status_is_ok, 240, "a whole platform")
+    plan = cluster.playbook(*arguments("--check", service=service)).stdout
+    old = re.search(r"(\w+) hands over", plan)[1]
+    heir = next(host for host in reversed(cluster.hosts) if host != old)
+    if named and service == "swarm":
+        refused = cluster.playbook(*arguments("-e", f"to={heir}", service=service), check=False)
+        assert refused.returncode != 0
+        assert f"leave -e to={heir} out" in refused.stdout
+        return
+    wanted = ("-e", f"to={heir}") if named else ()
+    output = under_load(
+        f"{service} handed over to {'a named host' if named else 'another host'}",
+        lambda: cluster.playbook(*arguments(*wanted, service=service)).stdout,
+    )
+    told = re.search(rf"{service}: {old} handed over to\s+(\w+) in ([\d.]+) s", output)
+    print(told and told[0])
+    assert told, output
+    assert told[1] == heir if named else told[1] != old
+    if named:
+        again = cluster.playbook(*arguments(*wanted, service=service)).stdout
+        assert f"{heir} leads {service} already" in again
+        assert set(changes(again).values()) == {0}
 
 
 def test_a_transaction_that_does_not_end_stops_it_and_is_named(cluster, writer):
