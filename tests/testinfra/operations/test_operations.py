@@ -93,9 +93,10 @@ def test_a_host_is_taken_out_of_everything_and_comes_back(cluster, under_load):
     assert cluster.primary() != host
 
 
+DATA = "/var/lib/postgresql/*/*"
+# What the host is done to and what repairs it, by what an operator would call it; the first is the service that is restarted.
 SABOTAGES = {
     "a configuration that validates and does not start": (
-        "redis",
         "redis",
         "mkdir -p /etc/systemd/system/redis-server.service.d && printf '[Service]\\nExecStartPre=/bin/false\\n' >"
         " /etc/systemd/system/redis-server.service.d/zz-sabotage.conf && systemctl daemon-reload",
@@ -104,16 +105,23 @@ SABOTAGES = {
     ),
     "the wrong binary": (
         "etcd",
-        "etcd",
         "mv /usr/bin/etcd /usr/bin/etcd.right && ln -s /bin/false /usr/bin/etcd",
         "mv /usr/bin/etcd.right /usr/bin/etcd && systemctl restart etcd",
+    ),
+    # The running server keeps its files open; when it starts again it finds a copy of them on a file system without a free byte.
+    "a full disk": (
+        "postgresql",
+        f"mkdir /mnt/full && mount -t tmpfs -o size=$(( $(du -sm {DATA} | cut -f 1) + 64 ))m full /mnt/full"
+        f" && cp -a {DATA}/. /mnt/full && chown --reference={DATA} /mnt/full && chmod 700 /mnt/full"
+        f" && {{ cat /dev/zero > /mnt/full/fill || true; }} 2> /dev/null && mount --bind /mnt/full {DATA}",
+        f"umount {DATA} /mnt/full && rmdir /mnt/full && systemctl restart patroni",
     ),
 }
 
 
 @pytest.mark.parametrize("what", SABOTAGES)
 def test_an_operation_stops_at_the_host_that_does_not_come_back_and_the_next_run_finishes(cluster, what):
-    service, unit, break_it, repair = SABOTAGES[what]
+    service, break_it, repair = SABOTAGES[what]
     plan = cluster.playbook("playbooks/rolling_restart.yml", "-e", f"service={service}", "--check").stdout
     order = re.findall(rf"^\s+\d+\s+{service}\s+(\S+)", plan.replace("\\n", "\n"), re.MULTILINE)
     assert len(order) == len(cluster.hosts)
