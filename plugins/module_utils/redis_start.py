@@ -26,7 +26,10 @@ FOLLOWER_WAIT_S = 10
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings file, JSON. Times in seconds; `quorum` is how many sentinels must name the same master."""
+    """The settings file, JSON. Times in seconds; `quorum` is how many sentinels must name the same master.
+
+    While `maintenance_file` exists, this node is not to become master.
+    """
 
     address: str
     port: int
@@ -43,6 +46,7 @@ class Settings:
     server_file: str
     live_file: str
     data_directory: str
+    maintenance_file: str
 
 
 @dataclass(frozen=True)
@@ -139,14 +143,16 @@ def followed(text: str) -> str:
     return ""
 
 
-def live_file(settings: Settings, master: str) -> str:
-    """What Redis is started with. It rewrites this file later; the next start makes it anew."""
+def live_file(settings: Settings, master: str, held: bool = False) -> str:
+    """What Redis is started with. It rewrites this file later; the next start makes it anew. held: Sentinel shall not promote it."""
     lines = [
         "# Made anew at each start of Redis, which rewrites it meanwhile. The settings are in the file included here.",
         f"include {settings.server_file}",
     ]
     if master:
         lines.append(f"replicaof {master} {settings.port}")
+    if held:
+        lines.append("replica-priority 0")
     return "\n".join(lines) + "\n"
 
 
@@ -192,6 +198,6 @@ def run(settings: Settings, network, say, clock=time.monotonic, sleep=time.sleep
         if decision.what == REFUSE:
             return 1
         if decision.what != WAIT:
-            replace(settings.live_file, live_file(settings, decision.master))
+            replace(settings.live_file, live_file(settings, decision.master, os.path.exists(settings.maintenance_file)))
             return 0
         sleep(0.2)

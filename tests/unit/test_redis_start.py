@@ -28,6 +28,7 @@ def settings(tmp_path):
         address=ME, port=6379, sentinel_port=26379, members=[ME, OTHER, THIRD], sentinels=[ME, OTHER, THIRD], quorum=2,
         master_name="utmstack-redis", takeover_wait_s=16, sentinels_wait_s=60, ca="", username="monitoring", password="",
         server_file="/etc/redis/utmstack-ha.conf", live_file=str(tmp_path / "live.conf"), data_directory=str(tmp_path / "data"),
+        maintenance_file=str(tmp_path / "maintenance"),
     )  # fmt: skip
 
 
@@ -119,6 +120,15 @@ def test_a_master_that_nobody_can_replace_starts_at_once(settings):
     alone = {"sentinel": recorded["healthy"]["sentinel"], "info": {}}
     assert redis_start.run(settings, Replay(alone), say=lambda text: None) == 0
     assert "replicaof" not in Path(settings.live_file).read_text()
+    assert "replica-priority" not in Path(settings.live_file).read_text()
+
+
+def test_a_node_that_starts_during_maintenance_is_not_to_become_master(settings):
+    Path(settings.maintenance_file).write_text("since 2026-03-01T12:00:00Z: new disk\n")
+    recorded = recording("redis_8.0.2")
+    alone = {"sentinel": recorded["healthy"]["sentinel"], "info": {}}
+    assert redis_start.run(settings, Replay(alone), say=lambda text: None) == 0
+    assert Path(settings.live_file).read_text().endswith("replica-priority 0\n")
 
 
 def test_the_role_that_a_node_had_is_read_from_what_redis_wrote(tmp_path):
