@@ -137,7 +137,10 @@ def check_member_names(members: list[str], found: Findings) -> None:
 
 
 def priorities(inventory: Inventory, balancers: list[str], found: Findings) -> dict[str, int]:
-    """Return VRRP priorities: ha_priority where it is set, else 150, 140, … in the order of the group."""
+    """Return VRRP priorities: ha_priority where it is set, else 250, 240, … in the order of the group.
+
+    High ones, since a backup waits (256 - priority) / 256 of an advert longer before it takes over (RFC 5798, 6.1).
+    """
     given: dict[str, int] = {}
     for host in balancers:
         value = inventory.variables(host).get("ha_priority")
@@ -156,7 +159,7 @@ def priorities(inventory: Inventory, balancers: list[str], found: Findings) -> d
         else:
             given[host] = figure
     step = 10 if len(balancers) <= 7 else 1
-    free = (priority for priority in range(150, 0, -step) if priority not in given.values())
+    free = (priority for priority in range(250, 0, -step) if priority not in given.values())
     return {host: given[host] if host in given else next(free, 1) for host in balancers}
 
 

@@ -77,7 +77,7 @@ def test_peers_are_the_other_load_balancers_and_priorities_the_topologys():
     text = configuration("three co-located hosts")
     assert re.findall(r"^        (\S+) min_ttl 255 max_ttl 255$", text, re.MULTILINE) == ["10.0.1.11", "10.0.1.13"]
     assert "unicast_src_ip 10.0.1.12" in text
-    assert "priority 140" in text
+    assert "priority 240" in text
     assert "unicast_peer" not in configuration("one load balancer")
 
 

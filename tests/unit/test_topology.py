@@ -416,7 +416,7 @@ def test_three_hosts_and_a_virtual_ip_are_enough():
         "address": "10.0.1.11",
         "rest_url": "https://10.0.1.11:8008",
     }
-    assert [entry["priority"] for entry in result["loadbalancer"]["members"]] == [150, 140, 130]
+    assert [entry["priority"] for entry in result["loadbalancer"]["members"]] == [250, 240, 230]
     assert result["hosts"]["node1"]["memory_share"]["postgresql"] == 0.8
     assert result["hosts"]["node1"]["names"] == ["node1", "10.0.1.11", "10.0.1.100"]
     assert result["ports"] == DEFAULT_PORTS
@@ -461,10 +461,10 @@ def test_yaml_booleans_are_the_modes_that_they_were_written_as(value, mode):
 
 def test_priorities_follow_the_group_around_those_that_are_set():
     result = topology(
-        count=4, groups={"etcd": NODES}, hosts={"node3": {"ha_priority": "140"}, "node4": {"ha_priority": 200}}
+        count=4, groups={"etcd": NODES}, hosts={"node3": {"ha_priority": "240"}, "node4": {"ha_priority": 254}}
     )
     members = [(entry["name"], entry["priority"]) for entry in result["loadbalancer"]["members"]]
-    assert members == [("node4", 200), ("node1", 150), ("node3", 140), ("node2", 130)]
+    assert members == [("node4", 254), ("node1", 250), ("node3", 240), ("node2", 230)]
 
 
 def test_thirty_load_balancers_have_thirty_priorities():

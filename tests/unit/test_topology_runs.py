@@ -80,7 +80,7 @@ def test_the_plan_is_printed_though_no_host_can_be_reached(site):
     place = site({"ha_timing": {"patroni": {"ttl_s": 30}}})
     code, output = run(place, "plan.yml")
     assert code == 0, output
-    assert "node3  192.0.2.13  130   loadbalancer, etcd, postgresql\n" in output
+    assert "node3  192.0.2.13  230   loadbalancer, etcd, postgresql\n" in output
     assert "ttl 30 s*" in output
     assert not (place / "connected").exists()
     assert not (place / ".secrets").exists()
