@@ -69,14 +69,24 @@ class Handover:
         if not self.to:
             yield
             return
-        with self._member(self.to) as chosen:
-            before = chosen.call("CONFIG", "GET", "replica-priority")[1]
-            chosen.call("CONFIG", "SET", "replica-priority", 1)
-            try:
-                self._await_preference(sentinel)
-                yield
-            finally:
-                chosen.call("CONFIG", "SET", "replica-priority", before)
+        before = self._priority(1)
+        try:
+            self._await_preference(sentinel)
+            yield
+        finally:
+            self._priority(before)
+
+    def _priority(self, number):
+        """Give `to` this priority; returns the one before. By a new connection: a node that becomes master ends all."""
+        try:
+            with self._member(self.to) as chosen:
+                before = chosen.call("CONFIG", "GET", "replica-priority")[1]
+                chosen.call("CONFIG", "SET", "replica-priority", number)
+                return before
+        except redis_client.RedisError as error:
+            raise HandoverError(
+                f"{self.to} does not take the replica-priority {number}: {error}. site.yml gives it its own again"
+            ) from error
 
     def _await_preference(self, sentinel):
         end = self._clock() + PRIORITY_S

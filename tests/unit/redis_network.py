@@ -27,7 +27,11 @@ class Connection:
         self.answer, self.closed = answer, False
 
     def call(self, *words):
-        reply = self.answer([str(word) for word in words])
+        reply = (
+            redis_client.RedisError("the connection was closed")
+            if self.closed
+            else self.answer([str(word) for word in words])
+        )
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -81,6 +85,8 @@ class Cluster:
         self.client, self.min_replicas, self.replicas_at = "", 0, 0.0
         self.priorities, self.chosen = {"node2": 100, "node3": 100}, "node2"
         self.faults = faults or {}
+        # To data nodes, by name. Sentinel ends those to a node that it makes master.
+        self.connections = {name: [] for name in NAMES}
 
     def clock(self):
         return self.now
@@ -93,13 +99,18 @@ class Cluster:
             self.failing_over += 1
             if self.failing_over > self.promote_after:
                 self.roles[self.chosen], self.agreed, self.failing_over = "master", self.chosen, 0
+                for connection in self.connections[self.chosen]:
+                    connection.closed = True
 
     def connect(self, address, port):
         name = next(name for name, known in NAMES.items() if known == address)
         fault = self.faults.get(f"{name}/connect")
         if fault and port == 6379:
             raise fault
-        return Connection(lambda words: self.answer(name, port, words))
+        connection = Connection(lambda words: self.answer(name, port, words))
+        if port == 6379:
+            self.connections[name].append(connection)
+        return connection
 
     def answer(self, name, port, words):
         command = " ".join(words[:2] if words[0] in ("CLIENT", "SENTINEL", "CONFIG") else words[:1])
