@@ -108,11 +108,12 @@ SABOTAGES = {
         "mv /usr/bin/etcd /usr/bin/etcd.right && ln -s /bin/false /usr/bin/etcd",
         "mv /usr/bin/etcd.right /usr/bin/etcd && systemctl restart etcd",
     ),
-    # The running server keeps its files open; when it starts again it finds a copy of them on a file system without a free byte.
+    # The running server keeps its files open; when it starts again it finds a copy of them on a file system without a free byte. What
+    # it removes while it is copied, cp complains about.
     "a full disk": (
         "postgresql",
         f"mkdir /mnt/full && mount -t tmpfs -o size=$(( $(du -sm {DATA} | cut -f 1) + 64 ))m full /mnt/full"
-        f" && cp -a {DATA}/. /mnt/full && chown --reference={DATA} /mnt/full && chmod 700 /mnt/full"
+        f" && {{ cp -a {DATA}/. /mnt/full || true; }} && chown --reference={DATA} /mnt/full && chmod 700 /mnt/full"
         f" && {{ cat /dev/zero > /mnt/full/fill || true; }} 2> /dev/null && mount --bind /mnt/full {DATA}",
         f"umount {DATA} /mnt/full && rmdir /mnt/full && systemctl restart patroni",
     ),
