@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Planned operations while the application is under load: no request fails after its one retry, and nothing acknowledged is lost.
 
-OPERATION_KILLS (10): how often the interrupted operation is killed.
+OPERATION_KILLS (10): how often the interrupted operation is killed, each time in the turns of another service.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
@@ -20,6 +21,18 @@ from load import STORES, Load
 from test_converge import shown
 
 KILLS = int(os.environ.get("OPERATION_KILLS", "10"))
+SERVICES = (
+    "etcd",
+    "postgresql",
+    "elasticsearch",
+    "sentinel",
+    "redis",
+    "swarm",
+    "backend",
+    "pgbouncer",
+    "haproxy",
+    "keepalived",
+)
 UNITS = (
     "etcd",
     "patroni",
@@ -162,19 +175,19 @@ def kill_after(cluster, seconds: float, *arguments: str) -> str:
 
 
 def test_an_operation_that_is_killed_again_and_again_is_finished_by_the_next_run(cluster, under_load):
-    """Each run gets a little further than the one before, so that every service has its turn cut off."""
-    restart = ("playbooks/rolling_restart.yml", "-e", "service=all")
+    """Each kill cuts off the turns of another service, and the run after it does not look back."""
+    restart = "playbooks/rolling_restart.yml"
 
     def interrupted():
         began, since = time.time(), ()
-        for kill in range(1, KILLS + 1):
-            after = random.uniform(15, 45)
-            printed = kill_after(cluster, after, *restart, *since)
+        for kill, service in zip(range(1, KILLS + 1), itertools.cycle(SERVICES)):
+            after = random.uniform(18, 40)
+            printed = kill_after(cluster, after, restart, "-e", f"service={service}", *since)
             tasks = re.findall(r"^TASK \[(.*)\]", printed, re.MULTILINE)
             print(f"kill {kill} of {KILLS} after {after:.0f} s, in: {tasks[-1] if tasks else 'nothing'}", flush=True)
-            found = re.search(r"-e (since=\S+) goes on where it was", printed)
+            found = re.search(r"-e (since=\S+)\s+goes on where it was", printed)
             since = since or (("-e", found[1]) if found else ())
-        cluster.playbook(*restart, *since)
+        cluster.playbook(restart, "-e", "service=all", *since)
         return began
 
     began = under_load(f"rolling restart of every service, killed {KILLS} times", interrupted, may_fail=True)
