@@ -8,6 +8,7 @@ OPERATION_KILLS (10): how often the interrupted operation is killed, each time i
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import re
@@ -51,6 +52,11 @@ def _whole(cluster):
     until(cluster.status_is_ok, 240, "a whole platform")
 
 
+def started(cluster, host: str, unit: str) -> int:
+    """When the process of a unit began, in seconds since 1970."""
+    return int(cluster.ssh(host, f'date +%s -d "$(systemctl show -P ExecMainStartTimestamp {unit})"').stdout)
+
+
 def test_a_dry_run_prints_the_order_and_what_each_host_leads_and_touches_nothing(cluster):
     leader = cluster.primary()
     output = cluster.playbook("playbooks/rolling_restart.yml", "-e", "service=postgresql,etcd", "--check").stdout
@@ -81,6 +87,29 @@ def test_a_parameter_that_needs_a_restart_costs_no_request(cluster, under_load, 
         lambda: cluster.playbook("site.yml", "--tags", "postgresql", *wanted),
     )
     assert int(shown(cluster, "max_connections")) == connections + max(change, 0)
+
+
+RESTARTS = {
+    "etcd": {"etcd_snapshot_count": 20000},
+    "elasticsearch": {"elasticsearch_jvm_options": ["-XX:TieredStopAtLevel=1", "-XX:+UseCodeCacheFlushing"]},
+    "redis-server": {"redis_settings": {"tcp-backlog": 300}},
+    "docker": {"swarm_engine_settings": {"shutdown-timeout": 20}},
+}
+
+
+@pytest.mark.parametrize("how", ["changed", "back as they were"])
+def test_settings_of_every_cluster_that_need_a_restart_take_one_host_after_the_other(cluster, under_load, how):
+    settings = {name: value for own in RESTARTS.values() for name, value in own.items()}
+    connections = int(shown(cluster, "max_connections")) + (20 if how == "changed" else -20)
+    settings["postgresql_max_connections"] = connections
+    wanted = ("-e", json.dumps(settings)) if how == "changed" else ()
+    began = time.time()
+    under_load(f"settings of five clusters {how} in one run", lambda: cluster.playbook("site.yml", *wanted))
+    assert int(shown(cluster, "max_connections")) == connections
+    for unit in RESTARTS:
+        for host in cluster.hosts:
+            assert started(cluster, host, unit) >= int(began), (unit, host)
+    assert set(changes(cluster.playbook("site.yml", *wanted).stdout).values()) == {0}
 
 
 def test_all_hosts_reboot_without_a_failed_request(cluster, under_load):
@@ -193,7 +222,6 @@ def test_an_operation_that_is_killed_again_and_again_is_finished_by_the_next_run
     began = under_load(f"rolling restart of every service, killed {KILLS} times", interrupted, may_fail=True)
     for unit in UNITS:
         for host in cluster.hosts:
-            started = cluster.ssh(host, f'date +%s -d "$(systemctl show -P ExecMainStartTimestamp {unit})"').stdout
-            assert int(started) >= int(began), (unit, host)
+            assert started(cluster, host, unit) >= int(began), (unit, host)
     until(cluster.status_is_ok, 60, "nothing left drained, paused or tagged")
     assert set(changes(cluster.playbook("site.yml").stdout).values()) == {0}
