@@ -130,7 +130,7 @@ def order(
 ) -> list[str]:
     """The hosts in the order of their turns.
 
-    First what is ill, since its turn may be what repairs it, and no other may go away meanwhile. Then those that lead nothing; of
+    First what is ill, or left drained, since its turn is what repairs it, and no other may go away meanwhile. Then those that lead nothing; of
     PostgreSQL's standbys, those that confirm writes after those that don't. Last those that lead: the fewer things the earlier,
     and the holder of the virtual IP, whose clients notice most, at the very end. Equals keep the order of `hosts`.
     """
@@ -201,7 +201,7 @@ def plan(
                 "role": f"utmstack.ha.{parts.role if parts else HOST}",
                 "verb": getattr(parts, verb, verb) if parts else verb,
                 "drain": parts.drain if parts else True,
-                "order": order(due, led, sick, _confirming(state)),
+                "order": order(due, led, [*sick, *(host for host in due if drained(state, host))], _confirming(state)),
                 "done": done,
                 "leads": {host: [LED[what] for what in own] for host, own in led.items() if host in due},
             }

@@ -225,6 +225,13 @@ def test_a_host_that_is_still_drained_is_not_done():
     assert plan(state, looked(LATE), service="elasticsearch", since=BEGAN)["services"][0]["order"] == ["node2"]
 
 
+def test_a_host_that_was_left_drained_comes_before_one_that_leads_nothing():
+    state = whole()
+    state["haproxy"]["servers"][2]["on"]["node1"]["admin"] = "drain"
+    drained = state["haproxy"]["servers"][2]["server"]
+    assert plan(state, looked(), service="elasticsearch")["services"][0]["order"][0] == drained != "node1"
+
+
 def test_shards_that_are_still_held_in_place_are_freed_by_another_turn():
     state = whole()
     state["elasticsearch"]["changed_settings"] = {"cluster.routing.allocation.enable": "primaries"}
