@@ -155,7 +155,7 @@ SABOTAGES = {
     "a full disk": (
         "postgresql",
         f"mkdir /mnt/full && mount -t tmpfs -o size=$(( $(du -sm {DATA} | cut -f 1) + 64 ))m full /mnt/full"
-        f" && {{ cp -a {DATA}/. /mnt/full || true; }} && chown --reference={DATA} /mnt/full && chmod 700 /mnt/full"
+        f" && {{ cp -a {DATA}/. /mnt/full || true; }}"
         f" && {{ cat /dev/zero > /mnt/full/fill || true; }} 2> /dev/null && mount --bind /mnt/full {DATA}",
         f"umount {DATA} /mnt/full && rmdir /mnt/full && systemctl restart patroni",
     ),
