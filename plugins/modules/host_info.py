@@ -46,6 +46,9 @@ options:
     type: list
     elements: str
     default: []
+  patroni_config:
+    description: Patroni's configuration file, as role P(utmstack.ha.postgresql#role) writes it, whose data directory is looked at.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -118,6 +121,13 @@ units:
   type: dict
   returned: success
   sample: {etcd.service: {state: active, started: "2026-03-01T12:00:00.000Z"}}
+postgresql_data:
+  description:
+    - The data that Patroni is configured with, C(directory); their major C(version), empty where there are none; C(disabled), whether
+      pg_upgrade has put their C(pg_control) away.
+  type: dict
+  returned: success
+  sample: {directory: /var/lib/postgresql/17/utmstack, version: "17", disabled: false}
 booted:
   description: When the host's first process started, ISO 8601 in UTC.
   type: str
@@ -125,11 +135,12 @@ booted:
   sample: "2026-02-27T08:11:12.010Z"
 """
 
+import os
 import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import freshness, host, packages
+from ansible_collections.utmstack.ha.plugins.module_utils import freshness, host, packages, postgresql_data
 
 UNIT_PROPERTIES = "Id,LoadState,ActiveState,ExecMainStartTimestamp"
 
@@ -167,6 +178,7 @@ def main():
             "texts": {"type": "list", "elements": "path", "default": []},
             "private_key": {"type": "path", "no_log": False},
             "units": {"type": "list", "elements": "str", "default": []},
+            "patroni_config": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -190,6 +202,7 @@ def main():
         texts={path: read(path) for path in module.params["texts"]},
         public_key=public_key(module, module.params["private_key"]),
         units=host.units(output(module, show)) if module.params["units"] else {},
+        postgresql_data=postgresql_data.in_use(module.params["patroni_config"] or os.devnull),
         booted=host.booted(freshness.Proc()),
     )
 
