@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.utmstack.ha.plugins.module_utils import patroni, postgresql
+from ansible_collections.utmstack.ha.plugins.module_utils import patroni, postgresql, postgresql_upgrade
 
 
 def postgresql_memory(ram_mb, share=1.0, max_connections=100):
@@ -30,4 +30,8 @@ class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
-        return {"postgresql_memory": postgresql_memory, "patroni_restart_order": patroni_restart_order}
+        return {
+            "postgresql_memory": postgresql_memory,
+            "postgresql_upgrade_plan": postgresql_upgrade.plan,
+            "patroni_restart_order": patroni_restart_order,
+        }

@@ -93,6 +93,12 @@ def running(directory: str, proc: str = "/proc") -> bool:
         return False
 
 
+def port(directory: str) -> int:
+    """The port of the server that runs there; 0 where none does."""
+    lines = read(Path(directory, "postmaster.pid")).splitlines()
+    return int(lines[3]) if running(directory) and len(lines) > 3 and lines[3].strip().isdigit() else 0
+
+
 def size(directory: str) -> int:
     """The bytes that all files below a directory take."""
     total = 0
@@ -114,6 +120,7 @@ def look(run, directory: str) -> dict:
         "control": control(directory),
         **(controldata(run, directory, version) if version else parse_controldata("")),
         "running": running(directory),
+        "port": port(directory),
     }
 
 

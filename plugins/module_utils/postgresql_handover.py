@@ -220,16 +220,19 @@ class Pools:
         except SessionError as error:
             pool.problem = str(error)
 
-    def pause(self, seconds):
-        """Pause all. Raises HandoverError, with all of them resumed, where one could not in that time."""
-        self.each(lambda pool: self._pause(pool, seconds), self.reached)
+    def pause(self, seconds, again=False):
+        """Pause all. Raises HandoverError, with all of them resumed, where one could not in that time.
+
+        again: one that is paused already is as it should be.
+        """
+        self.each(lambda pool: self._pause(pool, seconds, again), self.reached)
         failed = [pool for pool in self.reached if pool.problem]
         if failed:
             reason = "; ".join(f"{pool.name}: {pool.problem}" for pool in failed)
             stuck = self.resume(self.reached)
             raise HandoverError(f"No switchover: pgbouncer could not be paused. {reason}. {_resumed(stuck)}")
 
-    def _pause(self, pool, seconds):
+    def _pause(self, pool, seconds, again):
         pool.asked_at = self.network.now()
         try:
             pool.session.ask("PAUSE", seconds)
@@ -238,6 +241,8 @@ class Pools:
             # A console that waits for PAUSE takes no other command.
             self._renew(pool)
         except SessionError as error:
+            if "already" in str(error) and again:
+                return
             pool.problem = str(error)
             if "already" in str(error):
                 # Somebody else's pause is not ours to end.
@@ -363,6 +368,59 @@ def restart_leader(client, network, balancers, name, only_pending=False, limits=
     result = {"leader": name, **_while_clients_wait(network, balancers, limits, restart, address, again=True)}
     _require_all(result, limits)
     return result
+
+
+def hold(network, balancers, seconds):
+    """Pause every pgbouncer; transactions have so many seconds to end. One that is paused already is left so.
+
+    Returns {changed, pgbouncers}. Raises HandoverError, with all resumed, where one could not be paused.
+    """
+    pools = Pools(network, balancers)
+    try:
+        pools.open()
+        pools.pause(seconds, again=True)
+    except PatroniError as error:
+        facts = {**error.facts, "pgbouncers": [pool.facts() for pool in pools.all]}
+        raise HandoverError(
+            f"Clients could not be made to wait, and PostgreSQL was not touched. {error}", **facts
+        ) from error
+    finally:
+        pools.close()
+    return {"changed": bool(pools.reached), "pgbouncers": [pool.facts() for pool in pools.all]}
+
+
+def let_go(network, balancers, seconds):
+    """Resume every pgbouncer, each when a primary takes connections through the HAProxy beside it, and after so many seconds in any case.
+
+    Returns {changed, pgbouncers}. Raises HandoverError, with all resumed, where one found no primary.
+    """
+    pools, late, end = Pools(network, balancers), [], network.now() + seconds
+    pools.each(pools._open, pools.all)
+    try:
+        waiting = pools.reached
+        for pool in waiting:
+            pool.asked_at = network.now()
+        while waiting:
+            seen = pools.each(lambda pool: network.primary(pool.address), waiting)
+            ready = [pool for pool, server in zip(waiting, seen) if server]
+            pools.resume(ready)
+            waiting = [pool for pool in waiting if pool not in ready]
+            if waiting and network.now() >= end:
+                late = [pool.name for pool in waiting]
+                pools.resume(waiting)
+                break
+            if waiting:
+                network.sleep(POLL_S)
+    finally:
+        pools.close()
+    told = [{key: value for key, value in pool.facts().items() if key != "pause_seconds"} for pool in pools.all]
+    if late:
+        raise HandoverError(
+            f"No primary takes connections through HAProxy on {', '.join(late)} after {seconds:g} s; clients were let go on. Look at"
+            " HAProxy there",
+            pgbouncers=told,
+        )
+    return {"changed": bool(pools.reached), "pgbouncers": told}
 
 
 def _while_clients_wait(network, balancers, limits, act, address, again=False):

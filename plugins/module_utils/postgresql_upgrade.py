@@ -26,6 +26,8 @@ PRIMARY = "in production"
 CLEAN = "shut down"
 STANDBY = "in archive recovery"
 CLEAN_STANDBY = "shut down in recovery"
+# At which pg_upgrade starts servers.
+PG_UPGRADE_PORT = 50432
 AGAIN = "playbooks/postgresql_major_upgrade.yml"
 
 
@@ -84,6 +86,11 @@ class Member:
         return bool(self.old) and self.old["control"] == "present" and self.old["state"] == state
 
     @property
+    def leads(self) -> bool:
+        """Whether the old data's server is the primary that clients use, and not one that pg_upgrade has started."""
+        return self.old_is(PRIMARY) and self.old["running"] and self.old["port"] != PG_UPGRADE_PORT
+
+    @property
     def upgraded(self) -> bool:
         """Whether pg_upgrade has finished here."""
         return self.disabled and bool(self.new) and self.new["control"] == "present"
@@ -95,16 +102,17 @@ def plan(
     way: str = "forward",
     problems: Sequence[str] = (),
     paused: bool = False,
-    offered: Mapping[str, bool] | None = None,
+    offered: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """What is to be done now.
 
     seen: by host, what postgresql_data_info returned. version: the wanted major version. way: forward or back. problems, paused: what
-    status() of status.py says of PostgreSQL and etcd. offered: by host, whether its repositories have the packages, where that is known.
+    status() of status.py says of PostgreSQL and etcd. offered: by host, what package_info says of
+    the new version's package.
 
     Returns {faults: sentences with the remedy; steps: those of STEPS that are left, or back; host: where the work is done, whose server
     leads first; others: all other hosts; old: {version, directory} of the data before; stop: hosts on which Patroni and PostgreSQL are
-    stopped; reset: whether Patroni's keys are those of the data that are left behind; restore: whether the host's old pg_control comes
+    stopped; verify: whether the others have to have received all; pause: whether there is a Patroni to be paused; reset: whether Patroni's keys are those of the data that are left behind; restore: whether the host's old pg_control comes
     back; damaged: hosts whose old data can't be used any more; discard: by host, new directories to be removed; remove: by host, old
     directories that an upgrade leaves behind; text: the plan for a person}.
     """
@@ -114,6 +122,8 @@ def plan(
         "steps": [],
         "host": "",
         "stop": [],
+        "verify": False,
+        "pause": False,
         "reset": False,
         "restore": False,
         "damaged": [],
@@ -180,7 +190,9 @@ def _forward(found, members, problems, paused, offered):
     if host is None:
         return faults
     found |= {"host": host.name, "stop": [member.name for member in members], "reset": True}
-    if host.old["running"]:
+    found["verify"] = not host.seen["begun"]
+    found["pause"] = any(member.seen["patroni"] for member in members)
+    if host.leads:
         found["steps"] = list(STEPS)
         begun = host.seen["prepared"] and (paused or not all(member.seen["patroni"] for member in members))
         faults = (
@@ -207,15 +219,15 @@ def _source(members):
             return None, [
                 f"{member.name} runs PostgreSQL {configured}, and {version} is older. There is no way to an older version."
             ]
-    running = [member for member in members if member.old and member.old["running"] and member.old_is(PRIMARY)]
+    running = [member for member in members if member.leads]
     if len(running) > 1:
         names = " and ".join(member.name for member in running)
         return None, [f"{names} both run as primary. Repair the cluster first; playbooks/status.yml shows it."]
     if running:
         return running[0], []
-    stopped = [member for member in members if member.disabled] or [
-        member for member in members if member.old_is(CLEAN)
-    ]
+    stopped = [
+        member for member in members if member.disabled or (member.old_is(PRIMARY) and member.old["running"])
+    ] or [member for member in members if member.old_is(CLEAN)]
     if len(stopped) == 1:
         return stopped[0], []
     crashed = next((member for member in members if member.old_is(PRIMARY)), None)
@@ -270,7 +282,8 @@ def _gib(size):
 
 def _packages(members, offered):
     for member in members:
-        if not offered.get(member.name, True):
+        known = offered.get(member.name)
+        if known is not None and not any(package["installed"] or package["candidate"] for package in known.values()):
             yield (
                 f"{member.name} is not offered the package postgresql-{member.version}. Give all hosts a repository that has it, such as "
                 "PostgreSQL's own (apt.postgresql.org)."
@@ -296,7 +309,7 @@ def _back(found, members, _problems, paused, _offered):
     host, faults = _survivor(members)
     if host is None:
         return faults
-    live = host.old["running"]
+    live = host.leads
     found |= {
         "host": host.name,
         "steps": [BACK],
@@ -313,24 +326,21 @@ def _survivor(members):
     upgraded = next((member for member in members if member.disabled and member.new), None)
     # Without new data beside it, nothing has run yet on files that both versions have.
     for fits in (
-        lambda member: member.old_is(PRIMARY) and member.old["running"],
+        lambda member: member.leads,
         lambda member: member.disabled,
         lambda member: member.old_is(CLEAN) or member.old_is(PRIMARY),
     ):
         found = next((member for member in members if fits(member)), None)
         if found and not upgraded:
             return found, []
+    # pg_upgrade was begun only when all standbys had received all of the old primary, so none has less than another. The primary itself
+    # has been started and stopped by pg_upgrade since, and its last checkpoint is another one.
     whole = [member for member in members if member.old_is(CLEAN_STANDBY) or member.old_is(STANDBY)]
     best = max(whole, key=lambda member: position(member.old["checkpoint"]), default=None)
     if best is None:
         return None, [
             "No standby has old data that could be started: there is nothing to go back to. Start the upgrade again without way=back, or "
             "restore a backup."
-        ]
-    if upgraded and upgraded.old["checkpoint"] not in ("", best.old["checkpoint"]):
-        return None, [
-            f"{best.name} has data up to {best.old['checkpoint']}, but {upgraded.name} had been shut down at {upgraded.old['checkpoint']}: "
-            f"going back to {best.name} would lose what is between. Start the upgrade again without way=back, or restore a backup."
         ]
     return best, []
 

@@ -25,6 +25,7 @@ def data(directory, version, state, control="present", running=False, checkpoint
         "timeline": "1",
         "system_identifier": f"70{version}",
         "running": running,
+        "port": 5432 if running else 0,
         "device": 7,
         "size_bytes": 10 * 2**30,
     }
@@ -37,6 +38,7 @@ def cluster():
             "config": {"directory": OLD, "version": "15", "closed": False},
             "patroni": True,
             "prepared": False,
+            "begun": False,
             "target": {"directory": NEW, "empty": True, "device": 7, "free_bytes": 20 * 2**30},
             "data": [data(OLD, "15", "in production" if host == "node2" else "in archive recovery", running=True)],
         }
@@ -69,8 +71,16 @@ def all_stopped(seen):
         old(seen, host).update(state="shut down in recovery", running=False)
 
 
+def reading(seen):
+    """pg_upgrade was killed, and the old server that it had started goes on."""
+    all_stopped(seen)
+    seen["node2"]["begun"] = True
+    old(seen, "node2").update(state="in production", running=True, port=50432, checkpoint="0/50000A0")
+
+
 def linking(seen):
     all_stopped(seen)
+    seen["node2"]["begun"] = True
     old(seen, "node2").update(control="disabled")
 
 
@@ -133,6 +143,7 @@ def at(*moments):
         ((without_patroni,), False, ALL, True),
         ((primary_stopped,), False, ["hold", "stop", "upgrade", "start", "open", "finish"], True),
         ((all_stopped,), False, ["hold", "stop", "upgrade", "start", "open", "finish"], True),
+        ((reading,), False, ["hold", "stop", "upgrade", "start", "open", "finish"], True),
         ((linking,), False, ["hold", "stop", "upgrade", "start", "open", "finish"], True),
         ((upgraded,), False, ["hold", "stop", "start", "open", "finish"], True),
         ((configured,), False, ["hold", "stop", "start", "open", "finish"], True),
@@ -165,6 +176,7 @@ def test_everything_is_stopped_on_every_host_but_not_where_the_new_version_is_co
         ((without_patroni,), "node2", [], False, False, []),
         ((primary_stopped,), "node2", list(HOSTS), True, False, []),
         ((all_stopped,), "node2", list(HOSTS), True, False, []),
+        ((reading,), "node2", list(HOSTS), True, False, []),
         ((linking,), "node2", list(HOSTS), True, True, []),
         ((upgraded,), "node1", list(HOSTS), True, False, ["node2"]),
         ((configured,), "node1", list(HOSTS), True, False, ["node2"]),
@@ -232,12 +244,17 @@ def test_new_data_are_never_used_once_an_old_server_has_led_again():
     assert "node1: its PostgreSQL 15 took writes after node2 was upgraded." in plan(seen, "17")["faults"][0]
 
 
-def test_a_standby_that_lacks_the_last_writes_is_no_way_back():
+def test_the_way_back_is_by_the_standby_that_has_most():
     seen = at(started)
     old(seen, "node1").update(checkpoint="0/4000028")
     assert plan(seen, "17", "back")["host"] == "node3"
-    old(seen, "node3").update(checkpoint="0/4000028")
-    assert "would lose what is between" in plan(seen, "17", "back")["faults"][0]
+    old(seen, "node3").update(control="absent")
+    assert plan(seen, "17", "back")["host"] == "node1"
+
+
+def test_standbys_are_compared_with_the_primary_until_pg_upgrade_has_started_it_once():
+    assert plan(at(all_stopped), "17")["verify"]
+    assert not plan(at(linking), "17")["verify"]
 
 
 def test_a_single_member_has_no_way_back_once_the_new_version_has_run():
@@ -255,6 +272,7 @@ def changed(host, **answers):
     return seen
 
 
+OFFERED = {"postgresql-17": {"installed": None, "candidate": "17.12-0+deb13u1"}}
 TARGET = cluster()["node1"]["target"]
 
 
@@ -265,7 +283,7 @@ TARGET = cluster()["node1"]["target"]
         (cluster(), {"version": "14"}, "runs PostgreSQL 15, and 14 is older"),
         (cluster(), {"version": "17", "way": "up"}, "way=up is not known"),
         (cluster(), {"version": "17", "problems": ["etcd: node3 is away."]}, "etcd: node3 is away. Repair that first"),
-        (cluster(), {"version": "17", "offered": {"node3": False}}, "node3 is not offered the package postgresql-17"),
+        (cluster(), {"version": "17", "offered": {"node2": OFFERED, "node3": {}}}, "node3 is not offered the package postgresql-17"),
         (changed("node1", target={**TARGET, "empty": False}), {"version": "17"}, "node1: /var/lib/postgresql/17/utmstack"),
         (changed("node2", target={**TARGET, "device": 8}), {"version": "17"}, "files can't be linked"),
         (changed("node3", target={**TARGET, "free_bytes": 2**30}), {"version": "17"}, "10.0 GiB, beside the present one, and only 1.0"),
@@ -283,7 +301,7 @@ def test_what_speaks_against_it_is_said_before_anything_is_touched(seen, options
 
 def test_all_faults_are_told_at_once():
     seen = changed("node1", target={**TARGET, "empty": False, "free_bytes": 0})
-    assert len(plan(seen, "17", problems=["postgresql: a.", "etcd: b."], offered={"node2": False})["faults"]) == 5
+    assert len(plan(seen, "17", problems=["postgresql: a.", "etcd: b."], offered={"node2": {}})["faults"]) == 5
 
 
 def test_a_cluster_of_that_version_needs_nothing():

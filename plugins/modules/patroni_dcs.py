@@ -1,0 +1,95 @@
+#!/usr/bin/python
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: patroni_dcs
+short_description: Reset or resume a Patroni cluster in etcd while no Patroni runs
+version_added: 0.1.0
+author: The utmstack.ha developers (@utmstack)
+description:
+  - Ends a pause (maintenance mode) of a cluster of which no member runs, and with O(state=reset) removes all of Patroni's keys but its
+    configuration, so that the member that is started next leads, with its own data.
+  - For a cluster that runs there are M(utmstack.ha.patroni_config) and M(utmstack.ha.patroni_switchover). Stop Patroni on all members before.
+options:
+  state:
+    description:
+      - V(resumed), the cluster is not paused.
+      - V(reset), and it has forgotten its members, its leader and its data's number.
+    type: str
+    choices: [reset, resumed]
+    required: true
+  namespace:
+    description: Patroni's C(namespace).
+    type: str
+    default: /service/
+  scope:
+    description: Patroni's C(scope), the name of the cluster.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - utmstack.ha.etcd
+attributes:
+  check_mode:
+    description: Tells what would be removed.
+    support: full
+  diff_mode:
+    description: Which keys are removed is in the result.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Have the member that starts next lead
+  utmstack.ha.patroni_dcs:
+    endpoints: ["https://10.0.1.11:2379", "https://10.0.1.12:2379", "https://10.0.1.13:2379"]
+    ca_path: /etc/utmstack-ha/tls/ca.crt
+    client_cert: /etc/utmstack-ha/tls/host.crt
+    client_key: /etc/utmstack-ha/tls/host.key
+    username: patroni
+    password: "{{ ha_secrets.etcd_patroni_password }}"
+    scope: utmstack
+    state: reset
+"""
+
+RETURN = r"""
+deleted:
+  description: Names of the keys that were removed.
+  returned: success
+  type: list
+  elements: str
+  sample: [history, initialize, leader, members/node1, status, sync]
+resumed:
+  description: Whether a pause was ended.
+  returned: success
+  type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.utmstack.ha.plugins.module_utils import etcd, patroni_dcs
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            **etcd.ARGUMENTS,
+            "state": {"type": "str", "choices": ["reset", "resumed"], "required": True},
+            "namespace": {"type": "str", "default": "/service/"},
+            "scope": {"type": "str", "required": True},
+        },
+        required_together=etcd.REQUIRED_TOGETHER,
+        supports_check_mode=True,
+    )
+    params = module.params
+    prefix = f"/{params['namespace'].strip('/')}/{params['scope']}/"
+    try:
+        result = patroni_dcs.change(etcd.Client.of(params), prefix, params["state"] == "reset", module.check_mode)
+    except etcd.EtcdError as error:
+        module.fail_json(msg=f"Patroni's keys below {prefix} can't be changed, and none was: {error}.")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+#!/usr/bin/python
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pgbouncer_pause
+short_description: Have clients of every pgbouncer wait, or let them go on when there is a primary again
+version_added: 0.1.0
+author: The utmstack.ha developers (@utmstack)
+description:
+  - For planned work during which there is no primary for longer than a switchover takes. For that one, see
+    M(utmstack.ha.postgresql_switchover), which does both in one process.
+  - A pause outlasts this module. Arm C(pgbouncer-resume) of role P(utmstack.ha.pgbouncer#role) before, for the case that nobody ends it.
+options:
+  state:
+    description:
+      - V(paused), transactions have ended and new ones wait. Where one does not end within O(pause_timeout), none is paused and it fails.
+      - V(resumed), they go on, as soon as a primary takes connections through the HAProxy beside each pgbouncer.
+    type: str
+    choices: [paused, resumed]
+    required: true
+  ca_path:
+    description: Certificates that the servers' certificates are verified with.
+    type: path
+    required: true
+  pgbouncers:
+    description: The hosts of all pgbouncers.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Its name, for messages.
+        type: str
+        required: true
+      address:
+        description: Its address, where HAProxy is, too.
+        type: str
+        required: true
+  pgbouncer_port:
+    description: Port of pgbouncer.
+    type: int
+    default: 6432
+  pgbouncer_user:
+    description: One of pgbouncer's C(admin_users).
+    type: str
+    default: pgbouncer_admin
+  pgbouncer_password:
+    description: Its password.
+    type: str
+    required: true
+  virtual_ip:
+    description: Address that clients use, for which the certificates are valid.
+    type: str
+    required: true
+  write_port:
+    description: Port on O(virtual_ip) that leads through pgbouncer to the primary.
+    type: int
+    default: 5432
+  direct_port:
+    description: Port of HAProxy, on the addresses of O(pgbouncers), that leads to the primary without pgbouncer.
+    type: int
+    default: 5434
+  check_user:
+    description: User by whom the primary is asked, in database C(postgres).
+    type: str
+    default: pgbouncer
+  check_password:
+    description: Its password.
+    type: str
+    required: true
+  pause_timeout:
+    description: How long transactions have to end, in seconds.
+    type: float
+    default: 5.0
+  wait_timeout:
+    description: How long to wait for a primary, in seconds. Clients go on afterwards in any case.
+    type: float
+    default: 60.0
+attributes:
+  check_mode:
+    description: Changes nothing.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+notes:
+  - Needs C(python3-psycopg2) on the host.
+seealso:
+  - module: utmstack.ha.postgresql_switchover
+"""
+
+EXAMPLES = r"""
+- name: Have clients wait
+  utmstack.ha.pgbouncer_pause:
+    state: paused
+    ca_path: /etc/utmstack-ha/tls/ca.crt
+    virtual_ip: 10.0.1.100
+    pgbouncers:
+      - {name: node1, address: 10.0.1.11}
+    pgbouncer_password: "{{ ha_secrets.pgbouncer_admin_password }}"
+    check_password: "{{ ha_secrets.postgresql_pgbouncer_password }}"
+"""
+
+RETURN = r"""
+pgbouncers:
+  description: What became of each pgbouncer.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name: {description: Its name., type: str, sample: node1}
+    address: {description: Its address., type: str, sample: 10.0.1.11}
+    problem: {description: "What was wrong with it, or nothing.", type: str, sample: ""}
+"""
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.utmstack.ha.plugins.module_utils import patroni_client, postgresql_handover
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["paused", "resumed"], "required": True},
+            "ca_path": {"type": "path", "required": True},
+            "pgbouncers": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {"name": {"type": "str", "required": True}, "address": {"type": "str", "required": True}},
+            },
+            "pgbouncer_port": {"type": "int", "default": 6432},
+            "pgbouncer_user": {"type": "str", "default": "pgbouncer_admin"},
+            "pgbouncer_password": {"type": "str", "required": True, "no_log": True},
+            "virtual_ip": {"type": "str", "required": True},
+            "write_port": {"type": "int", "default": 5432},
+            "direct_port": {"type": "int", "default": 5434},
+            "check_user": {"type": "str", "default": "pgbouncer"},
+            "check_password": {"type": "str", "required": True, "no_log": True},
+            "pause_timeout": {"type": "float", "default": 5.0},
+            "wait_timeout": {"type": "float", "default": 60.0},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    if postgresql_handover.psycopg2 is None:
+        module.fail_json(msg=missing_required_lib("psycopg2"))
+    network = postgresql_handover.Network(
+        postgresql_handover.Access(
+            ca_path=params["ca_path"],
+            virtual_ip=params["virtual_ip"],
+            write_port=params["write_port"],
+            direct_port=params["direct_port"],
+            console_port=params["pgbouncer_port"],
+            console_user=params["pgbouncer_user"],
+            console_password=params["pgbouncer_password"],
+            check_user=params["check_user"],
+            check_password=params["check_password"],
+        )
+    )
+    if module.check_mode:
+        module.exit_json(changed=True, pgbouncers=[])
+    try:
+        if params["state"] == "paused":
+            result = postgresql_handover.hold(network, params["pgbouncers"], params["pause_timeout"])
+        else:
+            result = postgresql_handover.let_go(network, params["pgbouncers"], params["wait_timeout"])
+    except patroni_client.PatroniError as error:
+        module.fail_json(msg=str(error), **error.facts)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
