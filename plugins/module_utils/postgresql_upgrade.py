@@ -353,7 +353,7 @@ _SAID = {
     STOP: ("every host", "stop {host} cleanly; the others have received all of it before they stop"),
     UPGRADE: ("{host}", "pg_upgrade --link to {target}"),
     START: ("every host", "start PostgreSQL {new} on {host}, clients kept away; coarse statistics; the others copy it"),
-    OPEN: ("every host", "let clients in, when a first standby confirms writes. There is no way back from here on"),
+    OPEN: ("every host", "let clients in, when all stream. There is no way back from here on"),
     FINISH: ("every host", "fine statistics; wait until all stream. The old data stay"),
 }  # fmt: skip
 

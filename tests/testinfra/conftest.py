@@ -38,10 +38,10 @@ def figures():
 def under_load(cluster, figures):
     """Runs something while users send events and the clusters are watched; asserts what an operation promises.
 
-    may_fail: requests may, as where the operation is killed while clients are held.
+    may_fail: requests may, as where the operation is killed while clients are held. without: services that it stops altogether.
     """
 
-    def run(title: str, operate, may_fail: bool = False):
+    def run(title: str, operate, may_fail: bool = False, without: tuple[str, ...] = ()):
         load = Load(cluster).start()
         until(lambda: len(load.outcome.acknowledged) > 100, 60, "the load to get going")
         started = time.monotonic()
@@ -70,7 +70,7 @@ def under_load(cluster, figures):
         )
         assert missing == {store: set() for store in STORES}
         assert may_fail or (outcome.failed, outcome.unknown) == (set(), set()), str(outcome)
-        for service in QUORUMS:
+        for service in set(QUORUMS) - set(without):
             assert watch.least[service] >= len(cluster.hosts) - 1, watch.least
         return result
 

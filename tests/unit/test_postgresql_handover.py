@@ -342,3 +342,75 @@ def test_a_server_that_restarts_in_place_has_to_have_been_away_before_clients_go
 
 def test_a_restart_that_nobody_saw_is_over_when_patroni_says_so():
     assert InPlace(blink=False).restart()["pause_seconds"] >= 7.5
+
+
+# -- holding clients for longer than a switchover takes ----------------------------------------------------------------
+
+
+class Standing:
+    """A world without Patroni, in which the primary comes at a time, or never through some HAProxys."""
+
+    def __init__(self, comes_at=0.0, blind=()):
+        self.log, self.holder, self.comes_at, self.blind, self.time = [], "10.0.1.11", comes_at, blind, 0.0
+        self.pools = {entry["address"]: Pool(entry["address"], self.log) for entry in BALANCERS}
+
+    def console(self, address=None):
+        return self.pools[address or self.holder].console()
+
+    def primary(self, address):
+        return NEW if self.time >= self.comes_at and address not in self.blind else None
+
+    def now(self):
+        return self.time
+
+    def sleep(self, seconds):
+        self.time += seconds
+
+    @property
+    def paused(self):
+        return [address for address, pool in self.pools.items() if pool.paused]
+
+
+def test_clients_are_held_until_they_are_let_go_to_a_primary():
+    world = Standing(comes_at=30)
+    assert handover.hold(world, BALANCERS, 5)["changed"]
+    assert world.paused == ALL
+    assert handover.let_go(world, BALANCERS, 60)["changed"]
+    assert world.paused == []
+    assert 30 <= world.time < 31
+
+
+def test_what_an_interrupted_run_holds_is_held_already():
+    world = Standing()
+    world.pools["10.0.1.12"].paused = True
+    result = handover.hold(world, BALANCERS, 5)
+    assert [pool["problem"] for pool in result["pgbouncers"]] == ["", "", ""]
+    assert world.paused == ALL
+
+
+def test_clients_are_not_held_where_a_transaction_does_not_end():
+    world = Standing()
+    world.pools["10.0.1.13"].busy = True
+    with pytest.raises(
+        PatroniError, match="Clients could not be made to wait, and PostgreSQL was not touched.*process 4711"
+    ):
+        handover.hold(world, BALANCERS, 5)
+    assert world.paused == []
+
+
+def test_clients_are_let_go_in_any_case_and_it_is_said_where_they_find_no_primary():
+    world = Standing(blind=("10.0.1.12",))
+    handover.hold(world, BALANCERS, 5)
+    with pytest.raises(PatroniError, match="through HAProxy on node2 after 60 s"):
+        handover.let_go(world, BALANCERS, 60)
+    assert world.paused == []
+
+
+def test_a_load_balancer_that_is_away_holds_nobody_up():
+    world = Standing()
+    world.pools["10.0.1.13"].away = True
+    handover.hold(world, BALANCERS, 5)
+    assert world.paused == ALL[:2]
+    result = handover.let_go(world, BALANCERS, 60)
+    assert world.paused == []
+    assert result["pgbouncers"][2]["problem"] == "connection refused"
