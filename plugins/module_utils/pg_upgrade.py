@@ -22,8 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .postgresql_data import CONTROL, DISABLED_CONTROL, running
-from .postgresql_upgrade import position
+from .postgresql_data import CONTROL, DISABLED_CONTROL, parse_controldata, running
+from .postgresql_upgrade import CLEAN, position
 
 # Settings of the new server that must be there already while the old content is loaded into it.
 CARRIED = ("max_locks_per_transaction", "max_prepared_transactions", "shared_preload_libraries")
@@ -189,6 +189,7 @@ class Upgrade:
         found = faults(facts, int(self.old.version), long_s)
         made = self._make_empty(facts)
         found += self._strange_parameters()
+        shutil.rmtree(self.places.empty / "pg_upgrade_output.d", ignore_errors=True)
         code, out, errors = self._pg_upgrade(self.places.empty, "--check")
         if code != 0:
             found.append(f"pg_upgrade --check refuses: {_said(out, errors)}{self._reports()}")
@@ -222,14 +223,19 @@ class Upgrade:
         return json.loads(self._checked(query(FACTS.replace("LONG", str(int(long_s))), self.port)))
 
     def _make_empty(self, facts) -> bool:
-        if self.places.prepared():
+        # A judgement that was interrupted leaves data that pg_upgrade does not take any more.
+        if self.places.prepared() and self._state(self.places.empty) == CLEAN:
             return False
+        shutil.rmtree(self.places.empty, ignore_errors=True)
         part = self.places.work / "part"
         shutil.rmtree(part, ignore_errors=True)
         options = initdb_options(facts, int(self.new.version))
         self._checked([self.new.program("initdb"), f"--pgdata={part}", *options])
         os.rename(part, self.places.empty)
         return True
+
+    def _state(self, data) -> str:
+        return parse_controldata(self._checked([self.new.program("pg_controldata"), str(data)]))["state"]
 
     def _strange_parameters(self) -> list[str]:
         """What the new program says to parameters that it does not know, or to values."""

@@ -51,6 +51,10 @@ class Programs:
         make(Path(command[1].partition("=")[2]), "empty")
         return 0, "", ""
 
+    def pg_controldata(self, command, _cwd):
+        crashed = (Path(command[1]) / "crashed").exists()
+        return 0, f"Database cluster state:               {'in production' if crashed else 'shut down'}\n", ""
+
     def postgres(self, command, _cwd):
         name = command[-1].partition("=")[0]
         wrong = name in self.unknown
@@ -124,6 +128,13 @@ def test_an_initdb_that_was_interrupted_is_made_anew(programs):
     make(programs.upgrade.places.work / "part", "half")
     programs.upgrade.check()
     assert (programs.upgrade.places.empty / "content").read_text() == "empty"
+
+
+def test_a_judgement_that_was_interrupted_is_made_on_new_empty_data(programs):
+    programs.upgrade.check()
+    (programs.upgrade.places.empty / "crashed").touch()
+    assert programs.upgrade.check() == {"changed": True}
+    assert programs.times("initdb") == 2
 
 
 def test_nothing_is_upgraded_that_was_not_checked(programs):
