@@ -98,7 +98,7 @@ molecule: machine venv ## The whole platform: create, converge, idempotence, ver
 	@$(LAB) down
 
 .PHONY: operations
-operations: up converge ## Rolling operations under load, sabotage, kills and an upgrade, on the lab as it is (about 40 minutes)
+operations: up converge ## Rolling operations under load, sabotage, kills and upgrades, on the lab as it is (more than an hour)
 	@$(TIMED) "Operations" python3 -m pytest tests/testinfra/operations -s -ra \
 		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
 

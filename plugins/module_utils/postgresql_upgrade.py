@@ -184,7 +184,7 @@ def _forward(found, members, problems, paused, offered):
         return [
             f"{member.name}: its PostgreSQL {member.old['version']} took writes after {found['host']} was upgraded. {_go_back()}"
             for member in members
-            if member.old_is(PRIMARY) and member.name != found["host"]
+            if (member.old_is(PRIMARY) or member.old_is(CLEAN)) and member.name != found["host"]
         ]
     host, faults = _source(members)
     if host is None:
@@ -324,14 +324,15 @@ def _back(found, members, _problems, paused, _offered):
 def _survivor(members):
     """The member whose old data have everything, or None and why."""
     upgraded = next((member for member in members if member.disabled and member.new), None)
-    # Without new data beside it, nothing has run yet on files that both versions have.
     for fits in (
         lambda member: member.leads,
-        lambda member: member.disabled,
+        # Nothing has run yet on the files that both versions have.
+        lambda member: member.disabled and not upgraded,
+        # It has led, and after the upgrade only another one than the upgraded host can have.
         lambda member: member.old_is(CLEAN) or member.old_is(PRIMARY),
     ):
         found = next((member for member in members if fits(member)), None)
-        if found and not upgraded:
+        if found:
             return found, []
     # pg_upgrade was begun only when all standbys had received all of the old primary, so none has less than another. The primary itself
     # has been started and stopped by pg_upgrade since, and its last checkpoint is another one.

@@ -11,17 +11,20 @@ short_description: Reset or resume a Patroni cluster in etcd while no Patroni ru
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
-  - Ends a pause (maintenance mode) of a cluster of which no member runs, and with O(state=reset) removes all of Patroni's keys but its
-    configuration, so that the member that is started next leads, with its own data.
+  - Ends a pause (maintenance mode) of a cluster of which no member runs, and with O(state=reset) has it begin anew with other data, by
+    its present configuration. Of Patroni's keys only that one stays, and C(initialize), the number of the data.
   - For a cluster that runs there are M(utmstack.ha.patroni_config) and M(utmstack.ha.patroni_switchover). Stop Patroni on all members before.
 options:
   state:
     description:
       - V(resumed), the cluster is not paused.
-      - V(reset), and it has forgotten its members, its leader and its data's number.
+      - V(reset), it has also forgotten its members and its leader, and no member with other data than O(system_identifier) takes part.
     type: str
     choices: [reset, resumed]
     required: true
+  system_identifier:
+    description: The number of the data that shall lead, as C(pg_controldata) tells it.
+    type: str
   namespace:
     description: Patroni's C(namespace).
     type: str
@@ -42,7 +45,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Have the member that starts next lead
+- name: Begin anew with upgraded data
   utmstack.ha.patroni_dcs:
     endpoints: ["https://10.0.1.11:2379", "https://10.0.1.12:2379", "https://10.0.1.13:2379"]
     ca_path: /etc/utmstack-ha/tls/ca.crt
@@ -52,6 +55,7 @@ EXAMPLES = r"""
     password: "{{ ha_secrets.etcd_patroni_password }}"
     scope: utmstack
     state: reset
+    system_identifier: "7712295033673263039"
 """
 
 RETURN = r"""
@@ -60,7 +64,7 @@ deleted:
   returned: success
   type: list
   elements: str
-  sample: [history, initialize, leader, members/node1, status, sync]
+  sample: [history, leader, members/node1, status, sync]
 resumed:
   description: Whether a pause was ended.
   returned: success
@@ -76,16 +80,19 @@ def main():
         argument_spec={
             **etcd.ARGUMENTS,
             "state": {"type": "str", "choices": ["reset", "resumed"], "required": True},
+            "system_identifier": {"type": "str"},
             "namespace": {"type": "str", "default": "/service/"},
             "scope": {"type": "str", "required": True},
         },
         required_together=etcd.REQUIRED_TOGETHER,
+        required_if=[("state", "reset", ["system_identifier"])],
         supports_check_mode=True,
     )
     params = module.params
     prefix = f"/{params['namespace'].strip('/')}/{params['scope']}/"
     try:
-        result = patroni_dcs.change(etcd.Client.of(params), prefix, params["state"] == "reset", module.check_mode)
+        identifier = params["system_identifier"] if params["state"] == "reset" else ""
+        result = patroni_dcs.change(etcd.Client.of(params), prefix, identifier, module.check_mode)
     except etcd.EtcdError as error:
         module.fail_json(msg=f"Patroni's keys below {prefix} can't be changed, and none was: {error}.")
     module.exit_json(**result)

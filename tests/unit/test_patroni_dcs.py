@@ -21,6 +21,7 @@ KEYS = {
     "members/node1": "{}",
     "sync": '{"leader":"node2","sync_standby":"node1"}',
 }
+NEW = "7712297380187730904"
 RESUMED = '{"ttl":20,"postgresql":{"parameters":{"max_connections":100}}}'
 
 
@@ -65,40 +66,40 @@ class Etcd:
         return {"header": {}, "succeeded": True}
 
 
-def test_a_reset_leaves_the_configuration_alone_and_not_paused():
+def test_a_reset_leaves_the_configuration_not_paused_and_the_number_of_the_new_data():
     etcd = Etcd(KEYS)
-    result = patroni_dcs.change(etcd.client, PREFIX, True)
-    assert result == {"changed": True, "deleted": ["initialize", "leader", "members/node1", "sync"], "resumed": True}
-    assert etcd.keys == {PREFIX + "config": RESUMED}
-    assert not patroni_dcs.change(etcd.client, PREFIX, True)["changed"]
+    result = patroni_dcs.change(etcd.client, PREFIX, NEW)
+    assert result == {"changed": True, "deleted": ["leader", "members/node1", "sync"], "resumed": True}
+    assert etcd.keys == {PREFIX + "config": RESUMED, PREFIX + "initialize": NEW}
+    assert not patroni_dcs.change(etcd.client, PREFIX, NEW)["changed"]
 
 
 def test_a_pause_is_ended_without_anything_being_forgotten():
     etcd = Etcd(KEYS)
-    assert patroni_dcs.change(etcd.client, PREFIX, False) == {"changed": True, "deleted": [], "resumed": True}
+    assert patroni_dcs.change(etcd.client, PREFIX) == {"changed": True, "deleted": [], "resumed": True}
     assert etcd.keys == {PREFIX + name: text for name, text in (KEYS | {"config": RESUMED}).items()}
 
 
 def test_a_dry_run_only_tells():
     etcd = Etcd(KEYS)
-    assert patroni_dcs.change(etcd.client, PREFIX, True, check_mode=True)["changed"]
+    assert patroni_dcs.change(etcd.client, PREFIX, NEW, check_mode=True)["changed"]
     assert len(etcd.keys) == len(KEYS)
 
 
 def test_somebody_elses_change_is_not_overwritten():
     etcd = Etcd(KEYS, meanwhile=True)
     with pytest.raises(EtcdError, match="changed by somebody else"):
-        patroni_dcs.change(etcd.client, PREFIX, True)
+        patroni_dcs.change(etcd.client, PREFIX, NEW)
     assert len(etcd.keys) == len(KEYS)
 
 
 def test_a_scope_without_a_configuration_is_no_cluster():
     with pytest.raises(EtcdError, match="Is this the right scope"):
-        patroni_dcs.change(Etcd({}).client, PREFIX, True)
+        patroni_dcs.change(Etcd({}).client, PREFIX, NEW)
 
 
 def test_it_is_said_what_each_member_answered():
     etcd = Etcd(KEYS)
     etcd.client.endpoints = etcd.client.endpoints[:1]
     with pytest.raises(EtcdError, match="https://10.0.1.11:2379: Connection refused"):
-        patroni_dcs.change(etcd.client, PREFIX, True)
+        patroni_dcs.change(etcd.client, PREFIX, NEW)

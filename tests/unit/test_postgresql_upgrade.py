@@ -238,10 +238,15 @@ def test_a_way_back_that_died_can_not_be_mistaken_for_an_upgrade_that_goes_on(mo
     assert planned["steps"] == [] or planned["faults"]
 
 
-def test_new_data_are_never_used_once_an_old_server_has_led_again():
+@pytest.mark.parametrize(
+    ("state", "running"), [("in production", True), ("in production", False), ("shut down", False)]
+)
+def test_an_old_server_that_has_led_again_has_what_the_new_data_lack(state, running):
     seen = at(upgraded)
-    old(seen, "node1").update(state="in production", running=True)
-    assert "node1: its PostgreSQL 15 took writes after node2 was upgraded." in plan(seen, "17")["faults"][0]
+    old(seen, "node3").update(state=state, running=running, port=5432 * running, checkpoint="0/6000028")
+    assert "node3: its PostgreSQL 15 took writes after node2 was upgraded." in plan(seen, "17")["faults"][0]
+    planned = plan(seen, "17", "back")
+    assert (planned["host"], planned["damaged"], planned["reset"]) == ("node3", ["node2"], not running)
 
 
 def test_the_way_back_is_by_the_standby_that_has_most():
