@@ -244,6 +244,14 @@ def test_a_standby_that_does_not_get_it_is_not_stopped():
         stop(["0/4FFFFFF\n"] * 10)
 
 
+def test_a_server_that_ended_by_itself_meanwhile_is_stopped(tmp_path):
+    clock = Clock()
+    pg_upgrade.stop(
+        lambda _command, **_options: (1, "", "pg_ctl: PID file does not exist"),
+        Side("15", str(tmp_path)), "", 5432, 1, clock.now, clock.sleep,
+    )  # fmt: skip
+
+
 def test_only_one_works_at_a_time(programs):
     with programs.upgrade.alone():
         handle = os.open(programs.upgrade.places.work, os.O_RDONLY)
