@@ -194,7 +194,8 @@ def _forward(found, members, problems, paused, offered):
     found["pause"] = any(member.seen["patroni"] for member in members)
     if host.leads:
         found["steps"] = list(STEPS)
-        begun = host.seen["prepared"] and (paused or not all(member.seen["patroni"] for member in members))
+        # An earlier run has paused Patroni, and maybe stopped it everywhere; nothing else excuses a cluster that is not whole.
+        begun = host.seen["prepared"] and (paused or not found["pause"])
         faults = (
             []
             if begun

@@ -304,6 +304,12 @@ def test_what_speaks_against_it_is_said_before_anything_is_touched(seen, options
     assert any(fault in one for one in faults), faults
 
 
+def test_a_member_without_patroni_is_no_sign_of_an_earlier_run():
+    seen = at(prepared)
+    seen["node3"]["patroni"] = False
+    assert plan(seen, "17", problems=["postgresql: node3 does not answer."])["faults"]
+
+
 def test_all_faults_are_told_at_once():
     seen = changed("node1", target={**TARGET, "empty": False, "free_bytes": 0})
     assert len(plan(seen, "17", problems=["postgresql: a.", "etcd: b."], offered={"node2": {}})["faults"]) == 5
