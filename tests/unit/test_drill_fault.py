@@ -1,0 +1,209 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A fault is noted before it is injected, is seen to take effect, and is undone whoever comes to do it.
+
+What can be had without privileges is the real thing: processes of our own get real signals, nft judges the rules where it is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.utmstack.ha.plugins.module_utils import drill_fault
+from ansible_collections.utmstack.ha.plugins.module_utils.drill_fault import FaultError, Host, Keeper, Refused
+
+PEERS = ["10.0.1.12", "10.0.1.13", "10.0.1.100"]
+
+
+@pytest.fixture
+def sleeper():
+    process = subprocess.Popen(["sleep", "60"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def keeper(tmp_path, sleeper):
+    """A keeper on a host whose unit etcd.service has one process, ours. `asked` has the commands that were run."""
+    host = Host()
+
+    def run(argv, text=""):
+        host.asked.append(list(argv))
+        if argv[:3] == ["systemctl", "show", "--property=MainPID"]:
+            return f"{sleeper.pid}\n"
+        return {"--property=LoadState": "loaded\n", "--property=ActiveState": "active\n"}.get(argv[2], "")
+
+    host.asked, host.run = [], run
+    return Keeper(str(tmp_path / "notes"), drill_fault.__file__, host)
+
+
+def frozen(word="STOP"):
+    return {"kind": "signal", "signal": word, "units": ["etcd.service"], "only": "main", "what": "etcd"}
+
+
+def state(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_process_is_frozen_noted_and_let_go_on(keeper, sleeper):
+    times = keeper.inject("01", frozen(), limit_s=60, effect_s=5)
+    assert state(sleeper.pid) == "T"
+    assert times["injected"] <= times["effect"]
+    assert keeper.found() == ["01"]
+    assert keeper.undo("01") >= times["effect"]
+    assert state(sleeper.pid) in "SR"
+    assert keeper.found() == []
+
+
+def test_a_killed_process_is_undone_by_starting_its_unit(keeper, sleeper):
+    keeper.inject("01", frozen("KILL"), limit_s=60, effect_s=5)
+    assert sleeper.wait(5) == -signal.SIGKILL
+    keeper.undo("01")
+    assert ["systemctl", "start", "--no-block", "etcd.service"] in keeper.host.asked
+
+
+def test_the_undo_comes_by_itself_when_the_drill_died(keeper, sleeper):
+    keeper.inject("01", frozen(), limit_s=1, effect_s=5)
+    deadline = time.monotonic() + 20
+    while keeper.found() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert keeper.found() == []
+    assert state(sleeper.pid) in "SR"
+
+
+def test_undoing_what_was_noted_but_never_injected_or_is_gone_does_no_harm(keeper, sleeper):
+    keeper.host.kill = lambda pid, number: (_ for _ in ()).throw(KeyboardInterrupt)
+    keeper.notes.mkdir()
+    keeper._write("01", {"id": "01", "fault": frozen(), "memory": {"processes": {str(sleeper.pid): 1}}})
+    assert keeper.undo("01")
+    assert keeper.undo("01") is None
+
+
+def test_a_fault_without_effect_is_undone_and_told(keeper, sleeper):
+    keeper.host.kill = lambda pid, number: None
+    with pytest.raises(FaultError, match=r"took no effect in 0.2 s: processes \[\d+\] are not stopped"):
+        keeper.inject("01", frozen(), limit_s=60, effect_s=0.2)
+    assert keeper.found() == []
+
+
+def test_a_second_fault_is_refused_while_one_is_there(keeper, sleeper):
+    keeper.inject("01", frozen(), limit_s=60, effect_s=5)
+    with pytest.raises(Refused, match="fault 01 is still there. Run drill.yml -e scenario=cleanup"):
+        keeper.inject("02", frozen(), limit_s=60, effect_s=5)
+    keeper.undo("01")
+
+
+def test_a_service_that_does_not_run_is_refused(keeper):
+    keeper.host.run = lambda argv, text="": "0\n"
+    assert keeper.refusal(frozen()) == "etcd does not run here. Look at playbooks/status.yml"
+
+
+def proc(tmp_path, **own):
+    """A /proc with processes by number: name, parent, control group."""
+    for pid, (name, parent, group) in own.items():
+        place = tmp_path / pid[1:]
+        place.mkdir()
+        (place / "stat").write_text(f"{pid[1:]} ({name}) S {parent} " + "0 " * 17 + f"{pid[1:]} 0\n")
+        (place / "cgroup").write_text(f"12:pids:{group}\n1:name=systemd:{group}\n")
+    return Host(proc=tmp_path)
+
+
+def test_only_the_topmost_process_of_a_name_is_the_postmaster(tmp_path):
+    patroni = "/system.slice/patroni.service"
+    host = proc(
+        tmp_path, p10=("patroni", 1, patroni), p20=("postgres", 1, patroni), p21=("postgres", 20, patroni),
+        p30=("postgres", 1, "/system.slice/patroni.service.d"), p31=("etcd", 1, "/system.slice/etcd.service"),
+    )  # fmt: skip
+    assert drill_fault.processes({"units": ["patroni.service"], "only": "postgres"}, host) == {20: 20}
+    assert list(drill_fault.processes({"units": ["patroni.service"]}, host)) == [10, 20, 21]
+
+
+@pytest.mark.parametrize(
+    ("fault", "there", "absent"),
+    [
+        ({"cut": PEERS}, ["ip saddr { 10.0.1.12, 10.0.1.13, 10.0.1.100 } counter drop", "ip daddr"], ["ip6"]),
+        ({"cut": PEERS, "direction": "in"}, ["hook prerouting", "ip saddr"], ["hook output", "ip daddr"]),
+        ({"cut": PEERS, "direction": "out"}, ["hook output", "hook forward", "ip daddr"], ["ip saddr"]),
+        ({"cut": ["10.0.1.12", "fd00::12"]}, ["ip saddr { 10.0.1.12 }", "ip6 saddr { fd00::12 }"], []),
+        ({"cut": PEERS[:2], "clients_of": PEERS[2]},
+         ["ip daddr 10.0.1.100 ip saddr != { 10.0.1.12, 10.0.1.13 } counter drop"], ["hook output"]),
+    ],
+)  # fmt: skip
+def test_the_rules_cut_off_what_is_meant(fault, there, absent):
+    text = drill_fault.rules(fault)
+    assert [part for part in there if part not in text] == []
+    assert [part for part in absent if part in text] == []
+
+
+@pytest.mark.parametrize("fault", [{"cut": PEERS}, {"cut": PEERS, "clients_of": PEERS[2]}])
+def test_no_chain_drops_anything_before_it_let_ssh_and_the_host_itself_through(fault):
+    for chain in drill_fault.rules({**fault, "ssh_port": 2222}).split("chain ")[1:]:
+        keep, drop = chain.index("tcp dport { 22, 2222 } accept"), chain.index("drop")
+        assert keep < drop
+        assert '"lo" accept' in chain[:drop] or "hook forward" in chain
+
+
+def test_dropped_packets_are_counted():
+    rule = {"rule": {"expr": [{"match": {}}, {"counter": {"packets": 7, "bytes": 1}}, {"drop": None}]}}
+    assert drill_fault.dropped(json.dumps({"nftables": [{"metainfo": {}}, {"chain": {}}, rule, rule]})) == 14
+
+
+def test_the_root_file_system_and_a_large_volume_are_never_filled(tmp_path, monkeypatch):
+    fault = {"kind": "fill", "path": "/usr", "limit_bytes": 1 << 40}
+    monkeypatch.setattr(drill_fault.os, "stat", lambda path, stat=os.stat: stat("/"))
+    with pytest.raises(Refused, match="part of the host's root"):
+        drill_fault.Fill.prepare(fault, Host())
+    monkeypatch.undo()
+    assert os.stat("/dev/shm").st_dev != os.stat("/").st_dev
+    with pytest.raises(Refused, match="fills none over 0.0 GiB. Raise drill_fill_limit_gb"):
+        drill_fault.Fill.prepare({"kind": "fill", "path": "/dev/shm", "limit_bytes": 4096}, Host())
+
+
+def test_a_certificate_is_put_back_with_owner_mode_and_time(tmp_path, monkeypatch):
+    path = tmp_path / "host.crt"
+    path.write_text("right\n")
+    path.chmod(0o640)
+    os.utime(path, ns=(1, 1_000_000_000))
+    before = path.stat()
+    served, asked = [], []
+    monkeypatch.setattr(drill_fault, "_serves", lambda fault, text: served.append(text) or "")
+    keeper = Keeper(str(tmp_path / "notes"), drill_fault.__file__, Host(run=lambda argv, text="": asked.append(argv)))
+    fault = {"kind": "certificate", "path": str(path), "content": "wrong\n", "reload": ["patroni.service"]}
+    keeper.inject("01", fault, limit_s=60, effect_s=1)
+    assert (path.read_text(), path.stat().st_mode) == ("wrong\n", before.st_mode)
+    keeper.undo("01")
+    after = path.stat()
+    assert path.read_text() == "right\n"
+    assert (after.st_mode, after.st_mtime_ns, after.st_uid) == (before.st_mode, before.st_mtime_ns, before.st_uid)
+    assert asked == [["systemctl", "try-reload-or-restart", "patroni.service"]] * 2
+    assert served == ["wrong\n", "right\n"]
+
+
+def test_a_share_counts_as_lost_only_under_our_own_mount(tmp_path):
+    lines = [
+        "100 90 0:50 / /mnt/snapshots rw - ext4 /dev/sda1 rw",
+        "101 100 0:51 / /mnt/snapshots ro shared:5 - tmpfs utmstack-ha-drill ro,size=4k",
+    ]
+    (tmp_path / "1").mkdir()
+    mounts, host = tmp_path / "1" / "mountinfo", Host(proc=tmp_path)
+    mounts.write_text(lines[0] + "\n")
+    assert not drill_fault._covered(1, "/mnt/snapshots", host)
+    mounts.write_text("\n".join(lines) + "\n")
+    assert drill_fault._covered(1, "/mnt/snapshots", host)
+    assert not drill_fault._covered(1, "/mnt", host)
+
+
+def test_the_program_stands_alone(tmp_path):
+    """Without the collection, without site packages."""
+    program = tmp_path / "drill-fault"
+    program.write_text(Path(drill_fault.__file__).read_text())
+    done = subprocess.run([sys.executable, "-I", "-S", str(program)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "usage: drill-fault undo [ID]\n")
