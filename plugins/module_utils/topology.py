@@ -24,6 +24,7 @@ from .topology_settings import (
     check_member_names,
     check_variables,
     cluster_name,
+    drill_allowed,
     memory_mb,
     priorities,
     router_id,
@@ -60,6 +61,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
     vip["name"] = vip_name(settings["ha_vip_name"], hosts, found)
     cluster = cluster_name(settings["ha_cluster_name"], found)
     tls = tls_files(settings["ha_tls_directory"], found)
+    drill = drill_allowed(settings["ha_drill_allowed"], found)
     priority = priorities(inventory, members["loadbalancer"], found)
     memory = {host: memory_mb(inventory, host, found) for host in hosts}
     backup = backup_servers(inventory, members, hosts, found)
@@ -157,6 +159,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
             "tls": encrypted,
         },
         "web": {"members": [entry | {"backup": backup[entry["name"]]} for entry in listed("web")]},
+        "drill": {"allowed": drill, "members": listed("drill")},
         "warnings": found.warnings,
     }
 

@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "ha_timing": {},
     "ha_ports": {},
     "ha_tls_directory": "/etc/utmstack-ha/tls",
+    "ha_drill_allowed": False,
     "postgresql_synchronous_mode": "",
     "postgresql_synchronous_node_count": 1,
     "postgresql_max_connections": 200,
@@ -204,6 +205,13 @@ def cluster_name(value: Any, found: Findings) -> str:
             "Set 1 to 63 lower-case letters, digits, hyphens and underscores, for example utmstack",
         )
     return str(value)
+
+
+def drill_allowed(value: Any, found: Findings) -> bool:
+    """Return whether a drill may break parts of this cluster; only a plain true says so."""
+    if not isinstance(value, bool):
+        found.refuse("group all", "ha_drill_allowed", f"is {value!r}", "Set true or false")
+    return value is True
 
 
 def tls_files(value: Any, found: Findings) -> dict[str, str]:
