@@ -1,0 +1,367 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a drill does, and to whom: pure decisions on the topology, the state of the platform and the catalogue of faults.
+
+A fault of the catalogue (role drill, vars/main/faults.yml) is {text, target, service, alone, fault, hold_s, target_s}; a scenario
+is {text, faults}, with names of the catalogue, or such faults of its own with a name besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .operation import LED, SWITCHOVERS, ill, leaders, members
+from .topology_faults import nearest
+from .topology_plan import table
+
+Topology = Mapping[str, Any]
+State = Mapping[str, Any]
+
+# The service whose hosts have a process, its units, which of their processes (see processes() of drill_fault.py), and its name.
+PROCESSES: dict[str, dict[str, Any]] = {
+    "postmaster": {"units": ["patroni.service"], "only": "postgres", "what": "PostgreSQL's postmaster"},
+    "patroni": {"units": ["patroni.service"], "only": "main", "what": "Patroni"},
+    "etcd": {"units": ["etcd.service"], "only": "main", "what": "etcd"},
+    "haproxy": {"units": ["haproxy.service"], "what": "HAProxy"},
+    "keepalived": {"units": ["keepalived.service"], "what": "keepalived"},
+    "redis": {"units": ["redis-server.service", "valkey-server.service"], "what": "Redis"},
+    "sentinel": {"units": ["redis-sentinel.service", "valkey-sentinel.service"], "what": "Sentinel"},
+    "elasticsearch": {"units": ["elasticsearch.service"], "what": "Elasticsearch"},
+    "dockerd": {"units": ["docker.service"], "only": "main", "what": "Docker"},
+    "backend": {"container": "_backend", "what": "a replica of the application"},
+}
+# What leads, in the order in which it is handed over; the swarm's managers elect whom they want.
+HANDED_OVER = ("etcd", "redis", "elasticsearch", "postgresql", "vip")
+# Kinds of which the controller runs the commands: what takes the host away, and what brings it back.
+COMMANDS = {"power": ("power_off", "power_on"), "frozen": ("freeze", "thaw")}
+# How long a fault may last beyond its time until the host undoes it by itself, in seconds.
+MARGIN_S = 90
+
+
+def scenario(
+    name: str,
+    scenarios: Mapping[str, Mapping[str, Any]],
+    catalogue: Mapping[str, Mapping[str, Any]],
+    own: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The faults that a name stands for: of a scenario, of one fault of the catalogue, or `all`. own: what a file said in its place.
+
+    Returns {text, faults: name to fault, problems: what is wrong, each with its remedy}.
+    """
+    if name in catalogue and not own:
+        chosen: Mapping[str, Any] = {"text": catalogue[name]["text"], "faults": [name]}
+    elif name == "all" and not own:
+        chosen = {"text": "every fault", "faults": list(catalogue)}
+    elif own or name in scenarios:
+        chosen = own or scenarios[name]
+    else:
+        known = ("default", "all", "cleanup", *scenarios, *catalogue)
+        told = (
+            f"scenario={name} is not known. {nearest(name, dict.fromkeys(known))}" if name else "No scenario is chosen."
+        )
+        return {"text": "", "faults": {}, "problems": [f"{told} playbooks/drill.yml tells which there are."]}
+    faults, problems = {}, []
+    for entry in chosen["faults"]:
+        label = entry if isinstance(entry, str) else entry.get("name", "")
+        if isinstance(entry, Mapping):
+            faults[label] = {**catalogue.get(label, {}), **entry}
+        elif label in catalogue:
+            faults[label] = dict(catalogue[label])
+        else:
+            problems.append(f"scenario={name} has a fault {label}, which is not known. {nearest(label, catalogue)}")
+    for label, fault in faults.items():
+        lacking = [key for key in ("text", "target", "fault", "hold_s") if not fault.get(key)]
+        if lacking or not label:
+            problems.append(
+                f"scenario={name}: the fault {label or '(without a name)'} lacks {', '.join(lacking) or 'name'}."
+            )
+    return {"text": chosen.get("text", name), "faults": faults, "problems": problems}
+
+
+def not_allowed(topology: Topology) -> list[str]:
+    """Why this cluster is not to be drilled at all, with the remedy; empty where it may."""
+    if topology["drill"]["allowed"]:
+        return []
+    return [
+        f"Cluster {topology['cluster']} is not marked for drills, which break parts of it on purpose. Where that may be, set "
+        "ha_drill_allowed: true for all hosts and run site.yml, which also makes the users that the drill writes with."
+    ]
+
+
+def refusals(topology: Topology, state: State, repeat: Any) -> list[str]:
+    """Why no drill may begin, each with its remedy; empty where it may. repeat: how often, as it was given."""
+    found = not_allowed(topology)
+    for host in state["hosts"]:
+        if host["maintenance"]:
+            found.append(
+                f"{host['name']} is in maintenance ({host['maintenance']}). End that first: playbooks/maintenance.yml "
+                f"-e host={host['name']} -e state=absent."
+            )
+    if not str(repeat).isdigit() or int(repeat) < 1:
+        found.append(f"repeat={repeat} is no number of times. Give a whole number from 1.")
+    other = [problem for problem in state["problems"] if "is in maintenance" not in problem]
+    if other:
+        found.append(
+            f"The cluster is not healthy, and a drill begins with a healthy one: {'; '.join(other)}. Repair that first."
+        )
+    return found
+
+
+def plan(
+    topology: Topology, state: State, chosen: Mapping[str, Any], repeat: Any, commands: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """The turns of a drill.
+
+    chosen: what scenario() returned. repeat: how often all of it is done. commands: those of COMMANDS that the operator gave, by name.
+    Returns {problems, turns: a list of {number, id, name, repeat, fault}, passed_over: a list of {fault, why}, targets: name to
+    seconds, text: for a person}. The targets' hosts are only what a turn would take now; each turn chooses anew.
+    """
+    problems = [*refusals(topology, state, repeat), *chosen["problems"]]
+    if problems:
+        return {"problems": problems, "turns": [], "passed_over": [], "targets": {}, "text": ""}
+    met = {name: target(fault, topology, state) for name, fault in chosen["faults"].items()}
+    reasons = {name: lacking(fault, commands) or met[name]["why"] for name, fault in chosen["faults"].items()}
+    passed = [{"fault": name, "why": why} for name, why in reasons.items() if why]
+    left = {name: fault for name, fault in chosen["faults"].items() if not reasons[name]}
+    if not left:
+        problems = [
+            "This inventory can have none of these faults:",
+            *(f"{one['fault']}: {one['why']}." for one in passed),
+        ]
+    order = [(again, name) for again in range(1, int(repeat) + 1) for name in left]
+    turns = [
+        {"number": number, "id": f"{number:02d}-{name}", "name": name, "repeat": again, "fault": left[name]}
+        for number, (again, name) in enumerate(order, 1)
+    ]
+    rows = [
+        [number, name, met[name]["host"], f"{fault['hold_s']:g} s", _aim(fault), fault["text"]]
+        for number, (name, fault) in enumerate(left.items(), 1)
+    ]
+    return {
+        "problems": problems,
+        "turns": turns,
+        "passed_over": passed,
+        "targets": {name: fault["target_s"] for name, fault in left.items() if fault.get("target_s")},
+        "text": _text(chosen["text"], rows, int(repeat), passed),
+    }
+
+
+def _aim(fault):
+    return f"{fault['target_s']:g} s" if fault.get("target_s") else "-"
+
+
+def _text(title, rows, times, passed):
+    each = "once" if times == 1 else f"{times} times"
+    lines = table([["turn", "fault", "host now", "lasts", "aim", ""], *rows]) if rows else []
+    return "\n".join(
+        [
+            f"Drill: {title}, {len(rows)} faults, {each} each",
+            *(f"  {line}" for line in lines),
+            *(f"Passed over: {entry['fault']}: {entry['why']}" for entry in passed),
+        ]
+    )
+
+
+def lacking(fault: Mapping[str, Any], commands: Mapping[str, Sequence[str]]) -> str:
+    """Which of the operator's commands a fault needs and does not have, with the remedy."""
+    absent = [f"drill_{name}" for name in COMMANDS.get(fault["fault"]["kind"], ()) if not commands.get(name)]
+    return f"the inventory has no {' and '.join(absent)}. Set the commands that do that to a host" if absent else ""
+
+
+def target(fault: Mapping[str, Any], topology: Topology, state: State) -> dict[str, Any]:
+    """Whom a fault meets now.
+
+    Returns {host, role, service, partner: another member of the service, or None, handovers: a list of {service, to} to do before, why:
+    why there is no such host, with the remedy}.
+    """
+    role, service = fault["target"], fault.get("service", "")
+    led = leaders(state)
+    handovers: list[dict[str, str]] = []
+    host, why = None, ""
+    if role == "leader":
+        host = led.get(service)
+        why = f"nobody leads {service or 'a service that is not named'}"
+    elif role == "vip_holder":
+        service, host = "vip", led.get("vip")
+        why = "no host of this inventory holds the virtual IP"
+    elif role == "replica":
+        others = [one for one in hosts_of(topology, service) if one != led.get(service)]
+        sick = ill(state, _label(service), others)
+        host = next(iter(sorted((one for one in others if one not in sick), key=list(led.values()).count)), None)
+        why = f"{service or 'a service that is not named'} has no replica that does its part"
+    elif role == "leader_of_all":
+        host, handovers = _leader_of_all(topology, led)
+        why = "no host has a part in all that is led here"
+    elif role in topology["hosts"]:
+        host = role
+    else:
+        why = f"target {role} is neither a role nor a host. {nearest(role, ['leader', 'replica', 'vip_holder', 'leader_of_all', *topology['hosts']])}"
+    if host and fault.get("alone"):
+        handovers = _alone(topology, led, host, service)
+    partner = next((one for one in hosts_of(topology, service) if one != host), None) if host else None
+    return {
+        "host": host,
+        "role": role,
+        "service": service,
+        "partner": partner,
+        "handovers": handovers,
+        "why": "" if host else why,
+    }
+
+
+def hosts_of(topology: Topology, service: str) -> list[str]:
+    """The hosts of what can lead or has replicas, by the names of LED; also sentinel and backend."""
+    if service == "elasticsearch":
+        return list(topology["elasticsearch"]["masters"])
+    if service == "swarm":
+        return [member["name"] for member in topology["swarm"]["managers"]]
+    if service == "backend":
+        return [member["name"] for member in topology["backend"]["members"]]
+    return members(topology, _label(service)) if service in (*LED, "sentinel") else []
+
+
+def _label(service):
+    return "keepalived" if service == "vip" else service
+
+
+def _leader_of_all(topology, led):
+    """The host that needs least to lead all, and what has to be handed over to it."""
+    services = [service for service in HANDED_OVER if service in led]
+    able = [host for host in topology["hosts"] if all(host in hosts_of(topology, one) for one in services)]
+    if not able or not services:
+        return None, []
+    host = max(able, key=lambda one: sum(led[service] == one for service in services))
+    return host, [{"service": service, "to": host} for service in services if led[service] != host]
+
+
+def _alone(topology, led, host, service):
+    """What the host has to hand over so that it leads that service only, and to whom."""
+    found = []
+    for other in HANDED_OVER:
+        heirs = [one for one in hosts_of(topology, other) if one != host]
+        if other != service and led.get(other) == host and heirs:
+            found.append({"service": other, "to": heirs[0]})
+    return found
+
+
+def injection(
+    fault: Mapping[str, Any],
+    chosen: Mapping[str, Any],
+    topology: Topology,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What the module drill_fault is told.
+
+    chosen: what target() returned. settings: volumes (service to directory), fill_limit_gb, commands (name to a command),
+    certificate (PEM of an expired one), snapshots (the shared directories).
+    Returns {controller: whether it runs there and not on the host, fault, limit_s, why: why it can't be, with the remedy}.
+    """
+    own, host = dict(fault["fault"]), chosen["host"]
+    address, ssh = topology["hosts"][host]["address"], topology["ports"]["ssh"]
+    kind, why = own["kind"], ""
+    if kind == "signal":
+        process = own.pop("process")
+        own |= PROCESSES.get(process, {"what": process})
+    elif kind == "partition":
+        own |= _cut(own.pop("cut"), chosen, topology)
+        own["ssh_port"] = ssh
+        why = "" if own["cut"] else "there is nobody to be cut off from"
+    elif kind == "fill":
+        own["path"] = settings["volumes"].get(own.pop("volume"), "")
+        own["limit_bytes"] = int(float(settings["fill_limit_gb"]) * 2**30)
+    elif kind == "certificate":
+        own["content"] = settings["certificate"] if own.pop("certificate") == "expired" else ""
+        own |= {"path": topology["tls"]["certificate"], "key": topology["tls"]["key"], "reload": ["patroni.service"]}
+        own |= {"address": address, "port": topology["ports"]["patroni_rest"]}
+    elif kind == "unshare":
+        own |= {"path": next(iter(settings["snapshots"]), ""), "units": ["elasticsearch.service"]}
+        why = "" if own["path"] else "the inventory has no elasticsearch_repository_directories"
+    elif kind in COMMANDS:
+        do, undo = (list(settings["commands"][name]) for name in COMMANDS[kind])
+        own = {"kind": "command", "do": do, "undo": undo, "address": address, "port": ssh}
+    return {
+        "controller": own["kind"] == "command",
+        "fault": own,
+        "limit_s": fault["hold_s"] + MARGIN_S,
+        "why": why,
+    }
+
+
+def _cut(whom, chosen, topology):
+    """The addresses of a partition; the virtual IP counts with the others, since any of them may hold it."""
+    platform = {
+        name: own["address"]
+        for name, own in topology["hosts"].items()
+        if set(own["groups"]) - {"drill", "monitoring", "backup"}
+    }
+    vip = topology["virtual_ip"]["address"]
+    if whom == "clients":
+        return {"cut": list(platform.values()), "clients_of": vip}
+    if whom == "one":
+        return {"cut": [platform[chosen["partner"]]] if chosen["partner"] else []}
+    others = [address for name, address in platform.items() if name != chosen["host"]]
+    return {"cut": others + ([vip] if others and vip else [])}
+
+
+def expected_loss(fault: Mapping[str, Any], host: str, topology: Topology, led: Mapping[str, str]) -> dict[str, Any]:
+    """How many seconds of acknowledged writes a fault costs by design, and why.
+
+    A Redis master that is cut off takes its clients' writes until it misses its replicas (min-replicas-max-lag). Where nothing stops
+    it, that is no design but a setting, and every loss counts.
+    """
+    redis = topology["redis"]
+    cut_off = fault["fault"]["kind"] == "partition" and fault["fault"]["cut"] == "rest" and led.get("redis") == host
+    if not cut_off or not redis["min_replicas_to_write"]:
+        return {"expected_loss_s": 0, "expected_loss_why": ""}
+    lag = topology["timing"]["redis"]["min_replicas_max_lag_s"]
+    why = (
+        f"The cut-off Redis master takes writes of clients that still reach it until its replicas have been silent for "
+        f"min-replicas-max-lag, {lag:g} s; the new master does not have these."
+    )
+    return {"expected_loss_s": lag, "expected_loss_why": why}
+
+
+def restoring(before: Mapping[str, str], now: Mapping[str, str]) -> list[dict[str, str]]:
+    """What has to be handed over so that who led before leads again; both as leaders() of operation.py returns them."""
+    return [
+        {"service": service, "to": before[service]}
+        for service in HANDED_OVER
+        if SWITCHOVERS[service][1] and service in before and service in now and before[service] != now[service]
+    ]
+
+
+def leading(state: State, at: float | None = None) -> dict[str, Any]:
+    """Who leads what, with the time where one is given."""
+    return {**({} if at is None else {"at": round(float(at), 3)}), **leaders(state)}
+
+
+def problems_after(name: str, verdicts: Mapping[str, Mapping[str, Any]], loss: Mapping[str, Any]) -> list[str]:
+    """What a turn has shown that must not be: acknowledged writes that are missing, or a path that could not be judged.
+
+    verdicts: verdict.json. loss: what expected_loss() returned; a loss in Redis that is no longer than that is by design.
+    """
+    found = []
+    for path, verdict in verdicts.items():
+        missing = verdict.get("missing")
+        if missing is None:
+            found.append(f"{name}: {path} could not be judged ({verdict.get('problem') or 'nothing was read back'}).")
+        elif missing and not (path == "redis" and (verdict.get("lost_s") or 0) <= loss["expected_loss_s"]):
+            found.append(
+                f"{name}: {missing} acknowledged writes of {path} are missing ({verdict['lost_s']:g} s of them)."
+            )
+    return found
+
+
+def not_healed(name: str, seconds: float, problems: Iterable[str]) -> str:
+    """What the drill says where a cluster does not heal."""
+    return (
+        f"{name}: the cluster is not whole {seconds:g} s after the fault was undone, so the drill ends here. Seen: "
+        f'{"; ".join(problems) or "nothing"}. Repair it as docs/failover.md, "When the cluster does not heal", says; '
+        "playbooks/status.yml tells when it is whole."
+    )
+
+
+def run_name(began: str, number: int) -> str:
+    """The ledger's name of a turn, a part of the names of a table, an index and a key. began: as the output directory has it."""
+    return f"{began.lower().replace('-', '')}-{number:02d}"
