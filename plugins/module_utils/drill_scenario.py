@@ -271,7 +271,10 @@ def injection(
         own["path"] = settings["volumes"].get(own.pop("volume"), "")
         own["limit_bytes"] = int(float(settings["fill_limit_gb"]) * 2**30)
     elif kind == "certificate":
-        own["content"] = settings["certificate"] if own.pop("certificate") == "expired" else ""
+        expired = own.pop("certificate") == "expired"
+        own["content"] = settings["certificate"] if expired else ""
+        if expired and not own["content"]:
+            why = "the controller has no key of the CA, to sign an expired certificate with"
         own |= {"path": topology["tls"]["certificate"], "key": topology["tls"]["key"], "reload": ["patroni.service"]}
         own |= {"address": address, "port": topology["ports"]["patroni_rest"]}
     elif kind == "unshare":
