@@ -14,6 +14,7 @@ endif
 LAB_NAME ?= demo
 LAB_SUBNET ?= 10.0.1.0/24
 HOST ?= node1
+SCENARIO ?= default
 ARGS ?=
 
 export LAB_NAME LAB_SUBNET
@@ -100,6 +101,15 @@ molecule: machine venv ## The whole platform: create, converge, idempotence, ver
 .PHONY: operations
 operations: up converge ## Rolling operations under load, sabotage, kills and upgrades, on the lab as it is (more than an hour)
 	@$(TIMED) "Operations" python3 -m pytest tests/testinfra/operations -s -ra \
+		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
+
+.PHONY: drill
+drill: up converge ## A drill on the lab as it is: SCENARIO=default|short|all|FAULT, ARGS='-e repeat=3'
+	@$(TIMED) "Drill: $(SCENARIO)" $(PLAYBOOK) playbooks/drill.yml -e scenario=$(SCENARIO) $(ARGS)
+
+.PHONY: drill-test
+drill-test: up converge ## What must never be left behind by a drill, and what it must find, on the lab (about 30 minutes)
+	@$(TIMED) "Drill tests" python3 -m pytest tests/testinfra/drill -s -ra \
 		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
 
 .PHONY: clean

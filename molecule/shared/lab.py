@@ -124,6 +124,7 @@ class Lab:
             "backend_image": image,
             "backend_image_archive": str(archive),
             "lab_elasticsearch_version": self.elasticsearch,
+            "lab_program": str(Path(__file__).resolve()),
             "lab_analysis_recipe": analysis_recipe(),
         }
         return {"_meta": {"hostvars": hostvars}, "all": {"hosts": list(self.hosts), "vars": settings}}
@@ -634,6 +635,17 @@ def power_on(lab: Lab, host: str) -> None:
     until(lambda: ssh_answers(lab, host), 60, f"SSH on {host} ({lab.hosts[host]})")
 
 
+def freeze(lab: Lab, host: str) -> None:
+    """Have a host stand still: it is there, takes connections, and says nothing."""
+    hang_up(lab, host)
+    docker("pause", lab.container(host))
+
+
+def thaw(lab: Lab, host: str) -> None:
+    docker("unpause", lab.container(host))
+    until(lambda: ssh_answers(lab, host), 60, f"SSH on {host} ({lab.hosts[host]})")
+
+
 def shell(lab: Lab, host: str) -> None:
     lab.container(host)
     command = ["ssh", "-t", *lab.ssh_options(), f"{USER}@{lab.hosts[host]}", "sudo", "-i"]
@@ -761,6 +773,8 @@ COMMANDS = {
     "status": status,
     "power-off": power_off,
     "power-on": power_on,
+    "freeze": freeze,
+    "thaw": thaw,
     "shell": shell,
     "access": access,
     "journal": journal,
@@ -770,19 +784,22 @@ COMMANDS = {
 }
 
 
+OF_A_HOST = ("power-off", "power-on", "freeze", "thaw", "shell")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument(
         "rest",
         nargs=argparse.REMAINDER,
-        help="a host for power-off, power-on and shell; a command for measure; versions of Elasticsearch for archives",
+        help="a host for power-off, power-on, freeze, thaw and shell; a command for measure; versions of Elasticsearch for archives",
     )
     arguments = parser.parse_args()
-    if arguments.command in ("power-off", "power-on", "shell") and len(arguments.rest) != 1:
+    if arguments.command in OF_A_HOST and len(arguments.rest) != 1:
         parser.error(f"{arguments.command} needs one host")
     try:
-        takes_more = arguments.command in ("power-off", "power-on", "shell", "measure", "archives")
+        takes_more = arguments.command in (*OF_A_HOST, "measure", "archives")
         COMMANDS[arguments.command](Lab(), *(arguments.rest if takes_more else []))
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
