@@ -105,11 +105,12 @@ def processes(fault: Fault, host: Host) -> dict[int, int]:
     """
     pids: list[int] = []
     if fault.get("container"):
-        listed = host.run(["docker", "ps", "--quiet", "--filter", f"name={fault['container']}"]).split()
-        for number in listed:
-            first = int(host.run(["docker", "inspect", "--format", "{{.State.Pid}}", number]))
-            group = (host.proc / str(first) / "cgroup").read_text().splitlines()[-1].rpartition("/")[2]
-            pids += host.of_cgroup(group)
+        for ident in host.run(
+            ["docker", "ps", "--quiet", "--no-trunc", "--filter", f"name={fault['container']}"]
+        ).split():
+            pids.append(int(host.run(["docker", "inspect", "--format", "{{.State.Pid}}", ident])))
+            # As Docker names it with systemd, and without.
+            pids += [*host.of_cgroup(f"docker-{ident}.scope"), *host.of_cgroup(ident)]
     only = fault.get("only", "")
     for unit in fault.get("units", ()):
         if only == "main":
@@ -610,7 +611,7 @@ class Keeper:
     def _arm(self, ident, limit_s):
         if self._has_systemd():
             self.host.run(
-                ["systemd-run", f"--unit={UNIT.format(ident)}", f"--on-active={limit_s:g}s",
+                ["systemd-run", "--collect", f"--unit={UNIT.format(ident)}", f"--on-active={limit_s:g}s",
                  "--timer-property=AccuracySec=1s", "--property=Restart=on-failure", "--property=RestartSec=5s",
                  self.program, "undo", ident]
             )  # fmt: skip

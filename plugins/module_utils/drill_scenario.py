@@ -115,7 +115,7 @@ def plan(
 
     chosen: what scenario() returned. repeat: how often all of it is done. commands: those of COMMANDS that the operator gave, by name.
     Returns {problems, turns: a list of {number, id, name, repeat, fault}, passed_over: a list of {fault, why}, targets: name to
-    seconds, text: for a person}. The targets' hosts are only what a turn would take now; each turn chooses anew.
+    seconds or to seconds by path, text: for a person}. The targets' hosts are only what a turn would take now; each turn chooses anew.
     """
     problems = [*refusals(topology, state, repeat), *chosen["problems"]]
     if problems:
@@ -148,7 +148,10 @@ def plan(
 
 
 def _aim(fault):
-    return f"{fault['target_s']:g} s" if fault.get("target_s") else "-"
+    aim = fault.get("target_s")
+    if not isinstance(aim, Mapping):
+        return f"{aim:g} s" if aim else "-"
+    return ", ".join(f"{path} {seconds:g} s" for path, seconds in aim.items())
 
 
 def _text(title, rows, times, passed):
@@ -317,12 +320,13 @@ def expected_loss(fault: Mapping[str, Any], host: str, topology: Topology, led: 
     cut_off = fault["fault"]["kind"] == "partition" and fault["fault"]["cut"] == "rest" and led.get("redis") == host
     if not cut_off or not redis["min_replicas_to_write"]:
         return {"expected_loss_s": 0, "expected_loss_why": ""}
+    # Redis counts its replicas once a second, and their silence in whole seconds.
     lag = topology["timing"]["redis"]["min_replicas_max_lag_s"]
     why = (
         f"The cut-off Redis master takes writes of clients that still reach it until its replicas have been silent for "
-        f"min-replicas-max-lag, {lag:g} s; the new master does not have these."
+        f"min-replicas-max-lag, {lag:g} s, which it notices up to 1 s late; the new master does not have these."
     )
-    return {"expected_loss_s": lag, "expected_loss_why": why}
+    return {"expected_loss_s": lag + 1, "expected_loss_why": why}
 
 
 def restoring(before: Mapping[str, str], now: Mapping[str, str]) -> list[dict[str, str]]:
@@ -366,5 +370,5 @@ def not_healed(name: str, seconds: float, problems: Iterable[str]) -> str:
 
 
 def run_name(began: str, number: int) -> str:
-    """The ledger's name of a turn, a part of the names of a table, an index and a key. began: as the output directory has it."""
-    return f"{began.lower().replace('-', '')}-{number:02d}"
+    """The ledger's name of a turn, a part of the names of a table, an index and a key. began: as drill.json has it."""
+    return f"{began.lower().replace('-', '').replace(':', '')}-{number:02d}"

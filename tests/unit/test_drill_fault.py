@@ -126,6 +126,16 @@ def test_only_the_topmost_process_of_a_name_is_the_postmaster(tmp_path):
     assert list(drill_fault.processes({"units": ["patroni.service"]}, host)) == [10, 20, 21]
 
 
+def test_only_the_processes_of_that_container_are_meant(tmp_path):
+    ident = "4f" * 32
+    host = proc(
+        tmp_path, p10=("java", 1, f"/system.slice/docker-{ident}.scope"), p11=("sh", 10, f"/docker/{ident}"),
+        p20=("sshd", 1, "/"), p21=("redis", 1, "/system.slice/docker.service"),
+    )  # fmt: skip
+    host.run = lambda argv, text="": f"{ident}\n" if argv[1] == "ps" else "10\n"
+    assert list(drill_fault.processes({"container": "_backend"}, host)) == [10, 11]
+
+
 @pytest.mark.parametrize(
     ("fault", "there", "absent"),
     [
