@@ -50,10 +50,10 @@ options:
     description: The directory where faults are noted.
     type: path
     default: /var/lib/utmstack-ha/drill
-  program:
-    description: Where the program is that undoes a fault by itself.
+  package:
+    description: The directory with the program that undoes a fault by itself, a package of Python.
     type: path
-    default: /usr/local/lib/utmstack-ha/drill-fault
+    default: /usr/local/lib/utmstack-ha/utmstack_drill
 """
 
 EXAMPLES = r"""
@@ -93,13 +93,12 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.utmstack.ha.plugins.module_utils.drill_fault import (
-    KINDS,
     NOTES,
-    PROGRAM,
-    FaultError,
+    PACKAGE,
     Keeper,
-    Refused,
 )
+from ansible_collections.utmstack.ha.plugins.module_utils.drill_host import FaultError, Refused
+from ansible_collections.utmstack.ha.plugins.module_utils.drill_kinds import KINDS
 
 
 def inject(module: AnsibleModule, keeper: Keeper) -> dict:
@@ -135,14 +134,14 @@ def main():
             "limit": {"type": "float", "default": 300},
             "effect_timeout": {"type": "float", "default": 15},
             "notes": {"type": "path", "default": NOTES},
-            "program": {"type": "path", "default": PROGRAM},
+            "package": {"type": "path", "default": PACKAGE},
         },
         required_if=[("state", "present", ["id", "fault"])],
         supports_check_mode=True,
     )
     if module.params["id"] and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", module.params["id"]):
         module.fail_json(msg=f"id {module.params['id']!r} has other characters than letters, digits and hyphens.")
-    keeper = Keeper(module.params["notes"], module.params["program"])
+    keeper = Keeper(module.params["notes"], module.params["package"])
     try:
         result = (inject if module.params["state"] == "present" else undo)(module, keeper)
     except Refused as error:

@@ -16,9 +16,13 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.utmstack.ha.plugins.module_utils import drill_fault
-from ansible_collections.utmstack.ha.plugins.module_utils.drill_fault import FaultError, Host, Keeper, Refused
+import yaml
+from ansible_collections.utmstack.ha.plugins.module_utils import drill_fault, drill_host, drill_kinds, drill_partition
+from ansible_collections.utmstack.ha.plugins.module_utils.drill_fault import Keeper
+from ansible_collections.utmstack.ha.plugins.module_utils.drill_host import FaultError, Host, Refused
 
+PACKAGE = Path(drill_fault.__file__).resolve().parent
+ROLE = Path(__file__).resolve().parents[2] / "roles" / "drill"
 PEERS = ["10.0.1.12", "10.0.1.13", "10.0.1.100"]
 
 
@@ -42,7 +46,7 @@ def keeper(tmp_path, sleeper):
         return {"--property=LoadState": "loaded\n", "--property=ActiveState": "active\n"}.get(argv[2], "")
 
     host.asked, host.run = [], run
-    return Keeper(str(tmp_path / "notes"), drill_fault.__file__, host)
+    return Keeper(str(tmp_path / "notes"), str(PACKAGE), host)
 
 
 def frozen(word="STOP"):
@@ -122,8 +126,8 @@ def test_only_the_topmost_process_of_a_name_is_the_postmaster(tmp_path):
         tmp_path, p10=("patroni", 1, patroni), p20=("postgres", 1, patroni), p21=("postgres", 20, patroni),
         p30=("postgres", 1, "/system.slice/patroni.service.d"), p31=("etcd", 1, "/system.slice/etcd.service"),
     )  # fmt: skip
-    assert drill_fault.processes({"units": ["patroni.service"], "only": "postgres"}, host) == {20: 20}
-    assert list(drill_fault.processes({"units": ["patroni.service"]}, host)) == [10, 20, 21]
+    assert drill_host.processes({"units": ["patroni.service"], "only": "postgres"}, host) == {20: 20}
+    assert list(drill_host.processes({"units": ["patroni.service"]}, host)) == [10, 20, 21]
 
 
 def test_only_the_processes_of_that_container_are_meant(tmp_path):
@@ -133,7 +137,7 @@ def test_only_the_processes_of_that_container_are_meant(tmp_path):
         p20=("sshd", 1, "/"), p21=("redis", 1, "/system.slice/docker.service"),
     )  # fmt: skip
     host.run = lambda argv, text="": f"{ident}\n" if argv[1] == "ps" else "10\n"
-    assert list(drill_fault.processes({"container": "_backend"}, host)) == [10, 11]
+    assert list(drill_host.processes({"container": "_backend"}, host)) == [10, 11]
 
 
 @pytest.mark.parametrize(
@@ -148,14 +152,14 @@ def test_only_the_processes_of_that_container_are_meant(tmp_path):
     ],
 )  # fmt: skip
 def test_the_rules_cut_off_what_is_meant(fault, there, absent):
-    text = drill_fault.rules(fault)
+    text = drill_partition.rules(fault)
     assert [part for part in there if part not in text] == []
     assert [part for part in absent if part in text] == []
 
 
 @pytest.mark.parametrize("fault", [{"cut": PEERS}, {"cut": PEERS, "clients_of": PEERS[2]}])
 def test_no_chain_drops_anything_before_it_let_ssh_and_the_host_itself_through(fault):
-    for chain in drill_fault.rules({**fault, "ssh_port": 2222}).split("chain ")[1:]:
+    for chain in drill_partition.rules({**fault, "ssh_port": 2222}).split("chain ")[1:]:
         keep, drop = chain.index("tcp dport { 22, 2222 } accept"), chain.index("drop")
         assert keep < drop
         assert '"lo" accept' in chain[:drop] or "hook forward" in chain
@@ -163,18 +167,18 @@ def test_no_chain_drops_anything_before_it_let_ssh_and_the_host_itself_through(f
 
 def test_dropped_packets_are_counted():
     rule = {"rule": {"expr": [{"match": {}}, {"counter": {"packets": 7, "bytes": 1}}, {"drop": None}]}}
-    assert drill_fault.dropped(json.dumps({"nftables": [{"metainfo": {}}, {"chain": {}}, rule, rule]})) == 14
+    assert drill_partition.dropped(json.dumps({"nftables": [{"metainfo": {}}, {"chain": {}}, rule, rule]})) == 14
 
 
 def test_the_root_file_system_and_a_large_volume_are_never_filled(tmp_path, monkeypatch):
     fault = {"kind": "fill", "path": "/usr", "limit_bytes": 1 << 40}
-    monkeypatch.setattr(drill_fault.os, "stat", lambda path, stat=os.stat: stat("/"))
+    monkeypatch.setattr(drill_kinds.os, "stat", lambda path, stat=os.stat: stat("/"))
     with pytest.raises(Refused, match="part of the host's root"):
-        drill_fault.Fill.prepare(fault, Host())
+        drill_kinds.Fill.prepare(fault, Host())
     monkeypatch.undo()
     assert os.stat("/dev/shm").st_dev != os.stat("/").st_dev
     with pytest.raises(Refused, match="fills none over 0.0 GiB. Raise drill_fill_limit_gb"):
-        drill_fault.Fill.prepare({"kind": "fill", "path": "/dev/shm", "limit_bytes": 4096}, Host())
+        drill_kinds.Fill.prepare({"kind": "fill", "path": "/dev/shm", "limit_bytes": 4096}, Host())
 
 
 def test_a_certificate_is_put_back_with_owner_mode_and_time(tmp_path, monkeypatch):
@@ -184,8 +188,8 @@ def test_a_certificate_is_put_back_with_owner_mode_and_time(tmp_path, monkeypatc
     os.utime(path, ns=(1, 1_000_000_000))
     before = path.stat()
     served, asked = [], []
-    monkeypatch.setattr(drill_fault, "_serves", lambda fault, text: served.append(text) or "")
-    keeper = Keeper(str(tmp_path / "notes"), drill_fault.__file__, Host(run=lambda argv, text="": asked.append(argv)))
+    monkeypatch.setattr(drill_kinds, "_serves", lambda fault, text: served.append(text) or "")
+    keeper = Keeper(str(tmp_path / "notes"), str(PACKAGE), Host(run=lambda argv, text="": asked.append(argv)))
     fault = {"kind": "certificate", "path": str(path), "content": "wrong\n", "reload": ["patroni.service"]}
     keeper.inject("01", fault, limit_s=60, effect_s=1)
     assert (path.read_text(), path.stat().st_mode) == ("wrong\n", before.st_mode)
@@ -205,15 +209,24 @@ def test_a_share_counts_as_lost_only_under_our_own_mount(tmp_path):
     (tmp_path / "1").mkdir()
     mounts, host = tmp_path / "1" / "mountinfo", Host(proc=tmp_path)
     mounts.write_text(lines[0] + "\n")
-    assert not drill_fault._covered(1, "/mnt/snapshots", host)
+    assert not drill_kinds._covered(1, "/mnt/snapshots", host)
     mounts.write_text("\n".join(lines) + "\n")
-    assert drill_fault._covered(1, "/mnt/snapshots", host)
-    assert not drill_fault._covered(1, "/mnt", host)
+    assert drill_kinds._covered(1, "/mnt/snapshots", host)
+    assert not drill_kinds._covered(1, "/mnt", host)
 
 
 def test_the_program_stands_alone(tmp_path):
-    """Without the collection, without site packages."""
-    program = tmp_path / "drill-fault"
-    program.write_text(Path(drill_fault.__file__).read_text())
-    done = subprocess.run([sys.executable, "-I", "-S", str(program)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "usage: drill-fault undo [ID]\n")
+    """With those files that the role copies, without the collection and without site packages."""
+    wanted = yaml.safe_load((ROLE / "vars/main/main.yml").read_text())["drill_undo_files"]
+    place = tmp_path / "utmstack_drill"
+    place.mkdir()
+    for name in (Path(entry["path"]).name for entry in wanted):
+        (place / name).write_text((PACKAGE / name).read_text())
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "utmstack_drill.drill_fault"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, "usage: drill_fault undo [ID]\n")

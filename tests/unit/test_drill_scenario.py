@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils import (
-    drill_fault,
+    drill_kinds,
+    drill_partition,
     drill_paths,
     drill_scenario,
     drill_settings,
@@ -68,13 +69,13 @@ def test_every_fault_becomes_one_that_the_host_knows(name):
     fault = CATALOGUE[name]
     given = drill_scenario.injection(fault, meets(**fault), THREE, SETTINGS)
     assert given["why"] == ""
-    assert given["fault"]["kind"] in drill_fault.KINDS
+    assert given["fault"]["kind"] in drill_kinds.KINDS
     assert given["limit_s"] > fault["hold_s"]
     assert given["controller"] == (fault["fault"]["kind"] in ("power", "frozen"))
     if given["fault"]["kind"] == "signal":
         assert given["fault"].get("units") or given["fault"].get("container")
     if given["fault"]["kind"] == "partition":
-        assert drill_fault.rules(given["fault"])
+        assert drill_partition.rules(given["fault"])
 
 
 @pytest.mark.parametrize(
