@@ -24,6 +24,7 @@ from .drill_partition import Partition
 
 FILL = ".utmstack-ha-drill"
 MOUNTED = "utmstack-ha-drill"
+OTHER_CERTIFICATE = "/run/utmstack-ha-drill.crt"
 # A volume counts as full below this.
 FULL_BYTES = 1 << 20
 
@@ -184,24 +185,26 @@ def _boot(host: Host) -> str:
 
 
 class Certificate:
-    """path: the certificate's file, which gets `content`, or one that the host's key signs by itself where that is empty. reload: the units
-    that read it anew. address, port: where it is seen to be served."""
+    """path: the certificate's file, over which `content` is mounted, or a certificate that the host's key signs by itself where that is
+    empty. The file itself stays untouched, since by the time of its change services are judged. reload: the units that read it anew.
+    address, port: where it is seen to be served."""
 
     @staticmethod
     def prepare(fault: Fault, host: Host) -> Memory:
         try:
-            status = os.stat(fault["path"])
             kept = Path(fault["path"]).read_text()
         except OSError as error:
             raise Refused(f"{fault['path']}: {error.strerror}. Is this host one that site.yml has deployed?") from error
         new = fault.get("content") or host.run(
             ["openssl", "req", "-x509", "-new", "-key", fault["key"], "-subj", "/CN=drill", "-days", "2"]
         )
-        return {"kept": kept, "new": new, "times": [status.st_atime_ns, status.st_mtime_ns]}
+        return {"kept": kept, "new": new}
 
     @staticmethod
     def inject(fault: Fault, memory: Memory, host: Host) -> None:
-        _replace(fault["path"], memory["new"])
+        Path(OTHER_CERTIFICATE).write_text(memory["new"])
+        os.chmod(OTHER_CERTIFICATE, 0o644)
+        host.run(["mount", "--bind", OTHER_CERTIFICATE, fault["path"]])
         _reload(fault, host)
 
     @staticmethod
@@ -210,27 +213,16 @@ class Certificate:
 
     @staticmethod
     def undo(fault: Fault, memory: Memory, host: Host) -> None:
-        if Path(fault["path"]).read_text() != memory["kept"]:
-            # With its old time: nothing that runs with it is to be restarted.
-            _replace(fault["path"], memory["kept"], tuple(memory["times"]))
+        if _covered(1, fault["path"], host):
+            host.run(["umount", "--lazy", fault["path"]])
+        Path(OTHER_CERTIFICATE).unlink(missing_ok=True)
         _reload(fault, host)
 
     @staticmethod
     def remains(fault: Fault, memory: Memory, host: Host) -> str:
-        if Path(fault["path"]).read_text() != memory["kept"]:
-            return f"{fault['path']} is not what it was; site.yml makes a new one"
+        if _covered(1, fault["path"], host):
+            return f"{fault['path']} is still covered; umount it"
         return _serves(fault, memory["kept"])
-
-
-def _replace(path: str, text: str, times: tuple[int, int] | None = None) -> None:
-    """Give a file another content, in one piece, with its owner and mode."""
-    status, other = os.stat(path), f"{path}.drill"
-    Path(other).write_text(text)
-    os.chown(other, status.st_uid, status.st_gid)
-    os.chmod(other, status.st_mode & 0o7777)
-    if times:
-        os.utime(other, ns=times)
-    os.replace(other, path)
 
 
 def _reload(fault: Fault, host: Host) -> None:
@@ -292,8 +284,13 @@ def _inside(pid: int) -> list[str]:
 
 
 def _covered(pid: int, path: str, host: Host) -> bool:
-    lines = (host.proc / str(pid) / "mountinfo").read_text().splitlines()
-    return any(line.split()[4] == path and f" {MOUNTED} " in f"{line.partition(' - ')[2]} " for line in lines)
+    """Whether a process sees what a fault has mounted there: the empty file system, or the other certificate."""
+    for line in (host.proc / str(pid) / "mountinfo").read_text().splitlines():
+        # Number, parent, device, root in the file system, mount point (proc(5)); source and type follow the hyphen.
+        mount, source = line.split(), line.partition(" - ")[2].split()
+        if mount[4] == path and (source[1] == MOUNTED or mount[3].endswith(OTHER_CERTIFICATE.rpartition("/")[2])):
+            return True
+    return False
 
 
 class Command:

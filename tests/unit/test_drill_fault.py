@@ -181,24 +181,34 @@ def test_the_root_file_system_and_a_large_volume_are_never_filled(tmp_path, monk
         drill_kinds.Fill.prepare({"kind": "fill", "path": "/dev/shm", "limit_bytes": 4096}, Host())
 
 
-def test_a_certificate_is_put_back_with_owner_mode_and_time(tmp_path, monkeypatch):
-    path = tmp_path / "host.crt"
+def test_a_certificate_is_covered_and_its_file_never_touched(tmp_path, monkeypatch):
+    """By the time of a file's change it is decided whether services have to be restarted."""
+    path, other = tmp_path / "host.crt", tmp_path / "utmstack-ha-drill.crt"
     path.write_text("right\n")
-    path.chmod(0o640)
-    os.utime(path, ns=(1, 1_000_000_000))
-    before = path.stat()
-    served, asked = [], []
+    before, asked = path.stat(), []
+    (tmp_path / "1").mkdir()
+    mounts = tmp_path / "1" / "mountinfo"
+    mounts.write_text("")
+
+    def run(argv, text=""):
+        asked.append(argv[0])
+        if argv[0] == "mount":
+            mounts.write_text(f"100 90 0:50 {other} {path} rw - tmpfs tmpfs rw\n")
+        if argv[0] == "umount":
+            mounts.write_text("")
+
+    served = []
     monkeypatch.setattr(drill_kinds, "_serves", lambda fault, text: served.append(text) or "")
-    keeper = Keeper(str(tmp_path / "notes"), str(PACKAGE), Host(run=lambda argv, text="": asked.append(argv)))
+    monkeypatch.setattr(drill_kinds, "OTHER_CERTIFICATE", str(other))
+    keeper = Keeper(str(tmp_path / "notes"), str(PACKAGE), Host(run=run, proc=tmp_path))
     fault = {"kind": "certificate", "path": str(path), "content": "wrong\n", "reload": ["patroni.service"]}
     keeper.inject("01", fault, limit_s=60, effect_s=1)
-    assert (path.read_text(), path.stat().st_mode) == ("wrong\n", before.st_mode)
+    assert other.read_text() == "wrong\n"
     keeper.undo("01")
-    after = path.stat()
-    assert path.read_text() == "right\n"
-    assert (after.st_mode, after.st_mtime_ns, after.st_uid) == (before.st_mode, before.st_mtime_ns, before.st_uid)
-    assert asked == [["systemctl", "try-reload-or-restart", "patroni.service"]] * 2
+    assert asked == ["mount", "systemctl", "umount", "systemctl"]
     assert served == ["wrong\n", "right\n"]
+    assert not other.exists()
+    assert path.stat() == before
 
 
 def test_a_share_counts_as_lost_only_under_our_own_mount(tmp_path):
