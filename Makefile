@@ -108,7 +108,7 @@ drill: up converge ## A drill on the lab as it is: SCENARIO=default|short|all|FA
 	@$(TIMED) "Drill: $(SCENARIO)" $(PLAYBOOK) playbooks/drill.yml -e scenario=$(SCENARIO) $(ARGS)
 
 .PHONY: drill-test
-drill-test: up converge ## What must never be left behind by a drill, and what it must find, on the lab (about 30 minutes)
+drill-test: up converge ## Whether a drill leaves nothing behind and finds what is lost, on the lab
 	@$(TIMED) "Drill tests" python3 -m pytest tests/testinfra/drill -s -ra \
 		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
 
