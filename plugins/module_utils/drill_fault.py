@@ -152,17 +152,17 @@ def main(arguments: Sequence[str]) -> int:
         later(Keeper(arguments[3]), arguments[1], float(arguments[2]))
         return 0
     if arguments[:1] != ["undo"] or len(arguments) > 2:
-        print("usage: drill_fault undo [ID]", file=sys.stderr)
+        sys.stderr.write("usage: drill_fault undo [ID]\n")
         return 2
     keeper, failed = Keeper(), 0
     for ident in arguments[1:] or keeper.found():
         try:
             keeper.undo(ident)
         except FaultError as error:
-            print(f"{ident}: {error}", file=sys.stderr)
+            sys.stderr.write(f"{ident}: {error}\n")
             failed = 1
     return failed
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))

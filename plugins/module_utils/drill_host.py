@@ -51,7 +51,7 @@ class Host:
     def process(self, pid: int) -> tuple[str, int, int, str] | None:
         """State, parent, start time in ticks and name of a process; None where there is none."""
         try:
-            before, _, after = (self.proc / str(pid) / "stat").read_text().rpartition(")")
+            before, _bracket, after = (self.proc / str(pid) / "stat").read_text().rpartition(")")
         except OSError:
             return None
         fields = after.split()

@@ -73,8 +73,8 @@ target:
 data:
   description:
     - The data directories that were found. C(control) is C(present), C(disabled) where pg_upgrade has put it away, or C(absent).
-    - C(running), whether a server runs there, at C(port). C(state), C(checkpoint), C(timeline) and C(system_identifier) are pg_controldata's words. C(device) and C(size_bytes) are those of the
-      directory.
+    - C(running), whether a server runs there, at C(port). C(state), C(checkpoint), C(timeline) and C(system_identifier) are
+      pg_controldata's words. C(device) and C(size_bytes) are those of the directory.
   returned: success
   type: list
   elements: dict

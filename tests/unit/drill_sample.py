@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    import conftest  # noqa: F401
+    __import__("conftest")
 
 from ansible_collections.utmstack.ha.plugins.module_utils import drill_ledger
 from ansible_collections.utmstack.ha.plugins.module_utils.drill_judge import judge

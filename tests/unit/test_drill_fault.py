@@ -84,7 +84,7 @@ def test_the_undo_comes_by_itself_when_the_drill_died(keeper, sleeper):
 
 
 def test_undoing_what_was_noted_but_never_injected_or_is_gone_does_no_harm(keeper, sleeper):
-    keeper.host.kill = lambda pid, number: (_ for _ in ()).throw(KeyboardInterrupt)
+    keeper.host.kill = lambda pid, number: (never for never in ()).throw(KeyboardInterrupt)
     keeper.notes.mkdir()
     keeper._write("01", {"id": "01", "fault": frozen(), "memory": {"processes": {str(sleeper.pid): 1}}})
     assert keeper.undo("01")

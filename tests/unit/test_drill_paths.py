@@ -228,9 +228,11 @@ def test_a_place_in_an_answer_is_a_name_after_the_other(place, found):
 
 
 def application(request, reply):
-    network = lambda ca: SimpleNamespace(  # noqa: E731
-        connect=lambda *how: SimpleNamespace(ask=lambda *question: reply, close=lambda: None)
-    )
+    connection = SimpleNamespace(ask=lambda *question: reply, close=lambda: None)
+
+    def network(ca):
+        return SimpleNamespace(connect=lambda *how: connection)
+
     get = {"method": "GET", "path": "/events/{id}"}
     settings = {"url": "https://vip", "write": get, "read": get, **request}
     return drill_api.Api(settings, "r1", "/ca.crt", network)

@@ -196,9 +196,9 @@ class Page(HTMLParser):
         self.feed(text)
         assert not self._stack
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
-        values = dict(attributes)
+        values = dict(attrs)
         self.links += [values[name] for name in ("src", "href") if name in values]
         self.ids.add(values.get("id"))
         if tag not in ("meta", "link", "br", "path", "rect"):

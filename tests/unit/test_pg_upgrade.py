@@ -32,9 +32,9 @@ FACTS = {
 class Programs:
     """PostgreSQL's programs as they act on files. dies: where pg_upgrade is killed; refuses: what pg_upgrade --check says."""
 
-    def __init__(self, tmp_path, facts=FACTS, refuses="", unknown=(), dies=""):
+    def __init__(self, tmp_path, facts=None, refuses="", unknown=(), dies=""):
         self.old, self.new = tmp_path / "15", tmp_path / "17"
-        self.facts, self.refuses, self.unknown, self.dies, self.said = facts, refuses, unknown, dies, []
+        self.facts, self.refuses, self.unknown, self.dies, self.said = facts or FACTS, refuses, unknown, dies, []
         make(self.old, "old")
         self.upgrade = Upgrade(
             self.run, Side("15", str(self.old)), Side("17", str(self.new)), 5432, {"wal_level": "replica", "fancy": "on", "gone": None}
