@@ -7,7 +7,7 @@ from __future__ import annotations
 import subprocess
 
 import clients
-from cluster import LAB, until
+from cluster import LAB, changes, until
 
 VERSION = "9.2.0"
 UPGRADE = ("playbooks/rolling_upgrade.yml", "-e", "service=elasticsearch", "-e")
@@ -23,7 +23,7 @@ def test_versions_that_the_product_forbids_are_refused_before_anything_is_touche
     for wrong, why in (("8.17.0", "older"), ("10.0.0", "step")):
         refused = cluster.playbook(*UPGRADE, f"version={wrong}", check=False)
         assert refused.returncode != 0, why
-        assert "changed=0" in refused.stdout
+        assert set(changes(refused.stdout).values()) == {0}
     assert versions(cluster) == before
 
 
@@ -36,4 +36,4 @@ def test_elasticsearch_goes_to_the_next_major_version_without_a_failed_request(c
     )
     assert versions(cluster) == {VERSION}
     again = cluster.playbook(*UPGRADE, f"version={VERSION}").stdout
-    assert "changed=0" in again
+    assert set(changes(again).values()) == {0}
