@@ -114,7 +114,8 @@ def plan(
     leads first; others: all other hosts; old: {version, directory} of the data before; stop: hosts on which Patroni and PostgreSQL are
     stopped; verify: whether the others have to have received all; pause: whether there is a Patroni to be paused; reset: whether
     Patroni's keys are those of the data that are left behind; restore: whether the host's old pg_control comes back; damaged:
-    hosts whose old data can't be used any more; discard: by host, new directories to be removed; remove: by host, old directories that an upgrade leaves behind; text: the plan for a person}.
+    hosts whose old data can't be used any more; discard: by host, new directories to be removed; remove: by host, old directories
+    that an upgrade leaves behind; text: the plan for a person}.
     """
     members = [Member(name, str(version), answer) for name, answer in seen.items()]
     found = {
