@@ -14,8 +14,10 @@ from __future__ import annotations
 import contextlib
 import select
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from . import patroni_operations
 from .patroni_client import PatroniError
@@ -112,6 +114,41 @@ class Access:
     console_password: str = field(repr=False)
     check_user: str = "pgbouncer"
     check_password: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Access:
+        """From a module's parameters: those of ARGUMENTS, and ca_path."""
+        return cls(
+            ca_path=params["ca_path"],
+            virtual_ip=params["virtual_ip"],
+            write_port=params["write_port"],
+            direct_port=params["direct_port"],
+            console_port=params["pgbouncer_port"],
+            console_user=params["pgbouncer_user"],
+            console_password=params["pgbouncer_password"],
+            check_user=params["check_user"],
+            check_password=params["check_password"],
+        )
+
+
+# What modules take for it; the documentation fragment pgbouncer tells what it means.
+ARGUMENTS = {
+    "pgbouncers": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"name": {"type": "str", "required": True}, "address": {"type": "str", "required": True}},
+    },
+    "pgbouncer_port": {"type": "int", "default": 6432},
+    "pgbouncer_user": {"type": "str", "default": "pgbouncer_admin"},
+    "pgbouncer_password": {"type": "str", "no_log": True},
+    "virtual_ip": {"type": "str", "required": True},
+    "write_port": {"type": "int", "default": 5432},
+    "direct_port": {"type": "int", "default": 5434},
+    "check_user": {"type": "str", "default": "pgbouncer"},
+    "check_password": {"type": "str", "no_log": True},
+    "pause_timeout": {"type": "float", "default": 5.0},
+}
 
 
 class Network:

@@ -26,60 +26,12 @@ options:
     description: Certificates that the servers' certificates are verified with.
     type: path
     required: true
-  pgbouncers:
-    description: The hosts of all pgbouncers.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: Its name, for messages.
-        type: str
-        required: true
-      address:
-        description: Its address, where HAProxy is, too.
-        type: str
-        required: true
-  pgbouncer_port:
-    description: Port of pgbouncer.
-    type: int
-    default: 6432
-  pgbouncer_user:
-    description: One of pgbouncer's C(admin_users).
-    type: str
-    default: pgbouncer_admin
-  pgbouncer_password:
-    description: Its password.
-    type: str
-    required: true
-  virtual_ip:
-    description: Address that clients use, for which the certificates are valid.
-    type: str
-    required: true
-  write_port:
-    description: Port on O(virtual_ip) that leads through pgbouncer to the primary.
-    type: int
-    default: 5432
-  direct_port:
-    description: Port of HAProxy, on the addresses of O(pgbouncers), that leads to the primary without pgbouncer.
-    type: int
-    default: 5434
-  check_user:
-    description: User by whom the primary is asked, in database C(postgres).
-    type: str
-    default: pgbouncer
-  check_password:
-    description: Its password.
-    type: str
-    required: true
-  pause_timeout:
-    description: How long transactions have to end, in seconds.
-    type: float
-    default: 5.0
   wait_timeout:
     description: How long to wait for a primary, in seconds. Clients go on afterwards in any case.
     type: float
     default: 60.0
+extends_documentation_fragment:
+  - utmstack.ha.pgbouncer
 attributes:
   check_mode:
     description: Changes nothing.
@@ -87,8 +39,6 @@ attributes:
   diff_mode:
     description: There is nothing to compare.
     support: none
-notes:
-  - Needs C(python3-psycopg2) on the host.
 seealso:
   - module: utmstack.ha.postgresql_switchover
 """
@@ -126,21 +76,7 @@ def main():
         argument_spec={
             "state": {"type": "str", "choices": ["paused", "resumed"], "required": True},
             "ca_path": {"type": "path", "required": True},
-            "pgbouncers": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {"name": {"type": "str", "required": True}, "address": {"type": "str", "required": True}},
-            },
-            "pgbouncer_port": {"type": "int", "default": 6432},
-            "pgbouncer_user": {"type": "str", "default": "pgbouncer_admin"},
-            "pgbouncer_password": {"type": "str", "required": True, "no_log": True},
-            "virtual_ip": {"type": "str", "required": True},
-            "write_port": {"type": "int", "default": 5432},
-            "direct_port": {"type": "int", "default": 5434},
-            "check_user": {"type": "str", "default": "pgbouncer"},
-            "check_password": {"type": "str", "required": True, "no_log": True},
-            "pause_timeout": {"type": "float", "default": 5.0},
+            **postgresql_handover.ARGUMENTS,
             "wait_timeout": {"type": "float", "default": 60.0},
         },
         supports_check_mode=True,
@@ -148,19 +84,7 @@ def main():
     params = module.params
     if postgresql_handover.psycopg2 is None:
         module.fail_json(msg=missing_required_lib("psycopg2"))
-    network = postgresql_handover.Network(
-        postgresql_handover.Access(
-            ca_path=params["ca_path"],
-            virtual_ip=params["virtual_ip"],
-            write_port=params["write_port"],
-            direct_port=params["direct_port"],
-            console_port=params["pgbouncer_port"],
-            console_user=params["pgbouncer_user"],
-            console_password=params["pgbouncer_password"],
-            check_user=params["check_user"],
-            check_password=params["check_password"],
-        )
-    )
+    network = postgresql_handover.Network(postgresql_handover.Access.of(params))
     if module.check_mode:
         module.exit_json(changed=True, pgbouncers=[])
     try:

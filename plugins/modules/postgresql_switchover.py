@@ -49,55 +49,6 @@ options:
       - How long to wait for the new leader, and after that again for the old one to stream, in seconds.
     type: float
     default: 60.0
-  pgbouncers:
-    description:
-      - The hosts of all pgbouncers. With none, clients are not held up.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: Its name, for messages.
-        type: str
-        required: true
-      address:
-        description: Its address, where HAProxy is, too.
-        type: str
-        required: true
-  pgbouncer_port:
-    description: Port of pgbouncer.
-    type: int
-    default: 6432
-  pgbouncer_user:
-    description: One of pgbouncer's C(admin_users).
-    type: str
-    default: pgbouncer_admin
-  pgbouncer_password:
-    description: Its password.
-    type: str
-  virtual_ip:
-    description: Address that clients use, for which the certificates are valid.
-    type: str
-    required: true
-  write_port:
-    description: Port on O(virtual_ip) that leads through pgbouncer to the primary.
-    type: int
-    default: 5432
-  direct_port:
-    description: Port of HAProxy, on the addresses of O(pgbouncers), that leads to the primary without pgbouncer.
-    type: int
-    default: 5434
-  check_user:
-    description: User by whom the new primary is asked whether it takes writes, in database C(postgres).
-    type: str
-    default: pgbouncer
-  check_password:
-    description: Its password.
-    type: str
-  pause_timeout:
-    description: How long transactions have to end, in seconds.
-    type: float
-    default: 5.0
   pause_limit:
     description: How long clients wait at most, in seconds.
     type: float
@@ -109,6 +60,7 @@ options:
     type: path
 extends_documentation_fragment:
   - utmstack.ha.patroni
+  - utmstack.ha.pgbouncer
 attributes:
   check_mode:
     description: Makes the checks of Patroni and tells who could take over.
@@ -116,8 +68,6 @@ attributes:
   diff_mode:
     description: Shows who leads before and after.
     support: full
-notes:
-  - Needs C(python3-psycopg2) on the host.
 seealso:
   - module: utmstack.ha.patroni_switchover
 """
@@ -234,27 +184,13 @@ def main():
     module = AnsibleModule(
         argument_spec={
             **patroni_client.ARGUMENTS,
+            **postgresql_handover.ARGUMENTS,
             "state": {"type": "str", "choices": ["switched_over", "restarted"], "default": "switched_over"},
             "only_pending": {"type": "bool", "default": False},
             "leader": {"type": "str"},
             "candidate": {"type": "str"},
             "maximum_lag_bytes": {"type": "int"},
             "wait_timeout": {"type": "float", "default": 60.0},
-            "pgbouncers": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {"name": {"type": "str", "required": True}, "address": {"type": "str", "required": True}},
-            },
-            "pgbouncer_port": {"type": "int", "default": 6432},
-            "pgbouncer_user": {"type": "str", "default": "pgbouncer_admin"},
-            "pgbouncer_password": {"type": "str", "no_log": True},
-            "virtual_ip": {"type": "str", "required": True},
-            "write_port": {"type": "int", "default": 5432},
-            "direct_port": {"type": "int", "default": 5434},
-            "check_user": {"type": "str", "default": "pgbouncer"},
-            "check_password": {"type": "str", "no_log": True},
-            "pause_timeout": {"type": "float", "default": 5.0},
             "pause_limit": {"type": "float", "default": 20.0},
             "fast_stop_file": {"type": "path"},
         },
@@ -268,19 +204,8 @@ def main():
     # Whoever ends this process must not leave clients waiting.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
-    access = postgresql_handover.Access(
-        ca_path=params["ca_path"],
-        virtual_ip=params["virtual_ip"],
-        write_port=params["write_port"],
-        direct_port=params["direct_port"],
-        console_port=params["pgbouncer_port"],
-        console_user=params["pgbouncer_user"],
-        console_password=params["pgbouncer_password"],
-        check_user=params["check_user"],
-        check_password=params["check_password"],
-    )
     flag = params["fast_stop_file"]
-    client, network = patroni_client.connect(params), postgresql_handover.Network(access)
+    client, network = patroni_client.connect(params), postgresql_handover.Network(postgresql_handover.Access.of(params))
     limits = postgresql_handover.Limits(params["pause_timeout"], params["pause_limit"], params["wait_timeout"])
     try:
         if params["state"] == "restarted":
