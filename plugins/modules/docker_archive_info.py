@@ -13,19 +13,14 @@ description:
   - Reads an image archive, as C(docker save) writes it, without a Docker engine. It may be compressed with gzip, bzip2 or xz.
 author:
   - The utmstack.ha developers (@utmstack)
+extends_documentation_fragment:
+  - utmstack.ha.looks
 options:
   path:
     description:
       - The archive. It must contain exactly one image.
     type: path
     required: true
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -17,6 +17,7 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.search
+  - utmstack.ha.looks
 options:
   expected_nodes:
     description:
@@ -55,13 +56,6 @@ options:
       - How long to wait, in seconds.
     type: float
     default: 60.0
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -14,6 +14,8 @@ description:
   - What follows from it is decided with the filter P(utmstack.ha.elasticsearch_bootstrap_plan#filter).
 author:
   - The utmstack.ha developers (@utmstack)
+extends_documentation_fragment:
+  - utmstack.ha.looks
 options:
   data_directory:
     description:
@@ -30,13 +32,6 @@ options:
       - File that names the cluster which this host was last seen in.
     type: path
     required: true
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -20,6 +20,7 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.search
+  - utmstack.ha.looks
 options:
   name:
     description:
@@ -44,13 +45,6 @@ options:
         without for a moment.
     type: float
     default: 60.0
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

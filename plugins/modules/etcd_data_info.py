@@ -14,6 +14,8 @@ description:
   - Such a host is decided upon with the filter P(utmstack.ha.etcd_bootstrap_plan#filter).
 author:
   - The utmstack.ha developers (@utmstack)
+extends_documentation_fragment:
+  - utmstack.ha.looks
 options:
   data_directory:
     description:
@@ -25,13 +27,6 @@ options:
       - Environment file that is there only until the member has formed or joined its cluster.
     type: path
     required: true
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

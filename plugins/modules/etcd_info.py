@@ -18,6 +18,7 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.etcd
+  - utmstack.ha.looks
 options:
   expected_members:
     description:
@@ -48,13 +49,6 @@ options:
       - How long to wait, in seconds.
     type: float
     default: 30.0
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

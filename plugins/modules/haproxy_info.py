@@ -14,6 +14,8 @@ description:
   - Fails where the socket does not answer, since then HAProxy does not run or does not run with our configuration.
 author:
   - The utmstack.ha developers (@utmstack)
+extends_documentation_fragment:
+  - utmstack.ha.looks
 options:
   socket:
     description:
@@ -30,13 +32,6 @@ options:
       - How long to wait for the socket, in seconds.
     type: float
     default: 3
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -13,6 +13,8 @@ author: The utmstack.ha developers (@utmstack)
 description:
   - Looks at data directories by their files and by C(pg_controldata), whether a server runs or not.
   - What it returns of all hosts is what the filter P(utmstack.ha.postgresql_upgrade_plan#filter) decides upon.
+extends_documentation_fragment:
+  - utmstack.ha.looks
 options:
   config_file:
     description: Patroni's configuration, as role P(utmstack.ha.postgresql#role) writes it.
@@ -29,13 +31,6 @@ options:
     description: Where the data of a new version are to be.
     type: path
     required: true
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

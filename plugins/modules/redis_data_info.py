@@ -13,6 +13,8 @@ description:
   - Tells whether there is anything for Redis to load, and which master the sentinel of this host last knew. Needs no server.
 author:
   - The utmstack.ha developers (@utmstack)
+extends_documentation_fragment:
+  - utmstack.ha.looks
 options:
   data_directory:
     description:
@@ -29,13 +31,6 @@ options:
       - The name under which the master is watched.
     type: str
     required: true
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -18,6 +18,7 @@ author:
 extends_documentation_fragment:
   - utmstack.ha.redis
   - utmstack.ha.redis.whole
+  - utmstack.ha.looks
 options:
   without:
     description:
@@ -43,13 +44,6 @@ options:
       - How long to wait, in seconds.
     type: float
     default: 30.0
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

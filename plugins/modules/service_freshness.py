@@ -19,6 +19,8 @@ description:
     back since the service started, the earlier of the two possible start times counts. The price is at most one restart more.
 author:
   - The utmstack.ha developers (@utmstack)
+extends_documentation_fragment:
+  - utmstack.ha.looks
 options:
   unit:
     description:
@@ -62,13 +64,6 @@ options:
 notes:
   - Only root may see what another user's process executes, so the task needs C(become).
   - A listed file that does not exist is an error. In check mode it counts as a file that is going to be created.
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

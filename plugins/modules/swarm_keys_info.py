@@ -16,13 +16,7 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.docker_engine
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
+  - utmstack.ha.looks
 """
 
 EXAMPLES = r"""

@@ -16,6 +16,7 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.docker_engine
+  - utmstack.ha.looks
 options:
   service:
     description:
@@ -33,13 +34,6 @@ options:
     type: list
     elements: path
     default: []
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

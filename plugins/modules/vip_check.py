@@ -17,6 +17,8 @@ description:
     kernel's neighbour table is read after a TCP probe. Where there is a router between, an answering service counts.
 author:
   - The utmstack.ha developers (@utmstack)
+extends_documentation_fragment:
+  - utmstack.ha.looks
 options:
   address:
     description:
@@ -106,13 +108,6 @@ options:
       - How long to listen for answers to the ARP probe, in seconds. 0 does not probe.
     type: float
     default: 0.3
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 seealso:
   - module: utmstack.ha.vip_info
 """

@@ -14,6 +14,8 @@ description:
   - The ARP probe carries the sender address 0.0.0.0 (RFC 5227), so it changes no other host's tables.
 author:
   - The utmstack.ha developers (@utmstack)
+extends_documentation_fragment:
+  - utmstack.ha.looks
 options:
   address:
     description:
@@ -41,13 +43,6 @@ options:
     default: 0.3
 requirements:
   - iproute2
-attributes:
-  check_mode:
-    description: The module only looks.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 seealso:
   - module: utmstack.ha.vip_check
 """
