@@ -11,24 +11,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .operation import LED, SWITCHOVERS, ill, leaders, members
+from .operation import LED, SERVICES, SWITCHOVERS, ill, leaders, members
 from .topology_faults import nearest
 from .topology_plan import table
 
 Topology = Mapping[str, Any]
 State = Mapping[str, Any]
 
+
+def _units(service: str) -> list[str]:
+    return list(SERVICES[service].units)
+
+
 # The service whose hosts have a process, its units, which of their processes (see processes() of drill_fault.py), and its name.
 PROCESSES: dict[str, dict[str, Any]] = {
-    "postmaster": {"units": ["patroni.service"], "only": "postgres", "what": "PostgreSQL's postmaster"},
-    "patroni": {"units": ["patroni.service"], "only": "main", "what": "Patroni"},
-    "etcd": {"units": ["etcd.service"], "only": "main", "what": "etcd"},
-    "haproxy": {"units": ["haproxy.service"], "what": "HAProxy"},
-    "keepalived": {"units": ["keepalived.service"], "what": "keepalived"},
-    "redis": {"units": ["redis-server.service", "valkey-server.service"], "what": "Redis"},
-    "sentinel": {"units": ["redis-sentinel.service", "valkey-sentinel.service"], "what": "Sentinel"},
-    "elasticsearch": {"units": ["elasticsearch.service"], "what": "Elasticsearch"},
-    "dockerd": {"units": ["docker.service"], "only": "main", "what": "Docker"},
+    "postmaster": {"units": _units("postgresql"), "only": "postgres", "what": "PostgreSQL's postmaster"},
+    "patroni": {"units": _units("postgresql"), "only": "main", "what": "Patroni"},
+    "etcd": {"units": _units("etcd"), "only": "main", "what": "etcd"},
+    "haproxy": {"units": _units("haproxy"), "what": "HAProxy"},
+    "keepalived": {"units": _units("keepalived"), "what": "keepalived"},
+    "redis": {"units": _units("redis"), "what": "Redis"},
+    "sentinel": {"units": _units("sentinel"), "what": "Sentinel"},
+    "elasticsearch": {"units": _units("elasticsearch"), "what": "Elasticsearch"},
+    "dockerd": {"units": _units("swarm"), "only": "main", "what": "Docker"},
     "backend": {"container": "_backend", "what": "a replica of the application"},
 }
 # What leads, in the order in which it is handed over; the swarm's managers elect whom they want.
@@ -281,7 +286,7 @@ def injection(
         own |= {"path": topology["tls"]["certificate"], "key": topology["tls"]["key"], "reload": ["patroni.service"]}
         own |= {"address": address, "port": topology["ports"]["patroni_rest"]}
     elif kind == "unshare":
-        own |= {"path": next(iter(settings["snapshots"]), ""), "units": ["elasticsearch.service"]}
+        own |= {"path": next(iter(settings["snapshots"]), ""), "units": _units("elasticsearch")}
         why = "" if own["path"] else "the inventory has no elasticsearch_repository_directories"
     elif kind in COMMANDS:
         do, undo = (list(settings["commands"][name]) for name in COMMANDS[kind])
