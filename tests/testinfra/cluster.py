@@ -87,8 +87,7 @@ class Cluster:
             if marker.search(task) and line.startswith("changed:"):
                 seen += 1
                 if seen == times:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+                    kill(process)
                     return
         raise AssertionError(f"the run ended before {marker.pattern} was seen {times} times:\n{''.join(printed)}")
 
@@ -190,6 +189,12 @@ class Cluster:
 def changes(output: str) -> dict[str, int]:
     """Host to the number of its changes, of what a playbook printed."""
     return {name: int(count) for name, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)}
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Kill what Cluster.start began, children and all."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def until(condition, seconds: float, what: str) -> float:

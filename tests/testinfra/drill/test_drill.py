@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import time
 
 import pytest
 import yaml
-from cluster import LAB, until
+from cluster import LAB, kill, until
 
 DRILL = "playbooks/drill.yml"
 TABLE = "utmstack_ha_drill"
@@ -100,7 +98,7 @@ def kill_while_it_lasts(cluster, scenario, output):
         until(lambda: notes(cluster) or process.poll() is not None, 300, "a fault to be injected")
         time.sleep(1)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        kill(process)
         printed = process.communicate()[0]
     assert notes(cluster), printed
     print(f"\n{scenario}: killed while there was {notes(cluster)}")

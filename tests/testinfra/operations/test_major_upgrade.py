@@ -7,17 +7,15 @@ The lab runs the version of its Debian. For these tests its cluster is made anew
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from cluster import changes, until
+from cluster import changes, kill, until
 from ledger import Writer, present
 
 OLD, NEW = "15", "17"
@@ -105,11 +103,6 @@ def clusters(cluster, of: str) -> dict[str, str]:
 def words(printed: str) -> str:
     """What a playbook printed, without its line breaks, which are anywhere in long messages."""
     return " ".join(printed.split())
-
-
-def kill(process) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def killed_when(cluster, command: str, *arguments: str) -> None:

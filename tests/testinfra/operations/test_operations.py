@@ -12,12 +12,11 @@ import json
 import os
 import random
 import re
-import signal
 import subprocess
 import time
 
 import pytest
-from cluster import changes, until
+from cluster import changes, kill, until
 from load import STORES, Load
 from test_converge import shown
 
@@ -199,7 +198,7 @@ def kill_after(cluster, seconds: float, *arguments: str) -> str:
     try:
         return process.communicate(timeout=seconds)[0]
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        kill(process)
         return process.communicate()[0]
 
 
@@ -209,11 +208,11 @@ def test_an_operation_that_is_killed_again_and_again_is_finished_by_the_next_run
 
     def interrupted():
         began, since = time.time(), ()
-        for kill, service in zip(range(1, KILLS + 1), itertools.cycle(SERVICES)):
+        for time_of, service in zip(range(1, KILLS + 1), itertools.cycle(SERVICES)):
             after = random.uniform(18, 40)
             printed = kill_after(cluster, after, restart, "-e", f"service={service}", *since)
             tasks = re.findall(r"^TASK \[(.*)\]", printed, re.MULTILINE)
-            print(f"kill {kill} of {KILLS} after {after:.0f} s, in: {tasks[-1] if tasks else 'nothing'}", flush=True)
+            print(f"kill {time_of} of {KILLS} after {after:.0f} s, in: {tasks[-1] if tasks else 'nothing'}", flush=True)
             found = re.search(r"-e (since=\S+)\s+goes on where it was", printed)
             since = since or (("-e", found[1]) if found else ())
         cluster.playbook(restart, "-e", "service=all", *since)

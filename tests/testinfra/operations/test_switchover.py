@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import statistics
 import time
 
 import psycopg
 import pytest
 from clients import redis_by_address, redis_by_sentinel
-from cluster import changes, until
+from cluster import changes, kill, until
 from ledger import RedisWriter, Writer, present
 from load import STORES, Load
 
@@ -198,7 +197,7 @@ def test_clients_go_on_when_the_run_dies_while_they_wait(cluster, writer):
     try:
         cluster.ssh(holder, f"cd /tmp; {PAUSED}", timeout=WHOLE_S)
     finally:
-        os.killpg(run.pid, signal.SIGKILL)
+        kill(run)
     cluster.ssh(leader, KILL_MODULE)
     died = time.monotonic()
     mark = len(writer.outcome.acknowledged)
