@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -27,6 +28,18 @@ from lab import Lab  # noqa: E402
 LAB = [sys.executable, str(ROOT / "molecule" / "shared" / "lab.py")]
 # The tests read what Ansible prints; Molecule asks it for colours.
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+# The services' units, as each host of the lab has them.
+UNITS = (
+    "etcd",
+    "patroni",
+    "elasticsearch",
+    "redis-server",
+    "redis-sentinel",
+    "docker",
+    "pgbouncer",
+    "haproxy",
+    "keepalived",
+)
 
 
 class Cluster:
@@ -189,6 +202,18 @@ class Cluster:
 def changes(output: str) -> dict[str, int]:
     """Host to the number of its changes, of what a playbook printed."""
     return {name: int(count) for name, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)}
+
+
+def started(cluster, host: str, unit: str) -> int:
+    """When the process of a unit began, in seconds since 1970."""
+    return int(cluster.ssh(host, f'date +%s -d "$(systemctl show -P ExecMainStartTimestamp {unit})"').stdout)
+
+
+def everywhere(cluster, command: str, timeout: float = 300) -> dict[str, str]:
+    """Run a command on all hosts at once; host to what it printed."""
+    with ThreadPoolExecutor() as pool:
+        done = {host: pool.submit(cluster.ssh, host, command, True, timeout) for host in cluster.hosts}
+        return {host: future.result().stdout for host, future in done.items()}
 
 
 def kill(process: subprocess.Popen) -> None:

@@ -11,11 +11,10 @@ import re
 import shlex
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from cluster import changes, kill, until
+from cluster import changes, everywhere, kill, until
 from ledger import Writer, present
 
 OLD, NEW = "15", "17"
@@ -27,13 +26,6 @@ SOURCE = "".join(
     for archive, suite in (("debian", "bookworm"), ("debian-security", "bookworm-security"))
 )
 PIN = "Package: *\nPin: release n=bookworm*\nPin-Priority: 100\n"
-
-
-def everywhere(cluster, command: str, timeout: float = 300) -> dict[str, str]:
-    """Run a command on all hosts at once; host to what it printed."""
-    with ThreadPoolExecutor() as pool:
-        done = {host: pool.submit(cluster.ssh, host, command, True, timeout) for host in cluster.hosts}
-        return {host: future.result().stdout for host, future in done.items()}
 
 
 def version(cluster) -> str:

@@ -16,7 +16,7 @@ import subprocess
 import time
 
 import pytest
-from cluster import changes, kill, until
+from cluster import UNITS, changes, kill, started, until
 from load import STORES, Load
 from test_converge import shown
 
@@ -33,27 +33,11 @@ SERVICES = (
     "haproxy",
     "keepalived",
 )
-UNITS = (
-    "etcd",
-    "patroni",
-    "elasticsearch",
-    "redis-server",
-    "redis-sentinel",
-    "docker",
-    "pgbouncer",
-    "haproxy",
-    "keepalived",
-)
 
 
 @pytest.fixture(autouse=True)
 def _whole(cluster):
     until(cluster.status_is_ok, 240, "a whole platform")
-
-
-def started(cluster, host: str, unit: str) -> int:
-    """When the process of a unit began, in seconds since 1970."""
-    return int(cluster.ssh(host, f'date +%s -d "$(systemctl show -P ExecMainStartTimestamp {unit})"').stdout)
 
 
 def test_a_dry_run_prints_the_order_and_what_each_host_leads_and_touches_nothing(cluster):
