@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -83,7 +84,7 @@ class Cluster:
         return done
 
     def start(self, name: str, *arguments: str) -> subprocess.Popen:
-        """Begin a playbook, in a process group of its own so that all of it can be killed; what it prints is in stdout."""
+        """Begin a playbook, to be waited for or killed (see kill); what it prints is in stdout."""
         return subprocess.Popen(
             ["ansible-playbook", "-i", str(self.inventory), str(ROOT / name), *arguments],
             cwd=ROOT, env=os.environ | PLAIN | {"PYTHONUNBUFFERED": "1"}, text=True, start_new_session=True,
@@ -216,9 +217,30 @@ def everywhere(cluster, command: str, timeout: float = 300) -> dict[str, str]:
         return {host: future.result().stdout for host, future in done.items()}
 
 
+def family(pid: int) -> set[int]:
+    """A process and all that descend from it."""
+    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
+    parents = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    found = {pid}
+    while more := {child for child, parent in parents if parent in found} - found:
+        found |= more
+    return found
+
+
 def kill(process: subprocess.Popen) -> None:
-    """Kill what Cluster.start began, children and all."""
-    os.killpg(process.pid, signal.SIGKILL)
+    """Kill a process, children and all, also those that have left its group as Ansible's workers do."""
+
+    def send(number: signal.Signals, pids: set[int]) -> None:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    # Stopped first, so that none has another child while they are looked for.
+    stopped: set[int] = set()
+    while more := family(process.pid) - stopped:
+        send(signal.SIGSTOP, more)
+        stopped |= more
+    send(signal.SIGKILL, stopped)
     process.wait()
 
 
