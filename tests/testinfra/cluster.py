@@ -105,6 +105,19 @@ class Cluster:
                     return
         raise AssertionError(f"the run ended before {marker.pattern} was seen {times} times:\n{''.join(printed)}")
 
+    def kill_after(self, seconds: float, name: str, *arguments: str) -> subprocess.CompletedProcess:
+        """Run a playbook and kill it, children and all, after a time.
+
+        Its returncode is -9 then, and its own where it had ended by itself; what it had printed is in stdout.
+        """
+        process = self.start(name, *arguments)
+        try:
+            printed = process.communicate(timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            kill(process)
+            printed = process.communicate()[0]
+        return subprocess.CompletedProcess(process.args, process.returncode, printed)
+
     def patroni(self) -> dict[str, dict]:
         """Patroni's view, member name to its entry; raises OSError when no member answers."""
         context = ssl.create_default_context(cafile=str(self.ca))
@@ -203,6 +216,11 @@ class Cluster:
 def changes(output: str) -> dict[str, int]:
     """Host to the number of its changes, of what a playbook printed."""
     return {name: int(count) for name, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)}
+
+
+def last_task(output: str) -> str:
+    """The task that a playbook was at, of what it printed."""
+    return (re.findall(r"^TASK \[(.*)\]", output, re.MULTILINE) or ["nothing"])[-1]
 
 
 def started(cluster, host: str, unit: str) -> int:

@@ -12,11 +12,10 @@ import json
 import os
 import random
 import re
-import subprocess
 import time
 
 import pytest
-from cluster import UNITS, changes, kill, started, until
+from cluster import UNITS, changes, last_task, started, until
 from load import STORES, Load
 from test_converge import shown
 
@@ -176,16 +175,6 @@ def test_an_operation_stops_at_the_host_that_does_not_come_back_and_the_next_run
     assert load.missing() == {store: set() for store in STORES}
 
 
-def kill_after(cluster, seconds: float, *arguments: str) -> str:
-    """Run a playbook and kill it, children and all, after a time; what it had printed by then."""
-    process = cluster.start(*arguments)
-    try:
-        return process.communicate(timeout=seconds)[0]
-    except subprocess.TimeoutExpired:
-        kill(process)
-        return process.communicate()[0]
-
-
 def test_an_operation_that_is_killed_again_and_again_is_finished_by_the_next_run(cluster, under_load):
     """Each kill cuts off the turns of another service, and the run after it does not look back."""
     restart = "playbooks/rolling_restart.yml"
@@ -194,9 +183,8 @@ def test_an_operation_that_is_killed_again_and_again_is_finished_by_the_next_run
         began, since = time.time(), ()
         for time_of, service in zip(range(1, KILLS + 1), itertools.cycle(SERVICES)):
             after = random.uniform(18, 40)
-            printed = kill_after(cluster, after, restart, "-e", f"service={service}", *since)
-            tasks = re.findall(r"^TASK \[(.*)\]", printed, re.MULTILINE)
-            print(f"kill {time_of} of {KILLS} after {after:.0f} s, in: {tasks[-1] if tasks else 'nothing'}", flush=True)
+            printed = cluster.kill_after(after, restart, "-e", f"service={service}", *since).stdout
+            print(f"kill {time_of} of {KILLS} after {after:.0f} s, in: {last_task(printed)}", flush=True)
             found = re.search(r"-e (since=\S+)\s+goes on where it was", printed)
             since = since or (("-e", found[1]) if found else ())
         cluster.playbook(restart, "-e", "service=all", *since)
