@@ -118,17 +118,21 @@ class Cluster:
             printed = process.communicate()[0]
         return subprocess.CompletedProcess(process.args, process.returncode, printed)
 
-    def patroni(self) -> dict[str, dict]:
-        """Patroni's view, member name to its entry; raises OSError when no member answers."""
+    def ask_patroni(self, path: str):
+        """What the first member that answers says there; raises OSError when none does."""
         context = ssl.create_default_context(cafile=str(self.ca))
         problem = OSError("no hosts")
         for address in self.hosts.values():
             try:
-                with urllib.request.urlopen(f"https://{address}:8008/cluster", timeout=2, context=context) as answer:
-                    return {member["name"]: member for member in json.load(answer)["members"]}
+                with urllib.request.urlopen(f"https://{address}:8008{path}", timeout=2, context=context) as answer:
+                    return json.load(answer)
             except OSError as error:
                 problem = error
         raise problem
+
+    def patroni(self) -> dict[str, dict]:
+        """Patroni's view, member name to its entry; raises OSError when no member answers."""
+        return {member["name"]: member for member in self.ask_patroni("/cluster")["members"]}
 
     def primary(self) -> str:
         return next(name for name, member in self.patroni().items() if member["role"] == "leader")
