@@ -112,6 +112,10 @@ drill-test: up converge ## Whether a drill leaves nothing behind and finds what 
 	@$(TIMED) "Drill tests" python3 -m pytest tests/testinfra/drill -s -ra \
 		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
 
+.PHONY: soak
+soak: up converge ## Whether a machine with every core saturated is taken for a failure, on the lab: SOAK_SECONDS=900
+	@$(TIMED) "Soak" python3 -m pytest tests/testinfra/guarantees/test_soak.py -s -ra
+
 .PHONY: clean
 clean: demo-down ## Also remove .venv and the host images
 	@docker images --quiet utmstack-ha-lab 2> /dev/null | xargs --no-run-if-empty docker rmi

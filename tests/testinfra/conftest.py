@@ -38,7 +38,8 @@ def figures():
 def under_load(cluster, figures):
     """Runs something while users send events and the clusters are watched; asserts what an operation promises.
 
-    may_fail: requests may, as where the operation is killed while clients are held. without: services that it stops altogether.
+    may_fail: requests may, as where the operation is killed while clients are held, or where no core is free.
+    without: services that it stops altogether.
     """
 
     def run(title: str, operate, may_fail: bool = False, without: tuple[str, ...] = ()):
