@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # Tests have a lab of their own, beside the one that is for trying.
-ifneq ($(filter test molecule opensearch first-boot,$(MAKECMDGOALS)),)
+ifneq ($(filter test molecule opensearch first-boot interrupted,$(MAKECMDGOALS)),)
 ifeq ($(origin LAB_NAME)$(origin LAB_SUBNET),undefinedundefined)
 LAB_NAME := test
 LAB_SUBNET := 10.0.9.0/24
@@ -115,6 +115,13 @@ drill-test: up converge ## Whether a drill leaves nothing behind and finds what 
 .PHONY: soak
 soak: up converge ## Whether a machine with every core saturated is taken for a failure, on the lab: SOAK_SECONDS=900
 	@$(TIMED) "Soak" python3 -m pytest tests/testinfra/guarantees/test_soak.py -s -ra
+
+.PHONY: interrupted
+interrupted: machine venv ## site.yml killed at random moments, deploying and changing, on hosts of their own: INTERRUPTIONS=20
+	@$(LAB) down
+	@$(LAB) up
+	@$(TIMED) "Interrupted runs" python3 -m pytest tests/testinfra/guarantees/test_interrupted.py -s -ra -x $(ARGS)
+	@$(LAB) down
 
 .PHONY: clean
 clean: demo-down ## Also remove .venv and the host images

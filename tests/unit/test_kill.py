@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "testinfra"))
 
-from cluster import family, kill, until  # noqa: E402
+from cluster import Cluster, family, kill, last_task, until  # noqa: E402
 
 
 def test_children_in_sessions_of_their_own_are_killed_too():
@@ -20,3 +23,17 @@ def test_children_in_sessions_of_their_own_are_killed_too():
     kill(process)
     # The end of the pipe is seen when nobody holds its other end any more.
     assert process.communicate(timeout=10)[0] == b""
+
+
+@pytest.mark.parametrize(("goes_on", "code"), [("sleep 304", -9), ("exit 2", 2)])
+def test_a_run_tells_whether_it_was_killed_and_where_it_was(goes_on, code, tmp_path, monkeypatch):
+    playbook = tmp_path / "ansible-playbook"
+    playbook.write_text(f"#!/bin/sh\necho 'TASK [Look] ***'\necho 'TASK [etcd : Start it] ***'\n{goes_on}\n")
+    playbook.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    done = Cluster().kill_after(1, "site.yml")
+    assert (done.returncode, last_task(done.stdout)) == (code, "etcd : Start it")
+
+
+def test_a_run_that_has_printed_no_task_was_at_none():
+    assert last_task("PLAY [Everything] ***\n") == "nothing"
