@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# setup.sh machine | venv: installs what this checkout needs and the machine lacks.
+# setup.sh machine | bench | venv: installs what this checkout needs and the machine lacks.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -45,6 +45,23 @@ machine() {
     [ ${#missing[@]} -eq 0 ] || install "${missing[@]}"
 }
 
+# What make bench measures with. Debian has pgbench in the package of PostgreSQL's server, which would start one: only that file is taken.
+bench() {
+    local package work pgbench=.lab/cache/pgbench
+    command -v redis-benchmark > /dev/null || install redis-tools
+    if "$pgbench" --version > /dev/null 2>&1; then return; fi
+    mkdir -p .lab/cache
+    if pgbench --version > /dev/null 2>&1; then ln -sf "$(command -v pgbench)" "$pgbench"; return; fi
+    command -v apt-get > /dev/null || fail "this is not Debian. Install pgbench yourself, on the path."
+    as_root apt-get -qq update
+    package=$(apt-cache depends postgresql | sed -n 's/^ *Depends: \(postgresql-[0-9]*\)$/\1/p')
+    echo "    pgbench from $package"
+    work=$(mktemp -d)
+    (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$package" && dpkg-deb --extract ./*.deb .)
+    mv "$work"/usr/lib/postgresql/*/bin/pgbench "$pgbench"
+    rm -r "$work"
+}
+
 # A name can be on the path and not work, as pyenv's do for versions that are not chosen: so each is tried.
 works() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' > /dev/null 2>&1
@@ -80,6 +97,6 @@ venv() {
 }
 
 case ${1:-} in
-    machine | venv) "$1" ;;
-    *) fail "usage: setup.sh machine | venv" ;;
+    machine | bench | venv) "$1" ;;
+    *) fail "usage: setup.sh machine | bench | venv" ;;
 esac
