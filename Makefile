@@ -4,12 +4,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# Tests have a lab of their own, beside the one that is for trying.
-ifneq ($(filter test molecule opensearch first-boot interrupted,$(MAKECMDGOALS)),)
+# Tests and the bench have a lab of their own, beside the one that is for trying.
+ifneq ($(filter test molecule opensearch first-boot interrupted bench,$(MAKECMDGOALS)),)
 ifeq ($(origin LAB_NAME)$(origin LAB_SUBNET),undefinedundefined)
 LAB_NAME := test
 LAB_SUBNET := 10.0.9.0/24
 endif
+endif
+ifneq ($(filter bench,$(MAKECMDGOALS)),)
+SCENARIO ?= short
 endif
 LAB_NAME ?= demo
 LAB_SUBNET ?= 10.0.1.0/24
@@ -121,6 +124,14 @@ interrupted: machine venv ## site.yml killed at random moments, deploying and ch
 	@$(LAB) down
 	@$(LAB) up
 	@$(TIMED) "Interrupted runs" python3 -m pytest tests/testinfra/guarantees/test_interrupted.py -s -ra -x $(ARGS)
+	@$(LAB) down
+
+.PHONY: bench
+bench: machine venv ## Runs, throughput, memory and a drill's outages measured on a fresh lab: SCENARIO=short|…|none
+	@$(TIMED) "Programs that measure" molecule/shared/setup.sh bench
+	@$(LAB) down
+	@$(LAB) up
+	@$(TIMED) "Bench" python3 tests/bench/bench.py --scenario "$(SCENARIO)" $(ARGS)
 	@$(LAB) down
 
 .PHONY: clean
