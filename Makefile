@@ -102,22 +102,26 @@ molecule: machine venv ## The whole platform: create, converge, idempotence, ver
 	@$(LAB) down
 
 .PHONY: operations
-operations: up converge ## Rolling operations under load, sabotage, kills and upgrades, on the lab as it is (more than an hour)
+operations: up ## Rolling operations under load, sabotage, kills and upgrades, on the lab as it is (more than an hour)
+	@$(MAKE) converge ARGS=
 	@$(TIMED) "Operations" python3 -m pytest tests/testinfra/operations -s -ra \
 		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
 
 .PHONY: drill
-drill: up converge ## A drill on the lab as it is: SCENARIO=default|short|all|FAULT, ARGS='-e repeat=3'
+drill: up ## A drill on the lab as it is: SCENARIO=default|short|all|FAULT, ARGS='-e repeat=3'
+	@$(MAKE) converge ARGS=
 	@$(TIMED) "Drill: $(SCENARIO)" $(PLAYBOOK) playbooks/drill.yml -e scenario=$(SCENARIO) $(ARGS)
 
 .PHONY: drill-test
-drill-test: up converge ## Whether a drill leaves nothing behind and finds what is lost, on the lab
+drill-test: up ## Whether a drill leaves nothing behind and finds what is lost, on the lab
+	@$(MAKE) converge ARGS=
 	@$(TIMED) "Drill tests" python3 -m pytest tests/testinfra/drill -s -ra \
 		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
 
 .PHONY: soak
-soak: up converge ## Whether a machine with every core saturated is taken for a failure, on the lab: SOAK_SECONDS=900
-	@$(TIMED) "Soak" python3 -m pytest tests/testinfra/guarantees/test_soak.py -s -ra
+soak: up ## Whether a machine with every core saturated is taken for a failure, on the lab: SOAK_SECONDS=900
+	@$(MAKE) converge ARGS=
+	@$(TIMED) "Soak" python3 -m pytest tests/testinfra/guarantees/test_soak.py -s -ra $(ARGS)
 
 .PHONY: interrupted
 interrupted: machine venv ## site.yml killed at random moments, deploying and changing, on hosts of their own: INTERRUPTIONS=20
