@@ -189,7 +189,7 @@ def test_dedicated_masters_are_left_to_their_work():
     ],
 )
 def test_a_redis_master_must_see_the_replicas_that_it_needs_to_take_writes(case, expected):
-    assert f"tcp-check expect rstring {expected}" in sections(configuration(case))["backend redis"]
+    assert f"tcp-check expect min-recv 100 rstring {expected}" in sections(configuration(case))["backend redis"]
 
 
 def test_a_backend_with_tls_is_verified():
