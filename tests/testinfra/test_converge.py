@@ -82,10 +82,10 @@ def test_a_run_killed_before_the_restart_is_finished_by_the_next_one_host_at_a_t
     assert starts(cluster, "etcd.service") == before, "a member was restarted before the run was killed"
     moment = time.time() - 1
     with Watch(etcd=lambda: listening(cluster, 2379)) as watch:
-        cluster.playbook("site.yml", "-e", f"etcd_quota_bytes={QUOTA}")
+        cluster.playbook(*etcd)
     assert started_since(cluster, "etcd.service", moment) == {host: 1 for host in cluster.hosts}
     assert watch.least == {"etcd": len(cluster.hosts) - 1}
-    again = cluster.playbook("site.yml", "-e", f"etcd_quota_bytes={QUOTA}").stdout
+    again = cluster.playbook(*etcd).stdout
     assert set(changes(again).values()) == {0}
     assert started_since(cluster, "etcd.service", moment) == {host: 1 for host in cluster.hosts}
 
@@ -117,9 +117,9 @@ def test_a_changed_parameter_is_reloaded_everywhere_and_restarts_nothing(cluster
 def test_a_parameter_that_needs_a_restart_reaches_every_member_and_goes_back_again(cluster):
     before, primary = postmasters(cluster), cluster.primary()
     connections = int(shown(cluster, "max_connections"))
-    raised = ("site.yml", "--tags", "postgresql", "-e", f"postgresql_max_connections={connections + 20}")
-    cluster.kill_when(re.compile(r"Reconcile Patroni"), 1, *raised)
-    cluster.playbook("site.yml", "-e", f"postgresql_max_connections={connections + 20}")
+    wanted = ("site.yml", "--tags", "postgresql", "-e", f"postgresql_max_connections={connections + 20}")
+    cluster.kill_when(re.compile(r"Reconcile Patroni"), 1, *wanted)
+    cluster.playbook(*wanted)
     assert int(shown(cluster, "max_connections")) == connections + 20
     raised = postmasters(cluster)
     assert all(raised[host] != before[host] for host in cluster.hosts)

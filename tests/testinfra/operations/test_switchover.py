@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -135,6 +137,24 @@ def test_no_request_fails_while_the_virtual_ip_is_handed_over(cluster, figures):
     figures.append(measured("planned hand-over of the virtual IP", gaps, outcome, set().union(*missing.values())))
     assert missing == {store: set() for store in STORES}
     assert (outcome.failed, outcome.unknown) == (set(), set()), str(outcome)
+
+
+def test_a_client_on_the_host_that_gets_the_virtual_ip_is_answered_by_the_one_that_had_it(cluster):
+    host = next(other for other in cluster.hosts if other != cluster.vip_holder())
+    # Nothing but the answer tells this client anything: without keepalives it would wait for ever.
+    conninfo = (
+        f"host={cluster.vip} dbname=utmstack user=utmstack sslmode=verify-full keepalives=0"
+        " sslrootcert=/etc/utmstack-ha/tls/ca.crt"
+    )
+    query = f"timeout 60 psql '{conninfo}' -Atc \"SELECT 'begun ' || now() FROM pg_sleep(40)\""
+    password = shlex.quote(cluster.passwords["postgresql_application_password"])
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(cluster.ssh, host, f"PGPASSWORD={password} {query}", False, 90)
+        time.sleep(2)
+        cluster.playbook(*arguments("-e", f"to={host}", service="vip"))
+        assert not answer.done(), "the query was over before the address had moved"
+        assert cluster.vip_holder() == host
+        assert answer.result().stdout.startswith("begun "), answer.result()
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "any"])
