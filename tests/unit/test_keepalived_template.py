@@ -86,10 +86,20 @@ def test_the_process_is_tracked_only_where_that_works():
     assert "track_process" not in configuration("three co-located hosts")
 
 
+@pytest.mark.parametrize("address, family", [("10.0.1.100", "ip"), ("fd00::100", "ip6")])
+def test_a_connection_whose_address_has_left_is_refused(address, family):
+    text = render("keepalived", "vip.nft.j2", {"virtual_ip": {"address": address}}, keepalived_mark="0x1")
+    rules = [line.strip() for line in text.splitlines() if " daddr " in line]
+    assert rules == [
+        f"meta l4proto tcp {family} daddr {address} ct mark set ct mark or 0x1",
+        f"meta l4proto tcp {family} daddr {address} ct mark and 0x1 == 0x1 reject with tcp reset",
+    ]
+
+
 @pytest.fixture
 def script(tmp_path):
     """The script, with a directory of its own in place of /run and stand-ins for the commands that reach outside."""
-    for name in ("ip", "logger"):
+    for name in ("ip", "logger", "ss"):
         stand_in = tmp_path / "bin" / name
         stand_in.parent.mkdir(exist_ok=True)
         stand_in.write_text(f'#!/bin/sh\necho "{name} $*" >> "$OUT"\n[ "$2" != address ] || cat "$HELD"\n')
@@ -136,7 +146,12 @@ def test_a_host_can_serve_unless_it_is_drained_and_a_drain_ends(script):
 def test_a_change_is_noted_where_other_tools_look_for_it(script):
     script("notify", "INSTANCE", "utmstack", "MASTER", "150")
     assert (script.directory / "run" / "vip-state").read_text().startswith("MASTER 20")
-    assert "keepalived is MASTER (priority 150)" in asked(script)
+    assert asked(script) == "logger -t utmstack-ha-vip keepalived is MASTER (priority 150)\n"
+
+
+def test_connections_of_this_host_end_when_the_address_leaves(script):
+    script("notify", "INSTANCE", "utmstack", "BACKUP", "150")
+    assert "ss --kill --tcp state connected src 10.0.1.100 dst 10.0.1.100" in asked(script)
 
 
 def test_hooks_run_in_turn_with_state_address_and_priority_and_a_failing_one_stops_no_other(script):
