@@ -208,8 +208,8 @@ class Handover:
     def _need_replicas(self, old, number):
         """Have the old master take writes with so many replicas, or more.
 
-        HAProxy knows a master without such a limit as one that is handed over, and leaves its sessions alone. Should the way back be
-        lost, the node keeps 0 until it starts again or site.yml runs.
+        HAProxy does not take a master without such a limit for one, and ends its sessions: they go to the new one as soon as that may
+        write. Should the way back be lost, the node keeps 0 until it starts again or site.yml runs.
         """
         if self._replicas_to_write:
             with contextlib.suppress(redis_client.RedisError):

@@ -92,7 +92,7 @@ def test_a_connection_whose_address_has_left_is_refused(address, family):
     rules = [line.strip() for line in text.splitlines() if " daddr " in line]
     assert rules == [
         f"meta l4proto tcp {family} daddr {address} ct mark set ct mark or 0x1",
-        f"meta l4proto tcp {family} daddr {address} ct mark and 0x1 == 0x1 reject with tcp reset",
+        f"meta l4proto tcp {family} daddr {address} ct mark and 0x1 == 0x1 fib daddr type != local reject with tcp reset",
     ]
 
 
