@@ -159,7 +159,7 @@ def elasticsearch(cluster: Cluster) -> Iterator[Target]:
     )
     try:
         routing = search.search_shards(index=INDEX)
-        node = next(shard["node"] for shard in routing["shards"][0] if shard["primary"])
+        [node] = [shard["node"] for shard in routing["shards"][0] if shard["primary"]]
         host = routing["nodes"][node]["name"]
         yield Target(host, (cluster.vip, 9200), (cluster.hosts[host], 9200), run)
     finally:
