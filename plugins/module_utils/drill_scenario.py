@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .operation import LED, SERVICES, SWITCHOVERS, ill, leaders, members
+from .patroni import SYNCHRONOUS
 from .topology_faults import nearest
 from .topology_plan import table
 
@@ -199,14 +200,14 @@ def target(fault: Mapping[str, Any], topology: Topology, state: State) -> dict[s
         host = next(iter(sorted((one for one in others if one not in sick), key=list(led.values()).count)), None)
         why = f"{service or 'a service that is not named'} has no replica that does its part"
     elif role == "leader_of_all":
-        host, handovers = _leader_of_all(topology, led)
+        host, handovers = _leader_of_all(topology, state, led)
         why = "no host has a part in all that is led here"
     elif role in topology["hosts"]:
         host = role
     else:
         why = f"target {role} is neither a role nor a host. {nearest(role, ['leader', 'replica', 'vip_holder', 'leader_of_all', *topology['hosts']])}"
     if host and fault.get("alone"):
-        handovers = _alone(topology, led, host, service)
+        handovers = _alone(topology, state, led, host, service)
     partner = next((one for one in hosts_of(topology, service) if one != host), None) if host else None
     return {
         "host": host,
@@ -233,21 +234,32 @@ def _label(service):
     return "keepalived" if service == "vip" else service
 
 
-def _leader_of_all(topology, led):
+def _can_lead(state, service, host):
+    """Whether the host leads a service, or may take it over now: of PostgreSQL's standbys only those that confirm writes may."""
+    seen = state["postgresql"] if service == "postgresql" else None
+    standbys = [member["name"] for member in (seen or {}).get("members", ()) if member["role"] in SYNCHRONOUS]
+    return not standbys or host in (seen["leader"], *standbys)
+
+
+def _leader_of_all(topology, state, led):
     """The host that needs least to lead all, and what has to be handed over to it."""
     services = [service for service in HANDED_OVER if service in led]
-    able = [host for host in topology["hosts"] if all(host in hosts_of(topology, one) for one in services)]
+    able = [
+        host
+        for host in topology["hosts"]
+        if all(host in hosts_of(topology, one) and _can_lead(state, one, host) for one in services)
+    ]
     if not able or not services:
         return None, []
     host = max(able, key=lambda one: sum(led[service] == one for service in services))
     return host, [{"service": service, "to": host} for service in services if led[service] != host]
 
 
-def _alone(topology, led, host, service):
+def _alone(topology, state, led, host, service):
     """What the host has to hand over so that it leads that service only, and to whom."""
     found = []
     for other in HANDED_OVER:
-        heirs = [one for one in hosts_of(topology, other) if one != host]
+        heirs = [one for one in hosts_of(topology, other) if one != host and _can_lead(state, other, one)]
         if other != service and led.get(other) == host and heirs:
             found.append({"service": other, "to": heirs[0]})
     return found
@@ -334,12 +346,14 @@ def expected_loss(fault: Mapping[str, Any], host: str, topology: Topology, led: 
     return {"expected_loss_s": lag + 1, "expected_loss_why": why}
 
 
-def restoring(before: Mapping[str, str], now: Mapping[str, str]) -> list[dict[str, str]]:
-    """What has to be handed over so that who led before leads again; both as leaders() of operation.py returns them."""
+def restoring(before: Mapping[str, str], state: State) -> list[dict[str, str]]:
+    """What has to be handed over so that who led before leads again, as far as they can. before: as leaders() of operation.py returns it."""
+    now = leaders(state)
     return [
         {"service": service, "to": before[service]}
         for service in HANDED_OVER
         if SWITCHOVERS[service][1] and service in before and service in now and before[service] != now[service]
+        if _can_lead(state, service, before[service])
     ]
 
 

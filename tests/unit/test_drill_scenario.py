@@ -238,12 +238,21 @@ def test_a_loss_counts_unless_it_is_by_design(verdicts, found):
 
 
 def test_who_led_before_leads_again_but_for_the_swarm():
-    before = {"etcd": "node1", "redis": "node1", "swarm": "node1", "vip": "node1"}
-    now = {"etcd": "node2", "redis": "node1", "swarm": "node3", "vip": "node2"}
+    now = healthy(vip="node2", primary="node2", sync="node1", etcd="node2", redis="node1")
+    before = {"etcd": "node1", "redis": "node1", "swarm": "node3", "vip": "node1", "postgresql": "node1"}
     assert drill_scenario.restoring(before, now) == [
-        {"service": "etcd", "to": "node1"},
-        {"service": "vip", "to": "node1"},
+        {"service": service, "to": "node1"} for service in ("etcd", "postgresql", "vip")
     ]
+    # A standby that confirms no writes can't take over from a primary that needs it to.
+    assert drill_scenario.restoring({"postgresql": "node3"}, now) == []
+
+
+def test_postgresql_goes_only_to_a_standby_that_confirms_writes():
+    now = healthy(vip="node3", primary="node1", sync="node2", etcd="node3", master="node3", redis="node3")
+    assert meets(now, target="leader_of_all")["host"] == "node1"
+    now = healthy(vip="node1", primary="node1", sync="node3", etcd="node1", master="node1", redis="node1")
+    handed = {entry["service"]: entry["to"] for entry in meets(now, target="vip_holder", alone=True)["handovers"]}
+    assert handed["postgresql"] == "node3"
 
 
 SECRETS = {
