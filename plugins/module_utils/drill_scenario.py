@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .operation import LED, SERVICES, SWITCHOVERS, ill, leaders, members
-from .patroni import SYNCHRONOUS
+from .operation import LED, SERVICES, SWITCHOVERS, confirming, ill, leaders, members
 from .topology_faults import nearest
 from .topology_plan import table
 
@@ -236,9 +235,8 @@ def _label(service):
 
 def _can_lead(state, service, host):
     """Whether the host leads a service, or may take it over now: of PostgreSQL's standbys only those that confirm writes may."""
-    seen = state["postgresql"] if service == "postgresql" else None
-    standbys = [member["name"] for member in (seen or {}).get("members", ()) if member["role"] in SYNCHRONOUS]
-    return not standbys or host in (seen["leader"], *standbys)
+    standbys = confirming(state) if service == "postgresql" else []
+    return not standbys or host in (state["postgresql"]["leader"], *standbys)
 
 
 def _leader_of_all(topology, state, led):

@@ -201,7 +201,7 @@ def plan(
                 "role": f"utmstack.ha.{parts.role if parts else HOST}",
                 "verb": getattr(parts, verb, verb) if parts else verb,
                 "drain": parts.drain if parts else True,
-                "order": order(due, led, [*sick, *(host for host in due if drained(state, host))], _confirming(state)),
+                "order": order(due, led, [*sick, *(host for host in due if drained(state, host))], confirming(state)),
                 "done": done,
                 "leads": {host: [LED[what] for what in own] for host, own in led.items() if host in due},
             }
@@ -288,7 +288,8 @@ def _led(state, name):
     return found
 
 
-def _confirming(state):
+def confirming(state: Mapping[str, Any]) -> list[str]:
+    """PostgreSQL's standbys that confirm writes: the only ones that may take over while there are any."""
     layer = state["postgresql"] or {}
     return [member["name"] for member in layer.get("members", []) if member["role"] not in (*LEADING_ROLES, "replica")]
 
