@@ -80,7 +80,7 @@ class Cluster:
             cwd=ROOT, env=os.environ | PLAIN, text=True, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
         )  # fmt: skip
-        assert not check or done.returncode == 0, done.stdout
+        assert not check or done.returncode == 0, f"{name} ended with {done.returncode}: {eventful(done.stdout)}"
         return done
 
     def start(self, name: str, *arguments: str) -> subprocess.Popen:
@@ -220,6 +220,20 @@ class Cluster:
 def changes(output: str) -> dict[str, int]:
     """Host to the number of its changes, of what a playbook printed."""
     return {name: int(count) for name, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)}
+
+
+def eventful(output: str) -> str:
+    """The tasks that changed something or failed: their names in one line, then all that a playbook printed of them."""
+    tasks = re.split(r"^(?=(?:PLAY|TASK|RUNNING HANDLER) )", output, flags=re.MULTILINE)
+    marks = re.compile(r"^(?:changed:|fatal:|failed:|\[ERROR\]|PLAY RECAP)", re.MULTILINE)
+    found = [task for task in tasks if marks.search(task)]
+    names = [name for task in found for name in re.findall(r"^(?:TASK|RUNNING HANDLER) \[(.*)\]", task)]
+    return "\n".join([", ".join(names), "".join(found) or output])
+
+
+def assert_unchanged(output: str) -> None:
+    """Fail unless a playbook that printed this has changed nothing on any host; says which tasks did."""
+    assert set(changes(output).values()) == {0}, f"{changes(output)}: {eventful(output)}"
 
 
 def last_task(output: str) -> str:

@@ -14,7 +14,7 @@ import os
 import random
 
 import pytest
-from cluster import changes, last_task, until
+from cluster import assert_unchanged, last_task, until
 from test_converge import shown
 
 INTERRUPTIONS = int(os.environ.get("INTERRUPTIONS", "20"))
@@ -48,7 +48,7 @@ def settle(cluster, *arguments: str) -> None:
     until(cluster.status_is_ok, 60, "a whole platform")
     print("once more, with nothing to do", flush=True)
     again = cluster.playbook("site.yml", *arguments).stdout
-    assert set(changes(again).values()) == {0}, again
+    assert_unchanged(again)
 
 
 def test_a_first_deployment_that_is_killed_again_and_again_is_finished_by_the_next_run(cluster, chance):

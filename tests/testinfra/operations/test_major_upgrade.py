@@ -14,7 +14,7 @@ import time
 
 import psycopg
 import pytest
-from cluster import changes, everywhere, kill, until
+from cluster import assert_unchanged, everywhere, kill, until
 from ledger import Writer, present
 
 OLD, NEW = "15", "17"
@@ -116,7 +116,7 @@ def test_a_run_that_would_start_another_version_beside_the_data_is_refused(clust
         assert refused.returncode != 0
         assert re.search(rf"postgresql_version of node\d is {NEW}", words(refused.stdout))
         assert "postgresql_major_upgrade.yml" in words(refused.stdout)
-        assert set(changes(refused.stdout).values()) == {0}
+        assert_unchanged(refused.stdout)
     assert version(cluster) == OLD
 
 
@@ -140,7 +140,7 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(cluster, old):
     assert f"PostgreSQL {OLD} to {NEW}" in words(shown)
     assert f"start PostgreSQL {NEW} on {leader}, clients kept away" in words(shown)
     assert "There is no way back from here on" in words(shown)
-    assert set(changes(shown).values()) == {0}
+    assert_unchanged(shown)
     assert cluster.primary() == leader
 
 
@@ -156,7 +156,7 @@ def test_before_clients_are_let_in_there_is_a_way_back_without_a_lost_write(clus
     assert cluster.whole()
     complete(cluster, writer)
     assert clusters(cluster, NEW) == {}
-    assert set(changes(cluster.playbook("site.yml", "-e", f"postgresql_version={OLD}").stdout).values()) == {0}
+    assert_unchanged(cluster.playbook("site.yml", "-e", f"postgresql_version={OLD}").stdout)
 
 
 def test_going_back_is_possible_when_nothing_of_the_new_version_has_run(cluster, old, writer):
@@ -183,7 +183,7 @@ def test_a_new_major_version_costs_no_acknowledged_write(cluster, old, under_loa
         assert known.fetchone()[0] >= 4
         assert connection.execute("SELECT count(*) FROM many").fetchone() == (100000,)
     # The lab's inventory sets no version, and that of its Debian is the new one.
-    assert set(changes(cluster.playbook("site.yml").stdout).values()) == {0}
+    assert_unchanged(cluster.playbook("site.yml").stdout)
 
 
 def test_clients_were_let_in_so_there_is_no_way_back_and_the_old_data_go_when_told(cluster):
@@ -196,7 +196,7 @@ def test_clients_were_let_in_so_there_is_no_way_back_and_the_old_data_go_when_to
     assert clusters(cluster, OLD) == {}
     nothing = cluster.playbook(*UPGRADE).stdout
     assert f"All hosts run PostgreSQL {NEW}. Nothing is to be done." in words(nothing)
-    assert set(changes(nothing).values()) == {0}
+    assert_unchanged(nothing)
 
 
 def test_a_run_that_is_killed_on_the_way_is_finished_by_the_next_one(cluster, old, writer):
@@ -210,4 +210,4 @@ def test_a_run_that_is_killed_on_the_way_is_finished_by_the_next_one(cluster, ol
     assert version(cluster) == NEW
     until(cluster.status_is_ok, 240, "a whole platform")
     complete(cluster, writer)
-    assert set(changes(cluster.playbook("site.yml").stdout).values()) == {0}
+    assert_unchanged(cluster.playbook("site.yml").stdout)

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from clients import redis_by_address, redis_by_sentinel
-from cluster import changes, kill, until
+from cluster import assert_unchanged, kill, until
 from ledger import RedisWriter, Writer, present
 from load import STORES, Load
 
@@ -181,7 +181,7 @@ def test_each_service_hands_over_and_tells_who_leads_and_how_long_it_took(cluste
     if named:
         again = cluster.playbook(*arguments(*wanted, service=service)).stdout
         assert f"{heir} leads {service} already" in again
-        assert set(changes(again).values()) == {0}
+        assert_unchanged(again)
 
 
 def test_a_transaction_that_does_not_end_stops_it_and_is_named(cluster, writer):
