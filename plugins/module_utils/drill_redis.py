@@ -14,6 +14,8 @@ from .drill_records import Failed, Unknown
 SENTINEL_S = 1.0
 # A planned hand-over holds commands for 2.5 s (docs/failover.md, "The client's side").
 ANSWER_S = 3.0
+# A frozen master's kernel still takes connections, and nobody answers on them.
+CONNECT_S = 1.0
 PAGE = 1000
 # A write whose client had given up may still come in later than its successors, by some seconds' worth.
 DISORDER = 10 * PAGE
@@ -30,7 +32,7 @@ class Redis:
         login = settings.get("sentinel_username"), settings.get("sentinel_password")
         self._to_sentinel = network(ca, *login, SENTINEL_S)
         self._to_data = network(
-            ca, settings.get("username"), settings.get("password"), settings.get("timeout_s", ANSWER_S)
+            ca, settings.get("username"), settings.get("password"), settings.get("timeout_s", ANSWER_S), CONNECT_S
         )
         self._key = f"drill:{run}"
         self._connection, self._node = None, ""

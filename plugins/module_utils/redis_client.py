@@ -69,19 +69,19 @@ def info(text: str) -> dict[str, str]:
 
 
 class Connection:
-    """One connection to one server, logged in. Raises RedisError where that fails."""
+    """One connection to one server, logged in within connect_timeout seconds a step. Raises RedisError where that fails."""
 
-    def __init__(self, address, port, context, username=None, password=None, timeout=5.0):
+    def __init__(self, address, port, context, username=None, password=None, timeout=5.0, connect_timeout=None):
+        self._timeout = connect_timeout or timeout
         try:
-            plain = socket.create_connection((address, port), timeout=timeout)
+            plain = socket.create_connection((address, port), timeout=self._timeout)
             try:
                 self._socket = context.wrap_socket(plain, server_hostname=address)
             except BaseException:
                 plain.close()
                 raise
         except OSError as error:
-            raise RedisError(_reason(error, timeout)) from error
-        self._timeout = timeout
+            raise RedisError(_reason(error, self._timeout)) from error
         self._stream = self._socket.makefile("rb")
         try:
             if username:
@@ -89,6 +89,8 @@ class Connection:
         except RedisError:
             self.close()
             raise
+        self._timeout = timeout
+        self._socket.settimeout(timeout)
 
     def call(self, *words):
         """The reply to a command. Raises RedisError, also for a refusal."""
@@ -112,9 +114,12 @@ class Connection:
 class Network:
     """Opens connections as one user, with one CA, to any server. What tests replace."""
 
-    def __init__(self, ca_path=None, username=None, password=None, timeout=5.0):
-        """Raises RedisError where the CA's certificate can't be read."""
-        self._login = (username, password, timeout)
+    def __init__(self, ca_path=None, username=None, password=None, timeout=5.0, connect_timeout=None):
+        """Seconds for an answer, and where it is another number for each step of connecting.
+
+        Raises RedisError where the CA's certificate can't be read.
+        """
+        self._login = (username, password, timeout, connect_timeout)
         try:
             self._context = ssl.create_default_context(cafile=ca_path)
         except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils import redis_client
@@ -51,6 +52,11 @@ def test_words_are_counted_in_bytes():
 def test_a_server_that_is_not_there_is_told(free_port=1):
     with pytest.raises(RedisError, match="refused"):
         redis_client.Network(timeout=1).connect("127.0.0.1", free_port)
+
+
+def test_a_frozen_server_is_given_up_after_the_time_for_connecting():
+    with socket.create_server(("127.0.0.1", 0)) as frozen, pytest.raises(RedisError, match=r"within 0\.1 s"):
+        redis_client.Network(timeout=60, connect_timeout=0.1).connect(*frozen.getsockname())
 
 
 def test_a_missing_ca_names_the_file():
