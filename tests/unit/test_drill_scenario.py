@@ -215,7 +215,7 @@ def test_a_partition_is_between_addresses(name, cut):
 
 def test_only_a_redis_master_that_is_cut_off_may_lose_writes_and_only_where_a_limit_is_set():
     redis, led = CATALOGUE["redis-partition"], {"redis": "node1"}
-    assert drill_scenario.expected_loss(redis, "node1", THREE, led)["expected_loss_s"] == 4
+    assert drill_scenario.expected_loss(redis, "node1", THREE, led)["expected_loss_s"] == 4.5
     assert drill_scenario.expected_loss(redis, "node2", THREE, led)["expected_loss_s"] == 0
     assert drill_scenario.expected_loss(CATALOGUE["redis-sigkill"], "node1", THREE, led)["expected_loss_s"] == 0
     unsafe = {**THREE, "redis": {**THREE["redis"], "min_replicas_to_write": 0}}
