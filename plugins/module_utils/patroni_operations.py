@@ -118,9 +118,14 @@ def reconcile_config(client, wanted, wait_timeout=30.0, check_mode=False, settle
             continue  # Somebody else changed it between Patroni's read and write: look again.
         if reply.status != 200:
             raise PatroniError(f"{reply.url} does not take the configuration: {reply.status} ({reply.text})")
-        left = patroni.plan_config(_read_config(client), wanted)
-        if left:
-            raise PatroniError(f"Patroni took the configuration, but this is still missing: {left}", changed=True)
+        # A member whose round began before may answer with what it had read then, until its next one.
+        left, stored = _wait_for(
+            client, wait_timeout, lambda: patroni.plan_config(_read_config(client), wanted), lambda left: not left
+        )
+        if not stored:
+            raise PatroniError(
+                f"Patroni took the configuration, but this is still missing: {left or patch}", changed=True
+            )
         late = _wait_until_applied(client, status["members"], change["restart_parameters"], wait_timeout)
         return {**result, **_restarts(read_status(client), change), "unapplied_members": late}
     raise PatroniError("Patroni's configuration was changed by somebody else at the same time, three times in a row")

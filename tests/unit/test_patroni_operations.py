@@ -128,14 +128,14 @@ MORE = {"postgresql": {"parameters": {"max_connections": 60}}}
 LESS = {"postgresql": {"parameters": {"max_connections": 40}}}
 
 
-def config_network(version, after, seconds=3.4, before=None, **options):
-    """A cluster that stores what it is given at once, and applies it after some seconds."""
+def config_network(version, after, seconds=3.4, before=None, stored_after=0.001, **options):
+    """A cluster that shows what it was given at once or later, and applies it after some seconds."""
     first = before or replies(f"{version}-healthy")
     stored, applied = copy.deepcopy(first), replies(f"{version}-{after}")
     for url in URLS:
         stored[url]["GET /config"] = applied[url]["GET /config"]
     reply = {"status": 200, "body": applied[URLS[0]]["GET /config"]["body"]}
-    return Network((0, first), (0.001, stored), (seconds, applied), acts={"PATCH /config": reply, **options})
+    return Network((0, first), (stored_after, stored), (seconds, applied), acts={"PATCH /config": reply, **options})
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -272,6 +272,13 @@ def test_a_configuration_that_is_gone_from_the_dcs_is_an_error():
     network = Network(replies("4.0.7-healthy"), acts={"PATCH /config": {"status": 503, "body": "Service Unavailable"}})
     with pytest.raises(PatroniError, match="does not take the configuration: 503"):
         operations.reconcile_config(network.client(), MORE)
+
+
+def test_a_member_that_shows_what_it_read_before_the_change_is_asked_again():
+    network = config_network("4.0.7", "pending-raised", stored_after=2.0)
+    result = operations.reconcile_config(network.client(), MORE)
+    assert result["unapplied_members"] == []
+    assert [request[2] for request in network.sent] == [MORE]
 
 
 def test_a_change_that_did_not_stick_is_an_error():
