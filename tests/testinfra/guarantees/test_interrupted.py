@@ -14,7 +14,7 @@ import os
 import random
 
 import pytest
-from cluster import assert_unchanged, last_task, until
+from cluster import assert_unchanged, eventful, last_task, until
 from test_converge import shown
 
 INTERRUPTIONS = int(os.environ.get("INTERRUPTIONS", "20"))
@@ -39,7 +39,7 @@ def interrupt(cluster, which: str, seconds: float, *arguments: str) -> bool:
     killed = done.returncode < 0
     how = f"killed after {seconds:.0f} s, in: {last_task(done.stdout)}" if killed else f"ended within {seconds:.0f} s"
     print(f"{which}: {how}", flush=True)
-    assert killed or done.returncode == 0, done.stdout
+    assert killed or done.returncode == 0, eventful(done.stdout)
     return killed
 
 
