@@ -77,14 +77,16 @@ RESTARTS = {
     "redis-server": {"redis_settings": {"tcp-backlog": 300}},
     "docker": {"swarm_engine_settings": {"shutdown-timeout": 20}},
 }
+# What is taken out of redis_settings keeps its value until a restart; so the way back names Redis's default.
+BACK = {"redis_settings": {"tcp-backlog": 511}}
 
 
 @pytest.mark.parametrize("how", ["changed", "back as they were"])
 def test_settings_of_every_cluster_that_need_a_restart_take_one_host_after_the_other(cluster, under_load, how):
-    settings = {name: value for own in RESTARTS.values() for name, value in own.items()}
-    connections = int(shown(cluster, "max_connections")) + (20 if how == "changed" else -20)
-    settings["postgresql_max_connections"] = connections
-    wanted = ("-e", json.dumps(settings)) if how == "changed" else ()
+    back = how != "changed"
+    connections = int(shown(cluster, "max_connections")) + (-20 if back else 20)
+    settings = BACK if back else {name: value for own in RESTARTS.values() for name, value in own.items()}
+    wanted = ("-e", json.dumps({**settings, "postgresql_max_connections": connections}))
     began = time.time()
     under_load(f"settings of five clusters {how} in one run", lambda: cluster.playbook("site.yml", *wanted))
     assert int(shown(cluster, "max_connections")) == connections
@@ -92,6 +94,8 @@ def test_settings_of_every_cluster_that_need_a_restart_take_one_host_after_the_o
         for host in cluster.hosts:
             assert started(cluster, host, unit) >= int(began), (unit, host)
     assert_unchanged(cluster.playbook("site.yml", *wanted).stdout)
+    if back:
+        cluster.playbook("site.yml", "--tags", "redis")
 
 
 def test_all_hosts_reboot_without_a_failed_request(cluster, under_load):
@@ -117,7 +121,8 @@ def test_a_host_is_taken_out_of_everything_and_comes_back(cluster, under_load):
     assert cluster.primary() != host
 
 
-DATA = "/var/lib/postgresql/*/*"
+# Of the newest version: after a major upgrade the old data may still be there.
+DATA = "$(ls -d /var/lib/postgresql/*/* | sort -V | tail -n 1)"
 # What the host is done to and what repairs it, by what an operator would call it; the first is the service that is restarted.
 SABOTAGES = {
     "a configuration that validates and does not start": (
