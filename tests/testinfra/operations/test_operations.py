@@ -85,8 +85,9 @@ BACK = {"redis_settings": {"tcp-backlog": 511}}
 def test_settings_of_every_cluster_that_need_a_restart_take_one_host_after_the_other(cluster, under_load, how):
     back = how != "changed"
     connections = int(shown(cluster, "max_connections")) + (-20 if back else 20)
-    settings = BACK if back else {name: value for own in RESTARTS.values() for name, value in own.items()}
-    wanted = ("-e", json.dumps({**settings, "postgresql_max_connections": connections}))
+    settings = {name: value for own in RESTARTS.values() for name, value in own.items()}
+    settings["postgresql_max_connections"] = connections
+    wanted = ("-e", json.dumps(BACK if back else settings))
     began = time.time()
     under_load(f"settings of five clusters {how} in one run", lambda: cluster.playbook("site.yml", *wanted))
     assert int(shown(cluster, "max_connections")) == connections
