@@ -191,43 +191,11 @@ changed_settings:
   sample: {cluster.routing.allocation.enable: primaries}
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import search_client, search_cluster
+from ansible_collections.utmstack.ha.plugins.module_utils import ask_search
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            **search_client.ARGUMENTS,
-            "expected_nodes": {"type": "list", "elements": "str", "default": []},
-            "without": {"type": "list", "elements": "str", "default": []},
-            "accept_status": {"type": "str", "choices": ["red", "yellow", "green"], "default": "green"},
-            "ignore_settings": {"type": "bool", "default": False},
-            "wait_for": {
-                "type": "str",
-                "choices": ["nothing", "master", "nodes", "yellow", "green", "healthy"],
-                "default": "nothing",
-            },
-            "wait_timeout": {"type": "float", "default": 60.0},
-        },
-        required_together=search_client.REQUIRED_TOGETHER,
-        supports_check_mode=True,
-    )
-    given = module.params
-    try:
-        client = search_client.connect(given)
-    except search_client.SearchError as error:
-        module.fail_json(msg=str(error))
-    answer = search_cluster.look(
-        client,
-        given["wait_for"],
-        given["wait_timeout"],
-        expected=given["expected_nodes"],
-        without=given["without"],
-        accept=given["accept_status"],
-        ignore_settings=given["ignore_settings"],
-    )
-    module.exit_json(changed=False, **answer)
+    ask_search.QUESTION.run()
 
 
 if __name__ == "__main__":

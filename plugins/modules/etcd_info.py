@@ -164,45 +164,11 @@ cluster_id:
   sample: 23737e966f06b5e9
 """
 
-import time
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import etcd, etcd_cluster
-
-
-def reached(found, goal):
-    """Whether the cluster is as far as the caller waits for."""
-    return goal == "nothing" or (goal == "leader" and bool(found["leader"])) or (goal == "healthy" and found["healthy"])
-
-
-def look(params):
-    """The cluster's state. Certificates that can't be read are a problem like others, and are read anew each time."""
-    try:
-        found = etcd_cluster.observe(etcd.Client.of(params))
-    except etcd.EtcdError as error:
-        found = etcd_cluster.Observation({url: etcd_cluster.View(error=str(error)) for url in params["endpoints"]})
-    return etcd_cluster.assess(found, params["expected_members"], params["without"], params["ignore_alarms"])
+from ansible_collections.utmstack.ha.plugins.module_utils import ask_etcd
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            **etcd.ARGUMENTS,
-            "expected_members": {"type": "list", "elements": "str", "default": []},
-            "without": {"type": "list", "elements": "str", "default": []},
-            "ignore_alarms": {"type": "bool", "default": False},
-            "wait_for": {"type": "str", "choices": ["nothing", "leader", "healthy"], "default": "nothing"},
-            "wait_timeout": {"type": "float", "default": 30.0},
-        },
-        required_together=etcd.REQUIRED_TOGETHER,
-        supports_check_mode=True,
-    )
-    end = time.monotonic() + module.params["wait_timeout"]
-    found = look(module.params)
-    while not reached(found, module.params["wait_for"]) and time.monotonic() < end:
-        time.sleep(0.3)
-        found = look(module.params)
-    module.exit_json(changed=False, **found)
+    ask_etcd.QUESTION.run()
 
 
 if __name__ == "__main__":

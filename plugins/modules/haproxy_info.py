@@ -162,31 +162,11 @@ backends:
           type: int
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import haproxy
+from ansible_collections.utmstack.ha.plugins.module_utils import ask_haproxy
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "socket": {"type": "path", "default": "/run/haproxy/admin.sock"},
-            "backends": {"type": "list", "elements": "str"},
-            "timeout": {"type": "float", "default": 3},
-        },
-        supports_check_mode=True,
-    )
-    path, wanted = module.params["socket"], module.params["backends"]
-    try:
-        info, stat, states = haproxy.split_answers(haproxy.ask(path, haproxy.INFO_AND_STAT, module.params["timeout"]))
-    except OSError as error:
-        module.fail_json(msg=f"HAProxy does not answer on {path}: {error.strerror or error}")
-    except ValueError as error:
-        module.fail_json(msg=str(error))
-    process = haproxy.process(haproxy.parse_info(info))
-    frontends, backends = haproxy.summarise(haproxy.parse_stat(stat), haproxy.parse_states(states))
-    if wanted is not None:
-        backends = [backend for backend in backends if backend["name"] in wanted]
-    module.exit_json(changed=False, version=process["version"], process=process, frontends=frontends, backends=backends)
+    ask_haproxy.QUESTION.run()
 
 
 if __name__ == "__main__":

@@ -135,76 +135,11 @@ booted:
   sample: "2026-02-27T08:11:12.010Z"
 """
 
-import os
-import time
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import freshness, host, packages, postgresql_data
-
-UNIT_PROPERTIES = "Id,LoadState,ActiveState,ExecMainStartTimestamp"
-
-
-def read(path: str | Path) -> str:
-    """A file's text; empty when it can't be read."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError:
-        return ""
-
-
-def output(module: AnsibleModule, command: list[str]) -> str:
-    """What a command printed; empty when there is no such program. dpkg-query fails for one unknown package among many."""
-    program = module.get_bin_path(command[0])
-    return module.run_command([program, *command[1:]])[1] if program else ""
-
-
-def kernel_settings(names: list[str]) -> dict[str, str]:
-    values = {name: read(Path("/proc/sys") / name.replace(".", "/")).strip() for name in names}
-    return {name: " ".join(value.split()) for name, value in values.items() if value}
-
-
-def public_key(module: AnsibleModule, path: str | None) -> str:
-    if not path or not Path(path).exists():
-        return ""
-    return output(module, ["openssl", "pkey", "-in", path, "-pubout"])
+from ansible_collections.utmstack.ha.plugins.module_utils import ask_host
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "packages": {"type": "list", "elements": "str", "default": []},
-            "kernel_settings": {"type": "list", "elements": "str", "default": []},
-            "texts": {"type": "list", "elements": "path", "default": []},
-            "private_key": {"type": "path", "no_log": False},
-            "units": {"type": "list", "elements": "str", "default": []},
-            "patroni_config": {"type": "path"},
-        },
-        supports_check_mode=True,
-    )
-    wanted = module.params["packages"]
-    query = ["dpkg-query", "--show", "--showformat", packages.QUERY_FORMAT, *wanted]
-    found = packages.parse_query(output(module, query)) if wanted else {}
-    show = ["systemctl", "show", "--timestamp=unix", f"--property={UNIT_PROPERTIES}", *module.params["units"]]
-    system = host.os_release(read("/etc/os-release"))
-    module.exit_json(
-        changed=False,
-        distribution=system.get("ID", ""),
-        distribution_version=system.get("VERSION_ID", ""),
-        memory_mb=host.memory_mb(read("/proc/meminfo")),
-        container=Path("/run/systemd/container").exists() or Path("/.dockerenv").exists(),
-        interfaces=host.interfaces(output(module, ["ip", "-json", "address"])),
-        clock_synchronised=host.clock_synchronised(),
-        time=time.time(),
-        missing_packages=host.missing_packages(wanted, found),
-        held_packages=[name for name in wanted if found.get(name, {}).get("held")],
-        kernel_settings=kernel_settings(module.params["kernel_settings"]),
-        texts={path: read(path) for path in module.params["texts"]},
-        public_key=public_key(module, module.params["private_key"]),
-        units=host.units(output(module, show)) if module.params["units"] else {},
-        postgresql_data=postgresql_data.in_use(module.params["patroni_config"] or os.devnull),
-        booted=host.booted(freshness.Proc()),
-    )
+    ask_host.QUESTION.run()
 
 
 if __name__ == "__main__":

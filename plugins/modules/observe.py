@@ -1,8 +1,7 @@
+#!/usr/bin/python
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the action plugin of the same name, which runs on the controller."""
-
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -11,14 +10,21 @@ short_description: Ask a host several questions and keep all answers
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
-  - Runs information modules on a host, one after the other, and returns what each of them returned.
-  - Neither a module that fails nor a host that does not answer fails the task, since that is what one wants to know.
+  - Asks what several information modules of this collection ask, at once and in one process, and returns what each would.
+  - Neither a question that fails nor a host that does not answer fails the task, since that is what one wants to know.
 options:
   questions:
     description:
       - The questions by a name of your own. Each is a dictionary of one module's full name and its options.
+      - The modules are M(utmstack.ha.elasticsearch_health), M(utmstack.ha.etcd_info), M(utmstack.ha.haproxy_info), M(utmstack.ha.host_info),
+        M(utmstack.ha.patroni_info), M(utmstack.ha.redis_sentinel_info), M(utmstack.ha.swarm_info) and M(utmstack.ha.vip_info).
     type: dict
     required: true
+  secrets:
+    description:
+      - Filled by the action plugin of this name. The options which must not be logged, by the names of the questions.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Hands check mode on to the modules. Those that only look answer the same.
@@ -54,3 +60,32 @@ answers:
   returned: always
   type: dict
 """
+
+from concurrent.futures import ThreadPoolExecutor
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.utmstack.ha.plugins.module_utils.questions import QUESTIONS
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "questions": {"type": "dict", "required": True},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    questions, secrets = module.params["questions"], module.params["secrets"]
+
+    def ask(name):
+        ((asked, given),) = questions[name].items()
+        return QUESTIONS[asked].ask(module, {**(given or {}), **secrets.get(name, {})})
+
+    # Each mostly waits for the network.
+    with ThreadPoolExecutor(len(questions) or 1) as pool:
+        answers = dict(zip(questions, pool.map(ask, questions)))
+    module.exit_json(changed=False, reachable=True, error="", answers=answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -269,33 +269,11 @@ history:
   sample: [{timeline: 1, lsn: 83887568, reason: no recovery target specified, timestamp: "2026-11-23T02:42:06+00:00", new_leader: node1}]
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import patroni_client, patroni_operations
+from ansible_collections.utmstack.ha.plugins.module_utils import ask_patroni
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            **patroni_client.ARGUMENTS,
-            "expected_members": {"type": "list", "elements": "str", "default": []},
-            "maximum_lag_bytes": {"type": "int"},
-            "wait_for": {"type": "str", "choices": ["nothing", "leader", "healthy"], "default": "nothing"},
-            "wait_timeout": {"type": "float", "default": 30.0},
-        },
-        required_together=patroni_client.REQUIRED_TOGETHER,
-        supports_check_mode=True,
-    )
-    given = module.params
-    wanted = given["expected_members"], given["maximum_lag_bytes"]
-    try:
-        client = patroni_client.connect(given)
-        if given["wait_for"] == "nothing":
-            status = patroni_operations.read_status(client, *wanted)
-        else:
-            status = patroni_operations.wait_for_status(client, given["wait_for"], given["wait_timeout"], *wanted)
-    except patroni_client.PatroniError as error:
-        module.fail_json(msg=str(error), **error.facts)
-    module.exit_json(changed=False, **status)
+    ask_patroni.QUESTION.run()
 
 
 if __name__ == "__main__":

@@ -189,53 +189,11 @@ sentinels:
       type: str
 """
 
-import time
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import redis_client, redis_cluster
-
-
-def reached(found, goal):
-    """Whether all is as far as the caller waits for."""
-    if goal == "agreed":
-        return bool(found["master"])
-    if goal == "master":
-        return found["master"] in found["masters"]
-    return goal == "nothing" or found["healthy"]
+from ansible_collections.utmstack.ha.plugins.module_utils import ask_redis
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            **redis_cluster.WHOLE,
-            "without": {"type": "list", "elements": "str", "default": []},
-            "max_lag_bytes": {"type": "int", "default": 1048576},
-            "wait_for": {"type": "str", "choices": ["nothing", "agreed", "master", "healthy"], "default": "nothing"},
-            "wait_timeout": {"type": "float", "default": 30.0},
-        },
-        required_together=redis_cluster.REQUIRED_TOGETHER,
-        supports_check_mode=True,
-    )
-    params = module.params
-    hosts = redis_cluster.Hosts.of(params)
-
-    def look():
-        try:
-            seen = redis_cluster.observe(hosts, redis_cluster.network_of(params))
-        except redis_client.RedisError as error:
-            # Certificates that can't be read are a problem like others, and are read anew each time.
-            seen = redis_cluster.Observation(
-                sentinel_errors=dict.fromkeys(hosts.sentinels, str(error)),
-                member_errors=dict.fromkeys(hosts.members, str(error)),
-            )
-        return redis_cluster.assess(hosts, seen, params["without"], params["max_lag_bytes"])
-
-    end = time.monotonic() + params["wait_timeout"]
-    found = look()
-    while not reached(found, params["wait_for"]) and time.monotonic() < end:
-        time.sleep(0.3)
-        found = look()
-    module.exit_json(changed=False, **found)
+    ask_redis.QUESTION.run()
 
 
 if __name__ == "__main__":

@@ -242,58 +242,11 @@ gateway_wrong:
   type: bool
 """
 
-import time
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import docker_engine, swarm
-
-MEMBER = {
-    "name": {"type": "str", "required": True},
-    "address": {"type": "str", "required": True},
-    "role": {"type": "str", "choices": ["manager", "worker"], "required": True},
-    "availability": {"type": "str", "choices": ["active", "pause", "drain", ""], "default": ""},
-    "labels": {"type": "dict"},
-}
-
-
-def reached(found, goal):
-    """Whether the swarm is as far as the caller waits for."""
-    return goal == "nothing" or (goal == "leader" and swarm.led(found)) or (goal == "healthy" and found["healthy"])
-
-
-def look(engine, params):
-    """What the module returns."""
-    found = swarm.look(engine, params["unlock_key"])
-    problems = swarm.assess(found, params["expected_members"], params["without"], params["services"])
-    problems += swarm.lacking(found, params["expected_services"], params["replicas_away"])
-    binding = params["gateway_binding"]
-    wrong = bool(binding) and found["gateway"] is not None and found["gateway"]["binding"] != binding
-    return {**found, "gateway_wrong": wrong, "problems": problems, "healthy": not problems}
+from ansible_collections.utmstack.ha.plugins.module_utils import ask_swarm
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            **docker_engine.ARGUMENTS,
-            "expected_members": {"type": "list", "elements": "dict", "default": [], "options": MEMBER},
-            "without": {"type": "list", "elements": "str", "default": []},
-            "services": {"type": "bool", "default": False},
-            "expected_services": {"type": "list", "elements": "str", "default": []},
-            "replicas_away": {"type": "int", "default": 0},
-            "unlock_key": {"type": "str", "default": "", "no_log": True},
-            "gateway_binding": {"type": "str", "default": ""},
-            "wait_for": {"type": "str", "choices": ["nothing", "leader", "healthy"], "default": "nothing"},
-            "wait_timeout": {"type": "float", "default": 60.0},
-        },
-        supports_check_mode=True,
-    )
-    engine = docker_engine.Engine.of(module.params)
-    end = time.monotonic() + module.params["wait_timeout"]
-    found = look(engine, module.params)
-    while not reached(found, module.params["wait_for"]) and time.monotonic() < end:
-        time.sleep(0.5)
-        found = look(engine, module.params)
-    module.exit_json(changed=False, **found)
+    ask_swarm.QUESTION.run()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.utmstack.ha.plugins.module_utils import etcd_cluster
+from ansible_collections.utmstack.ha.plugins.module_utils import etcd_cluster, question
 from ansible_collections.utmstack.ha.plugins.modules import etcd_data_info, etcd_info
 from etcd_replay import ENDPOINTS, VERSIONS, Server, run
 
@@ -105,8 +105,8 @@ def test_certificates_that_are_not_there_are_a_problem_not_a_crash(version, monk
 
 def test_waiting_ends_with_what_was_seen_last(look, monkeypatch):
     clock = iter(range(0, 100, 10))
-    monkeypatch.setattr(etcd_info.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(etcd_info.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(question.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(question.time, "sleep", lambda seconds: None)
     assert look("no_quorum", wait_for="leader", wait_timeout=30)["leader"] is None
     assert next(clock) == 40
 
