@@ -96,9 +96,10 @@ first-boot: machine venv ## First starts of Elasticsearch that go wrong, and a h
 	@$(TIMED) "Molecule, first boot" molecule test --scenario-name first_boot
 
 .PHONY: molecule
-molecule: machine venv ## The whole platform: create, converge, idempotence, verify, on hosts of their own
+molecule: machine venv ## The whole platform: create, converge, idempotence, verify, a short drill, on hosts of their own
 	@$(TIMED) "Molecule" $(LAB) measure molecule test --scenario-name default --destroy=never
 	@echo; cat tests/output/failover.md; echo
+	@$(TIMED) "Drill: short" $(PLAYBOOK) playbooks/drill.yml -e scenario=short -e drill_output=$(CURDIR)/tests/output/drill
 	@$(LAB) down
 
 .PHONY: operations
