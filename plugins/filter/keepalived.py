@@ -46,9 +46,33 @@ def restart_order(members, hostvars, freshness, address):
     return sorted((member["name"] for member in reversed(members) if due(member["name"])), key=holds)
 
 
+# Where a host is asked whether it is there: a layer and its port, which every load balancer must reach anyhow. The first ones
+# log nothing about a connection on which nothing is said.
+ASKED = (
+    ("redis", "redis"),
+    ("elasticsearch", "elasticsearch_http"),
+    ("backend", "backend_http"),
+    ("postgresql", "patroni_rest"),
+)
+
+
+def neighbours(topology):
+    """Return where this host asks the others whether they are there: a list of {address, port}, one of each host.
+
+    topology: `ha`. Hosts without a service behind the load balancer are left out. Empty where there are fewer than two: that
+    the only other host is silent does not tell which of the two is cut off.
+    """
+    found = {}
+    for layer, port in ASKED:
+        for member in topology[layer]["members"]:
+            if member["name"] != topology["host"]["name"]:
+                found.setdefault(member["name"], {"address": member["address"], "port": topology["ports"][port]})
+    return [found[name] for name in sorted(found)] if len(found) > 1 else []
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
         """Name to function."""
-        return {"interface_of": interface_of, "restart_order": restart_order}
+        return {"interface_of": interface_of, "neighbours": neighbours, "restart_order": restart_order}

@@ -128,7 +128,9 @@ def host_problems(address, places, keepalived, macs, own_macs=()):
     elif keepalived["state"] == "MASTER" and not held:
         problems.append(f"keepalived is MASTER but {address} is on no interface")
     elif keepalived["state"] == "FAULT":
-        problems.append("keepalived is in FAULT: its check of the load balancer fails or the interface is down")
+        problems.append(
+            "keepalived is in FAULT: its check of the load balancer fails, no other host answers, or the interface is down"
+        )
     elif keepalived["state"] == "BACKUP" and held:
         problems.append(f"holds {address} although keepalived is BACKUP")
     if len(places) > 1:

@@ -92,6 +92,32 @@ def test_writes_survive(cluster, fault, figures):
         assert cluster.primary()
 
 
+@pytest.mark.parametrize("holds", [False, True], ids=["a backup", "the holder"])
+def test_a_host_that_is_cut_off_from_all_others_neither_takes_nor_keeps_the_virtual_ip(cluster, holds):
+    until(lambda: cluster.whole() and cluster.vip_holder(), 120, "a whole cluster")
+    holder = cluster.vip_holder()
+    victim = holder if holds else next(host for host in cluster.hosts if host != holder)
+    others = ", ".join(address for host, address in cluster.hosts.items() if host != victim)
+    # The host ends the partition itself, whatever happens to who asked for it.
+    seen = cluster.ssh(
+        victim,
+        f"""trap '' HUP PIPE
+        trap 'nft delete table inet cut_off' EXIT
+        nft 'table inet cut_off {{
+            chain input {{ type filter hook input priority -10; ip saddr {{ {others} }} drop; }}
+            chain output {{ type filter hook output priority -10; ip daddr {{ {others} }} drop; }}
+        }}'
+        for _ in $(seq 45); do
+            sleep 0.1
+            read -r state _ < /run/utmstack-ha/vip-state
+            echo "$state $(ip -4 -o address show to {cluster.vip} | wc -l)"
+        done""",
+    ).stdout.split("\n")
+    assert ("MASTER 1" in seen) is holds
+    assert seen[-2] == "FAULT 0"
+    until(lambda: cluster.whole() and cluster.vip_holder(), 180, "full redundancy")
+
+
 def test_a_converge_directly_after_a_failover_keeps_the_new_primary(cluster):
     until(cluster.whole, 120, "a whole cluster")
     before = cluster.primary()

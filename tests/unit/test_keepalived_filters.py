@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.utmstack.ha.plugins.filter.keepalived import interface_of, restart_order
+from ansible_collections.utmstack.ha.plugins.filter.keepalived import interface_of, neighbours, restart_order
+from role_templates import topology
 
 INTERFACES = {
     "lo": ["127.0.0.1", "::1"],
@@ -47,3 +48,24 @@ def host(state, *addresses):
 )
 def test_those_that_need_it_are_restarted_with_the_holder_last(hosts, order):
     assert restart_order(MEMBERS, hosts, "service", "10.0.1.100") == order
+
+
+THREE = ["node1", "node2", "node3"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "asked"),
+    [
+        ({"loadbalancer": THREE, "redis": THREE}, [("10.0.1.12", 6379), ("10.0.1.13", 6379)]),
+        (
+            {"loadbalancer": ["node1", "node5"], "redis": THREE, "elasticsearch": ["node2", "node3", "node4"]},
+            [("10.0.1.12", 6379), ("10.0.1.13", 6379), ("10.0.1.14", 9200)],
+        ),
+        ({"loadbalancer": THREE[:2], "web": THREE[:2]}, []),
+        ({"loadbalancer": THREE}, []),
+    ],
+    ids=["three alike", "load balancers of their own", "one other host", "nothing behind them"],
+)
+def test_each_other_host_is_asked_once_unless_there_are_too_few_to_know_who_is_cut_off(groups, asked):
+    found = neighbours(topology(groups, "node1"))
+    assert [(entry["address"], entry["port"]) for entry in found] == asked

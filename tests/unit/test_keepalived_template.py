@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,11 +18,13 @@ from role_templates import render, topology
 INTERFACE = next((path.name for path in sorted(Path("/sys/class/net").iterdir()) if path.name != "lo"), None)
 THREE = ["node1", "node2", "node3"]
 IPV6 = {f"node{number}": f"fd00::{number}" for number in range(1, 10)}
+NEIGHBOURS = [{"address": "10.0.1.11", "port": 6379}, {"address": "10.0.1.13", "port": 6379}]
 CASES = {
     "three co-located hosts": (THREE, {}, {}),
     "two load balancers, the normal profile": (THREE[:2], {"ha_failover_profile": "normal"}, {}),
     "the wan profile": (THREE, {"ha_failover_profile": "wan"}, {}),
     "one load balancer": (["node2"], {}, {}),
+    "no neighbours": (THREE[:2], {}, {"keepalived_neighbours": []}),
     "a tracked process": (THREE, {}, {"keepalived_tracks_process": True}),
     "IPv6": (THREE, {"vip": "fd00::100/64", "hosts": IPV6}, {}),
     "every option": (
@@ -42,6 +46,7 @@ def configuration(case, host="node2", **variables):
         "keepalived_instance": "utmstack",
         "keepalived_vip_interface": INTERFACE or "eth0",
         "keepalived_tracks_process": False,
+        "keepalived_neighbours": NEIGHBOURS,
         # What keepalived 2.2 takes, too.
         "keepalived_script_interval_s": 1,
         "keepalived_script_timeout_s": 1,
@@ -86,6 +91,13 @@ def test_the_process_is_tracked_only_where_that_works():
     assert "track_process" not in configuration("three co-located hosts")
 
 
+def test_other_hosts_are_asked_only_where_there_are_some_to_ask():
+    text = configuration("three co-located hosts")
+    assert re.search(r'vrrp_script neighbours \{\n    script "\S+/vip neighbours"', text)
+    assert re.search(r"track_script \{\n        load_balancer\n        neighbours\n    \}", text)
+    assert "neighbours" not in configuration("no neighbours")
+
+
 @pytest.mark.parametrize("address, family", [("10.0.1.100", "ip"), ("fd00::100", "ip6")])
 def test_a_connection_whose_address_has_left_is_refused(address, family):
     text = render("keepalived", "vip.nft.j2", {"virtual_ip": {"address": address}}, keepalived_mark="0x1")
@@ -106,14 +118,17 @@ def script(tmp_path):
         stand_in.chmod(0o755)
     (tmp_path / "held").write_text("")
     (tmp_path / "hooks").mkdir()
-    ha = topology({"loadbalancer": THREE}, "node1")
-    text = render(
-        "keepalived", "vip.j2", ha, keepalived_vip_interface="eth0", keepalived_hook_directory=tmp_path / "hooks",
-        keepalived_check="/usr/bin/true",
-    )  # fmt: skip
     path = tmp_path / "vip"
-    path.write_text(text.replace("/run/utmstack-ha", f"{tmp_path}/run"))
-    path.chmod(0o755)
+
+    def write(*ports):
+        ha = topology({"loadbalancer": THREE}, "node1")
+        text = render(
+            "keepalived", "vip.j2", ha, keepalived_vip_interface="eth0", keepalived_hook_directory=tmp_path / "hooks",
+            keepalived_check="/usr/bin/true", keepalived_script_interval_s=0.2,
+            keepalived_neighbours=[{"address": "127.0.0.1", "port": port} for port in ports],
+        )  # fmt: skip
+        path.write_text(text.replace("/run/utmstack-ha", f"{tmp_path}/run"))
+        path.chmod(0o755)
 
     def run(*arguments, held="", **environment):
         (tmp_path / "held").write_text(held)
@@ -125,7 +140,8 @@ def script(tmp_path):
         }
         return subprocess.run([path, *arguments], env=environment, capture_output=True, text=True, check=False)
 
-    run.directory = tmp_path
+    write()
+    run.directory, run.ask = tmp_path, write
     return run
 
 
@@ -141,6 +157,46 @@ def test_a_host_can_serve_unless_it_is_drained_and_a_drain_ends(script):
     assert script("check").returncode == 0
     (script.directory / "run" / "vip-drain").write_text(f"{int(time.time()) - 1}\n")
     assert script("check").returncode == 0
+
+
+@contextmanager
+def listening():
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as server:
+        yield server.getsockname()[1]
+
+
+@contextmanager
+def silent():
+    """A port which drops what asks for a connection, as a host without power does: its queue is full."""
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as server,
+        socket.create_connection(server.getsockname()),
+    ):
+        yield server.getsockname()[1]
+
+
+def refusing():
+    with listening() as port:
+        return port
+
+
+def test_a_host_is_not_alone_while_another_one_answers_or_refuses(script):
+    with silent() as dead, listening() as alive:
+        for ports in ((alive,), (dead, alive), (refusing(), dead), (dead, refusing())):
+            script.ask(*ports)
+            began = time.monotonic()
+            assert script("neighbours").returncode == 0, ports
+            assert time.monotonic() - began < 0.2
+
+
+@pytest.mark.parametrize(("state", "at_least"), [("BACKUP", 0.2), ("FAULT", 0.2), ("MASTER", 1.2)])
+def test_a_host_that_hears_nobody_is_alone_and_the_holder_is_slower_to_believe_it(script, state, at_least):
+    script("notify", "INSTANCE", "utmstack", state, "150")
+    with silent() as one, silent() as other:
+        script.ask(one, other)
+        began = time.monotonic()
+        assert script("neighbours").returncode == 1
+        assert at_least <= time.monotonic() - began < at_least + 0.4
 
 
 def test_a_change_is_noted_where_other_tools_look_for_it(script):
