@@ -49,6 +49,7 @@ class Redis:
         except redis_client.RedisError as error:
             # Also after a refusal: who is no master now, or lacks replicas, may not be the master that sentinels name.
             self.close()
+            self._doubt()
             raise (Failed if error.answered else Unknown)(str(error)) from error
         return self._node
 
@@ -91,11 +92,19 @@ class Redis:
         if self._connection is None:
             try:
                 address, port = self._master()
+            except redis_client.RedisError as error:
+                raise Failed(str(error)) from error
+            try:
                 self._connection = self._to_data.connect(address, port)
             except redis_client.RedisError as error:
+                self._doubt()
                 raise Failed(str(error)) from error
             self._node = self._names.get(address, address)
         return self._connection
+
+    def _doubt(self) -> None:
+        """Ask the sentinel last that was asked first: one that is cut off with its master goes on naming it."""
+        self._sentinels.append(self._sentinels.pop(0))
 
     def _master(self) -> tuple[str, int]:
         """The master, as the first sentinel says that answers; it is asked first the next time, too. Raises RedisError."""

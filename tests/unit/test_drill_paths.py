@@ -131,8 +131,8 @@ def test_who_answers_in_time_keeps_the_connection():
 # -- Redis ---------------------------------------------------------------------------------------------------------------
 
 
-def sentinels(replies):
-    """A path whose sentinels answer as told, with the list of whom it asked."""
+def sentinels(replies, refusals=None):
+    """A path whose sentinels answer and whose masters refuse as told, with the list of whom it asked."""
     asked = []
 
     def connect(address, port):
@@ -140,7 +140,7 @@ def sentinels(replies):
         reply = replies.get(address, ["10.0.1.13", "6379"])
         if isinstance(reply, Exception):
             raise reply
-        return Connection(lambda words: reply if words[0] == "SENTINEL" else 1)
+        return Connection(lambda words: reply if words[0] == "SENTINEL" else (refusals or {}).get(address, 1))
 
     settings = {
         "sentinels": [["10.0.1.11", 26379], ["10.0.1.12", 26379], ["10.0.1.13", 26379]],
@@ -173,6 +173,17 @@ def test_a_refusal_makes_the_client_ask_for_the_master_again():
         path.write(1)
     store.leader = "node2"
     assert path.write(2) == "node2"
+
+
+@pytest.mark.parametrize(
+    "trouble", [redis_client.RedisError("NOREPLICAS", True), redis_client.RedisError("no answer within 3 s")]
+)
+def test_a_sentinel_that_is_cut_off_with_its_master_is_not_believed_for_ever(trouble):
+    path, asked = sentinels({"10.0.1.11": ["10.0.1.11", "6379"]}, {"10.0.1.11": trouble})
+    with pytest.raises((Failed, Unknown)):
+        path.write(1)
+    assert path.write(2) == "node3"
+    assert asked == ["10.0.1.11", "10.0.1.11", "10.0.1.12", "10.0.1.13"]
 
 
 def test_a_list_out_of_order_is_read_in_order():

@@ -63,6 +63,8 @@ class Redis(Store):
 
         async def work(fresh: bool) -> list:
             if fresh:
+                # The sentinel that was asked first may be cut off with a master that takes no more writes, and still name it.
+                self._sentinel.sentinels.append(self._sentinel.sentinels.pop(0))
                 await self._client.connection_pool.disconnect(inuse_connections=False)
             async with asyncio.timeout(TRY):
                 pipeline = self._client.pipeline(transaction=False)
