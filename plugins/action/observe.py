@@ -29,12 +29,18 @@ class ActionModule(ActionBase):
             secrets[name] = QUESTIONS[module].secrets(given or {})
             open_options = {option: value for option, value in (given or {}).items() if option not in secrets[name]}
             questions[name] = {module: open_options}
-        unreached = {"changed": False, "reachable": False, "answers": {}}
         asked = {"questions": questions, "secrets": secrets}
         try:
             answer = self._execute_module(module_args=asked, task_vars=task_vars)
         except AnsibleConnectionFailure as error:
-            return {**result, **unreached, "error": " ".join(str(error).split())}
-        if answer.get("unreachable"):
-            return {**result, **unreached, "error": answer.get("msg", "")}
+            answer = {"unreachable": True, "msg": " ".join(str(error).split())}
+        except AnsibleError as error:
+            answer = {"failed": True, "msg": " ".join(str(error).split())}
+        found = {"changed": False, "reachable": not answer.get("unreachable"), "error": "", "answers": {}}
+        if not found["reachable"]:
+            return {**result, **found, "error": answer.get("msg", "")}
+        if answer.get("failed"):
+            # The host is there and can't run the module. That is an answer, too, and no failure of this task.
+            said = {key: value for key, value in answer.items() if key not in ("invocation", "exception")}
+            return {**result, **found, "answers": dict.fromkeys(questions, said)}
         return {**result, **answer}

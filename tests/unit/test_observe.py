@@ -61,6 +61,16 @@ def test_a_host_that_is_not_there_is_an_answer():
     assert "Connection refused" in printed
 
 
+def test_a_host_that_is_there_but_can_run_nothing_is_an_answer_to_each_question():
+    questions = {"host": {"utmstack.ha.host_info": {}}, "haproxy": {"utmstack.ha.haproxy_info": {}}}
+    code, printed = ask(questions, "-i", "here,", "-c", "local", "-e", "ansible_python_interpreter=/bin/false")
+    assert code == 0, printed
+    seen = yaml.safe_load(printed.partition("here | SUCCESS => \n")[2])
+    assert seen["reachable"] is True
+    assert {name: answer["failed"] for name, answer in seen["answers"].items()} == {"host": True, "haproxy": True}
+    assert all(answer["msg"] for answer in seen["answers"].values())
+
+
 @pytest.mark.parametrize("asked", [{"ansible.builtin.ping": {}}, {}, {name: {} for name in list(QUESTIONS)[:2]}])
 def test_what_can_not_be_asked_is_refused_by_name(asked):
     code, printed = ask({"mine": asked}, "-i", "here,", "-c", "local")
