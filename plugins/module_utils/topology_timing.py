@@ -33,7 +33,7 @@ PROFILES: dict[str, dict[str, dict[str, float]]] = {
             "downinter_ms": 250,
             "check_timeout_ms": 400,
             "connect_timeout_ms": 300,
-            "fall": 2,
+            "fall": 3,
             "rise": 1,
             "retries": 3,
         },

@@ -211,7 +211,7 @@ def test_patroni_is_asked_over_verified_tls_for_the_right_role():
     assert server in write
     assert server in read
     assert (
-        "default-server inter 500ms fastinter 250ms downinter 250ms fall 2 rise 1 on-marked-down shutdown-sessions"
+        "default-server inter 500ms fastinter 250ms downinter 250ms fall 3 rise 1 on-marked-down shutdown-sessions"
         in write
     )
 

@@ -543,7 +543,7 @@ def test_every_profile_is_consistent_and_within_the_limits(profile):
 
 def test_overrides_are_laid_over_the_profile_and_named():
     result = topology(
-        {"ha_timing": {"patroni": {"ttl_s": "40"}, "haproxy": {"fall": 2}}, "ha_ports": {"stats": "9000"}}
+        {"ha_timing": {"patroni": {"ttl_s": "40"}, "haproxy": {"fall": 3}}, "ha_ports": {"stats": "9000"}}
     )
     assert result["timing"]["patroni"] == {**PROFILES["fast"]["patroni"], "ttl_s": 40}
     assert result["overrides"] == {"timing": ["patroni.ttl_s"], "ports": ["stats"]}
