@@ -202,7 +202,10 @@ def test_a_backend_with_tls_is_verified():
 def test_patroni_is_asked_over_verified_tls_for_the_right_role():
     found = sections(configuration("co-located, no application"))
     write, read = found["backend postgresql_write"], found["backend postgresql_read"]
-    assert "http-check send meth OPTIONS uri /primary" in write
+    assert "http-check send meth GET uri /primary" in write
+    # The leader's key alone does not do: PostgreSQL may still be in recovery.
+    assert """http-check expect rstring '"role": *"(primary|master)"'""" in write
+    assert not any("rstring" in line for line in read)
     assert "http-check send meth OPTIONS uri /replica?lag=16MB&replication_state=streaming" in read
     server = (
         "server node2 10.0.1.12:5432 check port 8008 check-ssl verify required ca-file /etc/utmstack-ha/tls/ca.crt "
