@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import signal
 import socket
@@ -29,6 +30,8 @@ class Member:
 
     def __init__(self, name, ports, directory):
         self.name, self.role, self.address = name, "replica", f"127.0.0.1{name[-1]}"
+        # A member that has just got the leader's key is not promoted yet.
+        self.in_recovery = False
         self.present(directory, name)
         self.sockets = [self._serve(ports["postgresql"], self._postgresql)]
         self.sockets.append(self._serve(ports["patroni_rest"], self._patroni))
@@ -61,7 +64,8 @@ class Member:
         with self.context.wrap_socket(connection, server_side=True) as secure:
             path = secure.recv(4096).split()[1].decode()
             status = "200 OK" if path.startswith(f"/{self.role}") else "503 Service Unavailable"
-            secure.sendall(f"HTTP/1.0 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+            body = json.dumps({"state": "running", "role": "replica" if self.in_recovery else self.role})
+            secure.sendall(f"HTTP/1.0 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
 
 def quietly(answer, connection):
@@ -241,6 +245,19 @@ def test_sessions_follow_the_primary_and_readers_fall_back_to_it(cluster):
     eventually(lambda: cluster.ask("postgresql_direct") == "node2")
     cluster.members["node3"].role = "stopped"
     eventually(lambda: {cluster.ask("postgresql_read") for _unused in range(6)} == {"node2"})
+
+
+def test_a_leader_that_is_not_promoted_yet_gets_no_session(cluster):
+    eventually(lambda: cluster.ask("postgresql_direct") == "node1")
+    cluster.members["node1"].role = "stopped"
+    cluster.members["node2"].in_recovery = True
+    cluster.members["node2"].role = "primary"
+    eventually(lambda: cluster.ask("postgresql_direct") == "")
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        assert cluster.ask("postgresql_direct") == ""
+    cluster.members["node2"].in_recovery = False
+    eventually(lambda: cluster.ask("postgresql_direct") == "node2")
 
 
 def test_a_reload_keeps_sessions_and_states_and_what_an_operator_took_out(cluster):
