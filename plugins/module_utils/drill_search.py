@@ -37,7 +37,11 @@ class Search:
     def write(self, number: int) -> str:
         """Index a document; returns the node with the primary shard as last seen. Raises Failed or Unknown."""
         document = {"@timestamp": datetime.datetime.now(datetime.UTC).isoformat(), "number": number}
-        reply = drill_http.accepted(self._application.ask("POST", f"{self._path}/_doc", document))
+        reply = self._application.ask("POST", f"{self._path}/_doc", document)
+        # The server made the id: what is there already is this document, by a try that the server has repeated by itself.
+        if reply.status == 409:
+            raise Unknown(str(reply))
+        reply = drill_http.accepted(reply)
         if not isinstance(reply.body, dict) or reply.body.get("result") != "created":
             raise Unknown(str(reply))
         self._id = reply.body["_id"]

@@ -211,6 +211,14 @@ def test_a_shard_that_is_not_refreshed_is_not_read():
         path.settle()
 
 
+def test_a_document_that_is_there_already_may_be_this_one_by_a_try_of_the_servers():
+    path = elasticsearch(Store())
+    error = {"type": "version_conflict_engine_exception", "reason": "document already exists"}
+    path._application = SimpleNamespace(ask=lambda *request: drill_http.Reply(409, {"error": error}))
+    with pytest.raises(Unknown, match="409"):
+        path.write(1)
+
+
 # -- the application -----------------------------------------------------------------------------------------------------
 
 
