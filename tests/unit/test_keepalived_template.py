@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -219,6 +220,19 @@ def test_a_change_is_noted_where_other_tools_look_for_it(script):
     script("notify", "INSTANCE", "utmstack", "MASTER", "150")
     assert (script.directory / "run" / "vip-state").read_text().startswith("MASTER 20")
     assert asked(script) == "logger -t utmstack-ha-vip keepalived is MASTER (priority 150)\n"
+
+
+def test_a_notice_that_is_overtaken_by_the_next_one_changes_nothing(script, tmp_path):
+    logger = tmp_path / "bin" / "logger"
+    logger.write_text('#!/bin/sh\ncase "$*" in *MASTER*) sleep 0.5 ;; esac\n')
+    with ThreadPoolExecutor() as pool:
+        overtaken = pool.submit(script, "notify", "INSTANCE", "utmstack", "MASTER", "150")
+        time.sleep(0.1)
+        assert script("notify", "INSTANCE", "utmstack", "BACKUP", "150").returncode == 0
+        assert overtaken.result().returncode == 0
+    assert (script.directory / "run" / "vip-state").read_text().startswith("BACKUP 20")
+    script("notify", "INSTANCE", "utmstack", "MASTER", "150")
+    assert (script.directory / "run" / "vip-state").read_text().startswith("MASTER 20")
 
 
 def test_connections_of_this_host_end_when_the_address_leaves(script):
