@@ -138,13 +138,17 @@ class Cluster:
         return next(name for name, member in self.patroni().items() if member["role"] == "leader")
 
     def whole(self) -> bool:
-        """Whether all members run, one leads and the others stream."""
+        """Whether all members run, one leads, another one is named to take over and all others stream.
+
+        Nobody may take over from a leader that dies while no synchronous standby is named.
+        """
         try:
             members = self.patroni()
         except OSError:
             return False
         states = sorted(member["state"] for member in members.values())
-        return len(members) == len(self.hosts) and states == ["running"] + ["streaming"] * (len(self.hosts) - 1)
+        named = any(member["role"] == "sync_standby" for member in members.values())
+        return named and states == ["running"] + ["streaming"] * (len(self.hosts) - 1)
 
     def vip_holder(self) -> str | None:
         holders = self.vip_holders()

@@ -115,6 +115,8 @@ def test_a_host_that_is_cut_off_from_all_others_neither_takes_nor_keeps_the_virt
     ).stdout.split("\n")
     assert ("MASTER 1" in seen) is holds
     assert seen[-2] == "FAULT 0"
+    # Sessions that the partition broke count as alive for wal_sender_timeout (5 s), and Patroni looks every loop_wait (3 s).
+    time.sleep(5)
     until(lambda: cluster.whole() and cluster.vip_holder(), 180, "full redundancy")
 
 
