@@ -22,6 +22,15 @@ _TAIL_BYTES = 4096
 _WHY_CHARACTERS = 300
 
 
+def lost(path: str, verdict: dict, expected_loss_s: float) -> bool:
+    """Whether a path has lost an acknowledged write that it must not lose.
+
+    verdict: a path's entry of verdict.json. expected_loss_s: how long Redis may lose what a client cut off with its master writes
+    (expected_loss() of drill_scenario.py); no other path may lose anything.
+    """
+    return bool(verdict.get("missing")) and not (path == "redis" and (verdict.get("lost_s") or 0) <= expected_loss_s)
+
+
 class Failed(Exception):
     """The write did not happen: nothing was sent, or the server refused it."""
 

@@ -12,7 +12,7 @@ import os
 import statistics
 from collections.abc import Iterable
 
-from .drill_records import PATHS, Ledger, LedgerError
+from .drill_records import PATHS, Ledger, LedgerError, lost
 
 SCHEMA = 1
 TITLES = {
@@ -87,7 +87,7 @@ def judge_turn(drill: dict, turn: dict) -> dict:
         "leaders_before": noted.get("leaders_before", {}),
         "leaders_after": noted.get("leaders_after", {}),
         "leaders": [seen | {"t": round(seen["at"] - began, 3)} for seen in noted.get("leaders", [])],
-        "expected_loss_s": noted.get("expected_loss_s", 0),
+        "expected_loss_s": noted.get("expected_loss_s") or 0,
         "expected_loss_why": noted.get("expected_loss_why", ""),
         "effect_after_s": _between(times, "injected", "effect"),
         "whole_after_s": _between(times, "injected", "whole"),
@@ -96,15 +96,15 @@ def judge_turn(drill: dict, turn: dict) -> dict:
         "lost_s": _most(paths, "lost_s"),
         "paths": paths,
     }
-    late, lost = late_paths(judged), lost_paths(judged)
+    late, losing = late_paths(judged), lost_paths(judged)
     problems = [*turn["problems"], *other_problems(judged, times)]
     sentences = [
         *(f"{TITLES[path]} was away for {seconds(paths[path]['outage_s'])}, target {limit:g} s." for path, limit in late),
-        *(_loss(path, paths[path]) for path in lost),
+        *(_loss(path, paths[path]) for path in losing),
         *problems,
     ]  # fmt: skip
     return judged | {
-        "missed": [what for what, found in (("time", late), ("loss", lost), ("other", problems)) if found],
+        "missed": [what for what, found in (("time", late), ("loss", losing), ("other", problems)) if found],
         "problems": sentences,
         "met": not sentences,
     }
@@ -122,11 +122,7 @@ def late_paths(turn: dict) -> list[tuple[str, float]]:
 
 def lost_paths(turn: dict) -> list[str]:
     """The paths that lost more acknowledged writes than the turn is known to cost."""
-    return [
-        path
-        for path, found in turn["paths"].items()
-        if found.get("missing") and found["lost_s"] > (turn["expected_loss_s"] or 0)
-    ]
+    return [path for path, found in turn["paths"].items() if lost(path, found, turn["expected_loss_s"])]
 
 
 def other_problems(turn: dict, times: dict[str, float]) -> list[str]:
@@ -196,7 +192,10 @@ def summary(drill: dict, turns: list[dict], faults: list[dict]) -> dict:
         "unknown_present": sum(verdict.get("unknown_present") or 0 for verdict in verdicts),
         "missing": None if any(turn["missing"] is None for turn in turns) else sum(turn["missing"] for turn in turns),
         "missing_expected": sum(
-            turn["missing"] for turn in turns if turn["missing"] and "loss" not in turn["missed"]
+            found.get("missing") or 0
+            for turn in turns
+            for path, found in turn["paths"].items()
+            if path not in lost_paths(turn)
         ),
         "longest_outage_s": longest and longest["outage_s"],
         "longest_outage_turn": longest and longest["name"],

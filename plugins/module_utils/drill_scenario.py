@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from . import drill_records
 from .operation import LED, SERVICES, SWITCHOVERS, confirming, ill, leaders, members
 from .topology_faults import nearest
 from .topology_plan import table
@@ -364,14 +365,14 @@ def leading(state: State, at: float | None = None) -> dict[str, Any]:
 def problems_after(name: str, verdicts: Mapping[str, Mapping[str, Any]], loss: Mapping[str, Any]) -> list[str]:
     """What a turn has shown that must not be: acknowledged writes that are missing, or a path that could not be judged.
 
-    verdicts: verdict.json. loss: what expected_loss() returned; a loss in Redis that is no longer than that is by design.
+    verdicts: verdict.json. loss: what expected_loss() returned.
     """
     found = []
     for path, verdict in verdicts.items():
         missing = verdict.get("missing")
         if missing is None:
             found.append(f"{name}: {path} could not be judged ({verdict.get('problem') or 'nothing was read back'}).")
-        elif missing and not (path == "redis" and (verdict.get("lost_s") or 0) <= loss["expected_loss_s"]):
+        elif drill_records.lost(path, verdict, loss["expected_loss_s"]):
             found.append(
                 f"{name}: {missing} acknowledged writes of {path} are missing ({verdict['lost_s']:g} s of them)."
             )

@@ -58,8 +58,7 @@ def sample(tmp_path_factory):
         ({"outage_s": 4.0}, {}, [], ""),
         ({"outage_s": 4.1}, {}, ["time"], "PostgreSQL was away for 4.10 s, target 4 s."),
         ({"missing": 3, "lost_s": 0.15}, {}, ["loss"], "PostgreSQL lost 3 acknowledged writes (0.15 s of them)."),
-        ({"missing": 3, "lost_s": 0.15}, {"expected_loss_s": 2}, [], ""),
-        ({"missing": 60, "lost_s": 3.0}, {"expected_loss_s": 2}, ["loss"], "60 acknowledged writes"),
+        ({"missing": 3, "lost_s": 0.15}, {"expected_loss_s": 2}, ["loss"], "PostgreSQL lost 3 acknowledged writes"),
         ({"missing": None, "lost_s": None, "problem": "node1 is gone"}, {}, ["other"], "PostgreSQL: node1 is gone."),
         ({"twice": 1}, {}, ["other"], "1 writes are there twice"),
         ({"never_sent": 1}, {}, ["other"], "never sent"),
@@ -73,6 +72,21 @@ def test_a_turn_is_met_only_where_everything_is(changes, noted, missed, said):
     assert (judged["met"], judged["missed"]) == (not missed, missed)
     assert said in "\n".join(judged["problems"])
     assert found["summary"]["met"] == (not missed)
+
+
+def test_a_loss_by_design_is_that_of_redis_alone():
+    redis = {"missing": 63, "lost_s": 3.15}
+    losing = {"redis": redis, "postgresql": {"missing": 13, "lost_s": 0.65}}
+    cases = (
+        ({"redis": redis}, 4.5, [], 63),
+        ({"redis": redis}, 3, ["redis"], 0),
+        (losing, 4.5, ["postgresql"], 63),
+    )
+    for paths, expected, lost, by_design in cases:
+        found = reported(turn("01-other", paths, expected_loss_s=expected))
+        assert drill_result.lost_paths(found["turns"][0]) == lost
+        assert found["summary"]["missing_expected"] == by_design
+        assert found["summary"]["met"] == (not lost)
 
 
 @pytest.mark.parametrize(

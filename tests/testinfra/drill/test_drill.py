@@ -159,8 +159,10 @@ def test_an_unsafe_setting_shows_as_a_loss(cluster, what, tmp_path):
         cluster.playbook("site.yml", "--tags", tags)
     assert code != 0
     assert f"acknowledged writes of {path} are missing" in told, told
-    (verdict,) = tmp_path.glob("*/01-*/verdict.json")
-    assert json.loads(verdict.read_text())[path]["missing"] > 0
+    (report,) = tmp_path.glob("*/report.json")
+    (turn,) = json.loads(report.read_text())["turns"]
+    assert turn["paths"][path]["missing"] > 0
+    assert "loss" in turn["missed"]
 
 
 def test_the_short_suite_loses_nothing_with_default_settings(cluster, tmp_path):
