@@ -195,7 +195,7 @@ def summary(drill: dict, turns: list[dict], faults: list[dict]) -> dict:
             found.get("missing") or 0
             for turn in turns
             for path, found in turn["paths"].items()
-            if path not in lost_paths(turn)
+            if not lost(path, found, turn["expected_loss_s"])
         ),
         "longest_outage_s": longest and longest["outage_s"],
         "longest_outage_turn": longest and longest["name"],
