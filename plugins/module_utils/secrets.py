@@ -30,6 +30,7 @@ PASSWORDS: dict[str, str] = {
     "postgresql_application_password": "",
     "postgresql_pgbouncer_password": "",
     "postgresql_drill_password": "",
+    "postgresql_reaper_password": "",
     "pgbouncer_admin_password": "",
     "elasticsearch_superuser_password": "",
     "elasticsearch_application_password": "",
