@@ -19,9 +19,11 @@ from .drill_records import ACKNOWLEDGED, FAILED, OUTCOMES, UNKNOWN, Ledger, Ledg
 # One path's entries in verdict.json. The first ones need the members' copies; all may be null, `problem` then says why.
 READ_BACK = (
     "missing", "missing_numbers", "lost_s", "twice", "never_sent", "unknown_present", "failed_present", "members",
+    "sum_right",
 )  # fmt: skip
 NOTED = (
     "sent", *OUTCOMES, "reads", "stale_reads", "read_failed", "outage_s", "longest_at", "slowest_s",
+    "lock_wait_s",
 )  # fmt: skip
 NUMBERS_SHOWN = 100
 # How long members may take until all have what one has, in s: a replica follows by some milliseconds.
@@ -64,6 +66,7 @@ class Tally:
         self.reads = {"ok": 0, "stale": 0, "failed": 0}
         self.missing, self.missing_numbers, self.twice, self.never_sent = 0, [], 0, 0
         self.differing, self.slowest = 0, 0.0
+        self.lock_wait: float | None = None
         self._lost_from = self._lost_until = None
 
     def add(self, number: int, record: Record | None, counts: Mapping[str, int]) -> None:
@@ -79,6 +82,8 @@ class Tally:
         self.present[record.outcome] += bool(counts)
         if record.read:
             self.reads[record.read] += 1
+        if record.lock_wait is not None:
+            self.lock_wait = max(self.lock_wait or 0.0, record.lock_wait)
         if record.outcome == ACKNOWLEDGED:
             self.outage.acknowledged(record.at)
             self.slowest = max(self.slowest, record.at - record.sent)
@@ -138,6 +143,7 @@ def verdict(ledger: Ledger, since: float, result: Tally | None, problems: Iterab
         "unknown_present": seen.present[UNKNOWN],
         "failed_present": seen.present[FAILED],
         "members": seen.members,
+        "sum_right": None,
     }
     return {
         "sent": sum(seen.outcomes.values()),
@@ -149,6 +155,7 @@ def verdict(ledger: Ledger, since: float, result: Tally | None, problems: Iterab
         "outage_s": round(seen.outage.seconds, 3),
         "longest_at": None if seen.outage.at is None else round(seen.outage.at, 3),
         "slowest_s": round(seen.slowest, 3),
+        "lock_wait_s": seen.lock_wait,
         "problem": "; ".join(problems) or None,
     }
 
@@ -159,10 +166,30 @@ def unjudged(problem: str) -> dict:
 
 
 def judge(path, ledger: Ledger, injected: float, sleep=time.sleep) -> dict:
-    """Read one path back from every member, and judge. injected: when the fault was, in s since 1970.
+    """Read one path back from every member, and judge. injected: when the fault was, in s since 1970."""
+    found = judge_records(path, ledger, injected, sleep)
+    return with_accounts(path, found) if hasattr(path, "unbalanced") else found
 
-    Members that differ are read again until they agree or SETTLE_S has passed.
+
+def with_accounts(path, found: dict) -> dict:
+    """The verdict and whether the accounts of every member that was read are right; null where none was.
+
+    Each member is asked in one statement, so it need not have come to the end yet.
     """
+    problems, right = [found["problem"]] if found["problem"] else [], None
+    for member in found["members"] or ():
+        try:
+            wrong = path.unbalanced(member)
+        except Exception as error:  # whatever a client's library raises
+            problems.append(str(Unreadable(member, str(error) or type(error).__name__)))
+            continue
+        right = right is not False and not wrong
+        problems += [f"on {member} {text}" for text in wrong]
+    return found | {"sum_right": right, "problem": "; ".join(problems) or None}
+
+
+def judge_records(path, ledger: Ledger, injected: float, sleep) -> dict:
+    """As judge(), of the records alone. Members that differ are read again until they agree or SETTLE_S has passed."""
     since, members, problems = injected - ledger.began, list(path.members), []
     try:
         path.settle()

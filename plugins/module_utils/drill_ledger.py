@@ -39,7 +39,11 @@ def work(path, book: Book, rate: float, clock, halt) -> None:
         if halt.is_set():
             break
         number += 1
-        if not write(path, book, number, clock):
+        acknowledged_now = write(path, book, number, clock)
+        waited = path.lock_wait() if hasattr(path, "lock_wait") else None
+        if waited is not None:
+            book.lock(number, clock(), waited)
+        if not acknowledged_now:
             continue
         acknowledged += 1
         if acknowledged % READ_EVERY == 0:
@@ -85,8 +89,9 @@ def run(settings: dict, directory: str, asked_to_stop, opened=None) -> int:
     def worker(name: str) -> None:
         try:
             book = Book(ledger_file(directory, name))
-            book.start(at, settings["run"], settings["rate"])
-            work(opened[name], book, settings["rate"], clock, halt)
+            rate = settings.get(name, {}).get("rate", settings["rate"])
+            book.start(at, settings["run"], rate)
+            work(opened[name], book, rate, clock, halt)
         except OSError as error:
             problems.append(f"The ledger of {name} cannot be kept: {error}")
             halt.set()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from html import escape
 
-from .drill_result import TITLES, seconds
+from .drill_result import TITLES, right, seconds
 from .drill_style import STYLE
 from .drill_timeline import timeline
 
@@ -95,6 +95,12 @@ def figures(report: dict) -> str:
         ),
         ("Without a known outcome", found["unknown"], f"{found['unknown_present']} of them had been written"),
         ("Refused", found["failed"], "writes that the application knows to repeat"),
+        ("Bank's sum", right(found["sum_right"]), "of accounts between which transfers were made"),
+        (
+            "Longest lock wait",
+            seconds(found["longest_lock_wait_s"]),
+            "for a lock left behind by a client that was cut off",
+        ),
     ]
     return f'<dl class="figures">{"".join(_figure(*cell) for cell in cells)}</dl>'
 
@@ -113,7 +119,8 @@ def fault_table(report: dict) -> str:
         '<div class="scroll" tabindex="0" role="region" aria-label="Table: recovery time and data loss by fault">'
         '<table><thead><tr><th rowspan="2">Fault</th><th rowspan="2">Result</th><th rowspan="2">Turns</th>'
         '<th colspan="3">Longest time without an acknowledged write</th><th rowspan="2">Target</th>'
-        '<th colspan="2">Acknowledged writes lost</th><th rowspan="2">Whole again<br>(maximum)</th></tr>'
+        '<th colspan="2">Acknowledged writes lost</th><th rowspan="2">Bank\'s<br>sum</th>'
+        '<th rowspan="2">Longest<br>lock wait</th><th rowspan="2">Whole again<br>(maximum)</th></tr>'
         "<tr><th>minimum</th><th>median</th><th>maximum</th><th>number</th><th>seconds</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>{_expected(report)}"
     )
@@ -132,7 +139,9 @@ def _fault_row(fault: dict) -> str:
         f"<td>{seconds(outage.get('min'))}</td><td>{seconds(outage.get('median'))}</td><td{slow}>{seconds(outage.get('max'))}</td>"
         f'<td class="target">{escape(target_text(fault["target_s"]))}</td>'
         f"<td{lost}>{'not known' if fault['missing'] is None else fault['missing']}{star}</td>"
-        f"<td{lost}>{seconds((fault['lost_s'] or {}).get('max'))}</td><td>{seconds((fault['whole_after_s'] or {}).get('max'))}</td></tr>"
+        f"<td{lost}>{seconds((fault['lost_s'] or {}).get('max'))}</td>"
+        f"<td>{right(fault['sum_right'])}</td><td>{seconds((fault['lock_wait_s'] or {}).get('max'))}</td>"
+        f"<td>{seconds((fault['whole_after_s'] or {}).get('max'))}</td></tr>"
     )
 
 
@@ -162,7 +171,11 @@ def reading() -> str:
         " no answer came in time after it was sent. An unknown record may be there or not; it is no success and no loss. Afterwards"
         " all records were read back from every member. <b>Lost</b> is what was acknowledged and is missing on any member. The"
         " <b>outage</b> of a path is the longest time between two acknowledgements that reaches into the time after the fault; that"
-        " of a turn is its worst path's. <b>Whole again</b> is when every member was back and in step.</p></details>"
+        " of a turn is its worst path's but for the bank's. The <b>bank</b>'s two clients move amounts between the same accounts, each"
+        " in a transaction that holds their rows. Its <b>sum</b> is right when on every member nothing is missing in sum and every"
+        " account is what the transfers have made of it. The <b>longest lock wait</b> is how long a transaction went on to hold its"
+        " locks after the last answer to a client that was then cut off from it; 0 where it was over when the client was back,"
+        " – where none was cut off. <b>Whole again</b> is when every member was back and in step.</p></details>"
     )
 
 
@@ -203,14 +216,15 @@ def path_table(turn: dict) -> str:
     rows = "".join(
         f'<tr><th scope="row">{TITLES[path]}</th>'
         + "".join(f"<td>{'–' if found.get(key) is None else found[key]}</td>" for _name, key in columns)
-        + f"<td>{seconds(found.get('outage_s'))}</td><td>{seconds(found.get('slowest_s'))}</td></tr>"
+        + f"<td>{seconds(found.get('outage_s'))}</td><td>{seconds(found.get('slowest_s'))}</td>"
+        + f"<td>{right(found.get('sum_right'))}</td><td>{seconds(found.get('lock_wait_s'))}</td></tr>"
         for path, found in turn["paths"].items()
     )
     if not rows:
         return ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Table: writes of {escape(turn["name"])} by path"><table>'
-        f"<thead><tr><th>Path</th>{head}<th>outage</th><th>slowest</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<thead><tr><th>Path</th>{head}<th>outage</th><th>slowest</th><th>sum</th><th>lock wait</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

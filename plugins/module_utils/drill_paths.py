@@ -5,7 +5,8 @@
 Every path has the same verbs. prepare: before the first write. write(number): the node that acknowledged; raises Failed where
 it did not happen, any other error where nobody can say. read(number): whether its newest acknowledged record is there.
 settle, present(member, numbers): read back from one member, in ascending order. clean: leave nothing. close.
-None repeats anything by itself: a repetition would hide an outcome.
+None repeats anything by itself: a repetition would hide an outcome. Those whose records meet in rows (BANKS) also have
+lock_wait, asked after each write, and unbalanced(member).
 """
 
 from __future__ import annotations
@@ -13,11 +14,19 @@ from __future__ import annotations
 import re
 
 from .drill_api import Api
+from .drill_bank import Bank
 from .drill_postgresql import PostgreSQL
 from .drill_redis import Redis
 from .drill_search import Search
 
-KINDS = {"postgresql": PostgreSQL, "elasticsearch": Search, "redis": Redis, "api": Api}
+KINDS = {
+    "postgresql": PostgreSQL,
+    "elasticsearch": Search,
+    "redis": Redis,
+    "api": Api,
+    "bank": Bank,
+    "bank_direct": Bank,
+}
 
 
 def paths(settings: dict) -> dict[str, object]:

@@ -49,6 +49,8 @@ class PostgreSQL:
         }
         self._names = {address: name for name, (address, _port) in self.members.items()}
         self._table = f'"drill_{run}"'
+        # Where the numbers are read from.
+        self._rows = self._table
         self._limit = settings.get("timeout_s", ANSWER_S)
         self._connect, self._connection, self._said = connect, None, []
 
@@ -85,7 +87,7 @@ class PostgreSQL:
         try:
             with hanging_up(connection, self._limit):
                 return bool(
-                    connection.execute(f"SELECT FROM {self._table} WHERE number = %s LIMIT 1", (number,)).fetchall()
+                    connection.execute(f"SELECT FROM {self._rows} WHERE number = %s LIMIT 1", (number,)).fetchall()
                 )
         except Exception:
             self.close()
@@ -107,7 +109,7 @@ class PostgreSQL:
             while True:
                 with hanging_up(connection, READ_BACK_S):
                     rows = connection.execute(
-                        f"SELECT number, count(*) FROM {self._table} WHERE number > %s"
+                        f"SELECT number, count(*) FROM {self._rows} WHERE number > %s"
                         f" GROUP BY number ORDER BY number LIMIT {PAGE}",
                         (last,),
                     ).fetchall()

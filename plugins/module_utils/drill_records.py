@@ -14,7 +14,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-PATHS = ("postgresql", "elasticsearch", "redis", "api")
+# Their records are transfers between the same accounts, so they wait for each other and for what was left behind.
+BANKS = ("bank", "bank_direct")
+PATHS = ("postgresql", "elasticsearch", "redis", "api", *BANKS)
 ACKNOWLEDGED, FAILED, UNKNOWN = "acknowledged", "failed", "unknown"
 OUTCOMES = (ACKNOWLEDGED, FAILED, UNKNOWN)
 # More than the longest line.
@@ -23,11 +25,13 @@ _WHY_CHARACTERS = 300
 
 
 def lost(path: str, verdict: dict, expected_loss_s: float) -> bool:
-    """Whether a path has lost an acknowledged write that it must not lose.
+    """Whether a path has lost an acknowledged write that it must not lose, or its accounts are wrong.
 
     verdict: a path's entry of verdict.json. expected_loss_s: how long Redis may lose what a client cut off with its master writes
     (expected_loss() of drill_scenario.py); no other path may lose anything.
     """
+    if verdict.get("sum_right") is False:
+        return True
     return bool(verdict.get("missing")) and not (path == "redis" and (verdict.get("lost_s") or 0) <= expected_loss_s)
 
 
@@ -45,7 +49,10 @@ class LedgerError(Exception):
 
 @dataclass(frozen=True)
 class Record:
-    """One write. `sent`, `at` (of the outcome) in s; `node` that acknowledged; `read`: ok, stale, failed, or empty if not read."""
+    """One write. `sent`, `at` (of the outcome) in s; `node` that acknowledged; `read`: ok, stale, failed, or empty if not read.
+
+    lock_wait: for how long a lock that was left behind had been in the way, in s, where that was looked at.
+    """
 
     number: int
     sent: float
@@ -54,6 +61,7 @@ class Record:
     node: str = ""
     why: str = ""
     read: str = ""
+    lock_wait: float | None = None
 
 
 class Book:
@@ -71,6 +79,10 @@ class Book:
         """One thing that happened to a record; `more` is node, why or result, left out where empty."""
         texts = {name: " ".join(text.split())[:_WHY_CHARACTERS] for name, text in more.items() if text}
         self._line({"n": number, "t": round(seconds, 4), "what": what, **texts})
+
+    def lock(self, number: int, seconds: float, waited: float) -> None:
+        """For how long a lock that was left behind has been in a record's way, in s."""
+        self._line({"n": number, "t": round(seconds, 4), "what": "lock", "waited": waited})
 
     def end(self, seconds: float) -> None:
         """The last line."""
@@ -148,6 +160,8 @@ def _with(record: Record, entry: dict) -> Record:
     what = entry["what"]
     if what == "read":
         changes = {"read": entry["result"]}
+    elif what == "lock":
+        changes = {"lock_wait": entry["waited"]}
     elif what in OUTCOMES:
         changes = {
             "outcome": what,

@@ -13,7 +13,7 @@ import sys
 from xml.etree import ElementTree
 
 from .drill_page import MISSED, page, target_text, verdict_sentence
-from .drill_result import TITLES, read, report, seconds
+from .drill_result import TITLES, read, report, right, seconds
 from .status_screen import table
 
 WIDTH = 110
@@ -21,7 +21,7 @@ WIDTH = 110
 
 def text(found: dict) -> str:
     """The report for a terminal: the sentence, a line for each fault, and what was missed."""
-    rows = [["fault", "turns", "min", "median", "max", "target", "lost", "whole after", "result"]]
+    rows = [["fault", "turns", "min", "median", "max", "target", "lost", "sum", "lock wait", "whole after", "result"]]
     for fault in found["faults"]:
         outage, whole = fault["outage_s"] or {}, fault["whole_after_s"] or {}
         rows.append(
@@ -31,6 +31,8 @@ def text(found: dict) -> str:
                 *(seconds(outage.get(key)) for key in ("min", "median", "max")),
                 _short(fault["target_s"]),
                 "not known" if fault["missing"] is None else str(fault["missing"]),
+                right(fault["sum_right"]),
+                seconds((fault["lock_wait_s"] or {}).get("max")),
                 seconds(whole.get("max")),
                 "met" if fault["met"] else "MISSED: " + ", ".join(MISSED[what] for what in fault["missed"]),
             ]

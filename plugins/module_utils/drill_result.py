@@ -12,11 +12,12 @@ import os
 import statistics
 from collections.abc import Iterable
 
-from .drill_records import PATHS, Ledger, LedgerError, lost
+from .drill_records import BANKS, PATHS, Ledger, LedgerError, lost
 
 SCHEMA = 1
 TITLES = {
     "postgresql": "PostgreSQL", "elasticsearch": "Elasticsearch", "redis": "Redis", "api": "Backend API",
+    "bank": "Bank", "bank_direct": "Bank, not pooled",
     "etcd": "etcd", "vip": "Virtual IP", "swarm": "Swarm",
 }  # fmt: skip
 
@@ -91,9 +92,11 @@ def judge_turn(drill: dict, turn: dict) -> dict:
         "expected_loss_why": noted.get("expected_loss_why", ""),
         "effect_after_s": _between(times, "injected", "effect"),
         "whole_after_s": _between(times, "injected", "whole"),
-        "outage_s": _most(paths, "outage_s"),
+        "outage_s": _most({path: found for path, found in paths.items() if path not in BANKS}, "outage_s"),
         "missing": _sum(paths, "missing"),
         "lost_s": _most(paths, "lost_s"),
+        "sum_right": _right(paths[path].get("sum_right") for path in BANKS if path in paths),
+        "lock_wait_s": _longest(found.get("lock_wait_s") for found in paths.values()),
         "paths": paths,
     }
     late, losing = late_paths(judged), lost_paths(judged)
@@ -162,6 +165,8 @@ def judge_fault(drill: dict, name: str, turns: list[dict]) -> dict:
         "whole_after_s": spread(turn["whole_after_s"] for turn in turns),
         "missing": None if any(turn["missing"] is None for turn in turns) else sum(turn["missing"] for turn in turns),
         "lost_s": spread(turn["lost_s"] for turn in turns),
+        "sum_right": _right(turn["sum_right"] for turn in turns),
+        "lock_wait_s": spread(turn["lock_wait_s"] for turn in turns),
         "expected_loss_s": max(turn["expected_loss_s"] for turn in turns),
         "expected_loss_why": next((turn["expected_loss_why"] for turn in turns if turn["expected_loss_why"]), ""),
         "missed": [what for what in ("time", "loss", "other") if any(what in turn["missed"] for turn in turns)],
@@ -202,14 +207,21 @@ def summary(drill: dict, turns: list[dict], faults: list[dict]) -> dict:
         "longest_outage_path": longest and next(
             path for path, found in longest["paths"].items() if found.get("outage_s") == longest["outage_s"]
         ),
+        "sum_right": _right(turn["sum_right"] for turn in turns),
+        "longest_lock_wait_s": _longest(turn["lock_wait_s"] for turn in turns),
         "rto_met": within("outage_s", "rto_limit_s"),
         "rpo_met": within("lost_s", "rpo_limit_s"),
     }  # fmt: skip
 
 
 def target(of_fault, path: str) -> float | None:
-    """A path's target in s. A fault has one for all paths, or one for each path that it names."""
-    return of_fault.get(path) if isinstance(of_fault, dict) else of_fault
+    """A path's target in s. A fault has one for all paths but the bank's, or one for each path that it names.
+
+    The bank's clients hold rows and wait for each other on purpose.
+    """
+    if isinstance(of_fault, dict):
+        return of_fault.get(path)
+    return None if path in BANKS else of_fault
 
 
 def spread(values: Iterable[float | None]) -> dict | None:
@@ -227,7 +239,14 @@ def seconds(value: float | None) -> str:
     return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
 
 
+def right(value: bool | None) -> str:
+    """Whether the bank's sum is right, in a word."""
+    return {True: "right", False: "wrong", None: "–"}[value]
+
+
 def _loss(path: str, verdict: dict) -> str:
+    if not verdict.get("missing"):
+        return f"{TITLES[path]}: the accounts are wrong."
     return f"{TITLES[path]} lost {verdict['missing']} acknowledged writes ({seconds(verdict['lost_s'])} of them)."
 
 
@@ -239,6 +258,18 @@ def _most(paths: dict, key: str) -> float | None:
     """The largest of the paths' values; None where one that matters is not known."""
     values = [found.get(key) for found in paths.values()]
     return None if not values or None in values else max(values)
+
+
+def _longest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _right(values: Iterable[bool | None]) -> bool | None:
+    """Wrong where one is wrong, and right where all are; what is not known proves nothing."""
+    found = list(values)
+    if False in found:
+        return False
+    return None if not found or None in found else True
 
 
 def _sum(paths: dict, key: str) -> int | None:

@@ -372,6 +372,8 @@ def problems_after(name: str, verdicts: Mapping[str, Mapping[str, Any]], loss: M
         missing = verdict.get("missing")
         if missing is None:
             found.append(f"{name}: {path} could not be judged ({verdict.get('problem') or 'nothing was read back'}).")
+        elif verdict.get("sum_right") is False:
+            found.append(f"{name}: the accounts of {path} are wrong ({verdict['problem']}).")
         elif drill_records.lost(path, verdict, loss["expected_loss_s"]):
             found.append(
                 f"{name}: {missing} acknowledged writes of {path} are missing ({verdict['lost_s']:g} s of them)."

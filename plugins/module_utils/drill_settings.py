@@ -12,6 +12,8 @@ from .topology_addresses import url
 # Role redis, postgresql and elasticsearch make them where ha_drill_allowed is true, with the right to these places only.
 POSTGRESQL_USER, SEARCH_USER, REDIS_USER = "utmstack_drill", "utmstack-drill", "drill"
 INDEX = "utmstack-drill"
+# Transfers a second at most of each of the bank's clients: they hold their rows on purpose.
+BANK_RATE = 4
 
 
 def ledger_settings(
@@ -38,6 +40,8 @@ def ledger_settings(
             "password": secrets["postgresql_drill_password"],
             "members": _members(topology["postgresql"], ports["postgresql"]),
         }
+        bank = settings["postgresql"] | {"rate": min(rate, BANK_RATE)}
+        settings |= {"bank": bank, "bank_direct": bank | topology["postgresql"]["direct"]}
     search = topology["elasticsearch"]
     if search["members"]:
         settings["elasticsearch"] = {

@@ -45,6 +45,7 @@ AWAY = {
     "elasticsearch_stop": {"elasticsearch": (8.4, True), "api": (8.4, True)},
     "leader_of_all_off": {
         "postgresql": (22.3, True), "elasticsearch": (11.5, True), "redis": (3.9, True), "api": (22.5, True),
+        "bank": (22.6, True),
     },
 }  # fmt: skip
 LEADS = {

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 from ansible_collections.utmstack.ha.plugins.module_utils import drill_http, redis_client
 from ansible_collections.utmstack.ha.plugins.module_utils.drill_api import Api
+from ansible_collections.utmstack.ha.plugins.module_utils.drill_bank import ACCOUNTS, BALANCE, Bank
 from ansible_collections.utmstack.ha.plugins.module_utils.drill_postgresql import PostgreSQL
 from ansible_collections.utmstack.ha.plugins.module_utils.drill_records import Failed, Unknown
 from ansible_collections.utmstack.ha.plugins.module_utils.drill_redis import Redis
@@ -33,6 +34,8 @@ class Store:
         self.lacks, self.unreadable = lacks or {}, set(unreadable)
         self.kept, self.waiting, self.next = list(invent), [], 1
         self.leader, self.cleaned, self.reads = "node1", False, 0
+        # The bank's: the balances of members whose journal says something else, and how a transaction that was cut off is.
+        self.balances, self.left = {}, lambda: "aborted"
 
     def reach(self) -> None:
         """Connect. Raises ConnectionRefusedError."""
@@ -122,7 +125,46 @@ class PostgresConnection:
         self.close()
 
 
+class BankConnection(PostgresConnection):
+    """A transfer is kept when it is committed."""
+
+    number = 0
+
+    def execute(self, statement, values=()):
+        if statement.startswith("INSERT") and values:
+            self.number = values[1]
+        elif statement == "COMMIT":
+            return super().execute("INSERT", (self.number,))
+        elif statement.startswith("SELECT pg_current_xact_id"):
+            return SimpleNamespace(fetchall=lambda: [("4711", MEMBERS[self.store.leader])])
+        elif "pg_xact_status" in statement:
+            state = self.store.left()
+            return SimpleNamespace(fetchall=lambda: [(MEMBERS[self.store.leader], state)])
+        elif "FOR UPDATE" not in statement and not statement.startswith(("INSERT", "UPDATE")):
+            if statement.startswith("SELECT id, balance"):
+                self.store.copy(self.member)
+                own = self.store.balances.get(self.member, {})
+                lines = [(id, own.get(id, BALANCE), BALANCE) for id in range(1, ACCOUNTS + 1)]
+                return SimpleNamespace(fetchall=lambda: lines)
+            return super().execute(statement, values)
+        return SimpleNamespace(fetchall=list)
+
+
+def bank(store: Store, **how) -> Bank:
+    return Bank(SETTINGS, RUN, "/ca.crt", connecting(store, BankConnection), **{"sleep": lambda seconds: None} | how)
+
+
 def postgresql(store: Store) -> PostgreSQL:
+    return PostgreSQL(SETTINGS, RUN, "/ca.crt", connecting(store, PostgresConnection))
+
+
+SETTINGS = {
+    "host": "10.0.1.100", "port": 5432, "dbname": "utmstack", "user": "utmstack", "password": "secret",
+    "members": {name: [address, 5432] for name, address in MEMBERS.items()},
+}  # fmt: skip
+
+
+def connecting(store: Store, kind):
     def connect(**parameters):
         assert parameters["sslmode"] == "verify-full"
         if parameters["host"] == "10.0.1.100":
@@ -130,13 +172,9 @@ def postgresql(store: Store) -> PostgreSQL:
                 store.reach()
             except ConnectionError as error:
                 raise PostgresError(str(error)) from error
-        return PostgresConnection(store, parameters["host"])
+        return kind(store, parameters["host"])
 
-    settings = {
-        "host": "10.0.1.100", "port": 5432, "dbname": "utmstack", "user": "utmstack", "password": "secret",
-        "members": {name: [address, 5432] for name, address in MEMBERS.items()},
-    }  # fmt: skip
-    return PostgreSQL(settings, RUN, "/ca.crt", connect)
+    return connect
 
 
 # -- Redis ---------------------------------------------------------------------------------------------------------------
@@ -274,7 +312,7 @@ def api(store: Store) -> Api:
     return Api(settings, RUN, "/ca.crt", network(store, answer_api))
 
 
-KINDS = {"postgresql": postgresql, "elasticsearch": elasticsearch, "redis": redis, "api": api}
+KINDS = {"postgresql": postgresql, "elasticsearch": elasticsearch, "redis": redis, "api": api, "bank": bank}
 
 
 # -- time ----------------------------------------------------------------------------------------------------------------

@@ -373,7 +373,7 @@ def test_all_paths_are_judged_into_one_file(tmp_path):
     assert drill_ledger.judge_all(settings, str(tmp_path), opened) == 0
     verdict = json.loads((tmp_path / "verdict.json").read_text())
     assert {kind: found["missing"] for kind, found in verdict.items()} == {
-        "api": 0, "elasticsearch": None, "postgresql": 0, "redis": 1,
+        "api": 0, "bank": 0, "elasticsearch": None, "postgresql": 0, "redis": 1,
     }  # fmt: skip
     assert "No such file" in verdict["elasticsearch"]["problem"]
     assert all(found.keys() == verdict["redis"].keys() for found in verdict.values())

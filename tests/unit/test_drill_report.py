@@ -63,6 +63,8 @@ def sample(tmp_path_factory):
         ({"twice": 1}, {}, ["other"], "1 writes are there twice"),
         ({"never_sent": 1}, {}, ["other"], "never sent"),
         ({"stale_reads": 2}, {}, ["other"], "2 reads did not find"),
+        ({"sum_right": True, "lock_wait_s": 77.5}, {}, [], ""),
+        ({"sum_right": False}, {}, ["loss"], "PostgreSQL: the accounts are wrong."),
         ({}, {"stopped": "the cluster does not heal"}, ["other"], "The drill stopped: the cluster does not heal"),
     ],
 )
@@ -102,6 +104,33 @@ def test_paths_may_have_targets_of_their_own():
     paths = {"postgresql": {"outage_s": 5}, "elasticsearch": {"outage_s": 5}, "redis": {"outage_s": 5}}
     found = reported(turn(paths=paths), targets={"kill": {"postgresql": 6, "elasticsearch": 4}})
     assert found["turns"][0]["problems"] == ["Elasticsearch was away for 5.00 s, target 4 s."]
+
+
+def test_the_banks_clients_wait_for_each_other_so_a_target_for_all_is_not_theirs():
+    paths = {"postgresql": {"outage_s": 3}, "bank": {"outage_s": 5}, "bank_direct": {"outage_s": 6}}
+    found = reported(turn(paths=paths))
+    assert (found["turns"][0]["problems"], found["turns"][0]["outage_s"]) == ([], 3)
+    found = reported(turn(paths=paths), targets={"kill": {"bank": 4}})
+    assert found["turns"][0]["problems"] == ["Bank was away for 5.00 s, target 4 s."]
+
+
+def test_the_sum_is_right_only_where_every_client_has_found_it_so_and_the_longest_lock_wait_counts():
+    def figures(*turns):
+        found = reported(*(turn(f"0{number}-kill", paths) for number, paths in enumerate(turns, 1)))
+        (fault,) = found["faults"]
+        assert (fault["sum_right"], (fault["lock_wait_s"] or {}).get("max")) == (
+            found["summary"]["sum_right"], found["summary"]["longest_lock_wait_s"],
+        )  # fmt: skip
+        return fault["sum_right"], fault["lock_wait_s"]
+
+    right, wrong = {"sum_right": True, "lock_wait_s": 0.0}, {"sum_right": False, "lock_wait_s": 91.5}
+    unknown = {"sum_right": None, "lock_wait_s": None}
+    assert figures({"bank": right, "redis": {}}) == (True, {"min": 0.0, "median": 0.0, "max": 0.0})
+    assert figures({"bank": right, "bank_direct": wrong})[0] is False
+    assert figures({"bank": right}, {"bank": wrong}) == (False, {"min": 0.0, "median": 45.75, "max": 91.5})
+    assert figures({"bank": right}, {"bank": unknown})[0] is None
+    # A drill of before has no bank.
+    assert figures({"redis": {}}) == (None, None)
 
 
 def test_a_fault_without_a_target_is_measured_and_not_judged_by_time():
@@ -256,13 +285,13 @@ def test_the_figures_are_in_report_json_under_stable_names(sample):
         "turns",
     }  # fmt: skip
     assert found["faults"][0].keys() == {
-        "fault", "text", "turns", "target_s", "outage_s", "outage_of", "whole_after_s", "missing", "lost_s", "expected_loss_s",
-        "expected_loss_why", "missed", "met",
+        "fault", "text", "turns", "target_s", "outage_s", "outage_of", "whole_after_s", "missing", "lost_s", "sum_right",
+        "lock_wait_s", "expected_loss_s", "expected_loss_why", "missed", "met",
     }  # fmt: skip
     assert found["turns"][0].keys() == {
         "name", "fault", "text", "target", "repeat", "stopped", "target_s", "began_at", "marks", "leaders_before",
         "leaders_after", "leaders", "expected_loss_s", "expected_loss_why", "effect_after_s", "whole_after_s", "outage_s",
-        "missing", "lost_s", "paths", "missed", "problems", "met",
+        "missing", "lost_s", "sum_right", "lock_wait_s", "paths", "missed", "problems", "met",
     }  # fmt: skip
 
 
@@ -275,12 +304,16 @@ def test_a_ci_system_sees_a_case_for_each_turn(sample):
 
 
 def test_the_terminal_shows_a_line_for_each_fault():
-    found = reported(turn(), turn("02-kill", {"redis": {"missing": 2, "lost_s": 0.1}}))
+    bank = {"sum_right": True, "lock_wait_s": 77.6}
+    found = reported(
+        turn(paths={"postgresql": {}, "bank": bank}),
+        turn("02-kill", {"redis": {"missing": 2, "lost_s": 0.1}, "bank": bank}),
+    )
     assert drill_report.text(found).splitlines() == [
-        "utmstack: Missed: 1 of 1 fault in 2 turns missed a target; 2 of 180 acknowledged writes were lost.",
+        "utmstack: Missed: 1 of 1 fault in 2 turns missed a target; 2 of 360 acknowledged writes were lost.",
         "",
-        "fault  turns  min     median  max     target  lost  whole after  result",
-        "kill   2      2.50 s  2.50 s  2.50 s  4 s     2     3.00 s       MISSED: writes lost",
+        "fault  turns  min     median  max     target  lost  sum    lock wait  whole after  result",
+        "kill   2      2.50 s  2.50 s  2.50 s  4 s     2     right  77.6 s     3.00 s       MISSED: writes lost",
         "",
         "Missed",
         "  02-kill: Redis lost 2 acknowledged writes (0.10 s of them).",

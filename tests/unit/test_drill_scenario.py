@@ -230,6 +230,9 @@ def test_only_a_redis_master_that_is_cut_off_may_lose_writes_and_only_where_a_li
         ({"redis": {"missing": 90, "lost_s": 4.5}}, ["t: 90 acknowledged writes of redis are missing (4.5 s of them)."]),
         ({"postgresql": {"missing": 1, "lost_s": 0.05}},
          ["t: 1 acknowledged writes of postgresql are missing (0.05 s of them)."]),
+        ({"bank": {"missing": 0, "sum_right": True}}, []),
+        ({"bank": {"missing": 0, "sum_right": False, "problem": "on node2 the sum is 9990, not 10000"}},
+         ["t: the accounts of bank are wrong (on node2 the sum is 9990, not 10000)."]),
         ({"api": {"missing": None, "problem": "x"}}, ["t: api could not be judged (x)."]),
     ],
 )  # fmt: skip
@@ -268,6 +271,9 @@ def test_the_ledger_uses_the_addresses_of_an_application_and_reads_back_from_eve
     assert settings["elasticsearch"]["url"] == "https://10.0.1.100:9200"
     assert settings["elasticsearch"]["members"]["node3"] == "https://10.0.1.13:9200"
     assert settings["redis"]["sentinels"][0] == ["10.0.1.11", 26379]
+    assert [settings[path]["port"] for path in ("bank", "bank_direct")] == [5432, 5434]
+    assert settings["bank"]["rate"] == drill_settings.BANK_RATE
+    assert ledger_settings(THREE, SECRETS, "run", 1, 60, "/ca.crt")["bank_direct"]["rate"] == 1
     assert settings["api"] == {"url": "https://10.0.1.100:443", "write": {"path": "/api/events"}}
 
 
@@ -278,6 +284,8 @@ def test_the_ledger_takes_the_settings_that_the_role_makes():
         "postgresql",
         "elasticsearch",
         "redis",
+        "bank",
+        "bank_direct",
     ]
 
 
@@ -289,6 +297,8 @@ def test_a_path_that_the_inventory_lacks_is_left_out():
         "duration_s",
         "ca",
         "postgresql",
+        "bank",
+        "bank_direct",
     }
 
 
