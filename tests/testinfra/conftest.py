@@ -13,12 +13,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from bank import Bank  # noqa: E402
 from cluster import ROOT, Cluster, until  # noqa: E402
 from load import STORES, Load  # noqa: E402
 from watch import Watch  # noqa: E402
 
 # Each of these works with one host less.
 QUORUMS = ("etcd", "postgresql", "elasticsearch", "redis", "sentinel", "swarm", "haproxy")
+
+SUMS = {True: "right", False: "wrong", None: "–"}
 
 _figures: list[dict] = []
 
@@ -47,7 +50,7 @@ def under_load(cluster, figures):
         until(lambda: len(load.outcome.acknowledged) > 100, 60, "the load to get going")
         started = time.monotonic()
         try:
-            with Watch.of(cluster) as watch:
+            with Bank(cluster) as bank, Watch.of(cluster) as watch:
                 result = operate()
             took = time.monotonic() - started
             mark = len(load.outcome.acknowledged)
@@ -65,11 +68,13 @@ def under_load(cluster, figures):
                 "unknown": len(outcome.unknown),
                 "failed": len(outcome.failed),
                 "slowest_s": round(outcome.slowest, 2),
+                **bank.figures,
                 "least": watch.least,
                 "took_s": round(took),
             }
         )
         assert missing == {store: set() for store in STORES}
+        assert bank.right(), bank.verdicts
         assert may_fail or (outcome.failed, outcome.unknown) == (set(), set()), str(outcome)
         for service in set(QUORUMS) - set(without):
             assert watch.least[service] >= len(cluster.hosts) - 1, watch.least
@@ -82,11 +87,12 @@ def pytest_terminal_summary(terminalreporter):
     if not _figures:
         return
     rows = [
-        "| fault | longest gap between acknowledged writes, s | acknowledged | missing | failed | unknown |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| fault | longest gap between acknowledged writes, s | acknowledged | missing | failed | unknown | bank's sum | lock wait, s |",
+        "|---|---:|---:|---:|---:|---:|---|---:|",
         *(
             f"| {row['fault']} | {row['outage_s']:.2f} | {row['acknowledged']} | {row['missing']} | {row['failed']} |"
-            f" {row['unknown']} |"
+            f" {row['unknown']} | {SUMS[row.get('sum_right')]} |"
+            f" {'–' if row.get('lock_wait_s') is None else format(row['lock_wait_s'], '.2f')} |"
             for row in _figures
         ),
     ]

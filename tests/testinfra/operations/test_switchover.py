@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from bank import Bank
 from clients import redis_by_address, redis_by_sentinel
 from cluster import assert_unchanged, kill, until
 from ledger import RedisWriter, Writer, present
@@ -129,12 +130,15 @@ def test_no_request_fails_while_the_virtual_ip_is_handed_over(cluster, figures):
     load, gaps = Load(cluster, rate=50, users=2).start(), []
     until(lambda: len(load.outcome.acknowledged) > 100, 30, "the load to get going")
     try:
-        for _turn in range(REPEATS):
-            gaps.append(longest(load.outcome, hand_over(cluster, cluster.vip_holder, "vip", 1)))
+        with Bank(cluster) as bank:
+            for _turn in range(REPEATS):
+                gaps.append(longest(load.outcome, hand_over(cluster, cluster.vip_holder, "vip", 1)))
     finally:
         outcome = load.stop()
     missing = load.missing()
-    figures.append(measured("planned hand-over of the virtual IP", gaps, outcome, set().union(*missing.values())))
+    row = measured("planned hand-over of the virtual IP", gaps, outcome, set().union(*missing.values()))
+    figures.append(row | bank.figures)
+    assert bank.right(), bank.verdicts
     assert missing == {store: set() for store in STORES}
     assert (outcome.failed, outcome.unknown) == (set(), set()), str(outcome)
 
