@@ -12,8 +12,8 @@ from .topology_addresses import url
 # Role redis, postgresql and elasticsearch make them where ha_drill_allowed is true, with the right to these places only.
 POSTGRESQL_USER, SEARCH_USER, REDIS_USER = "utmstack_drill", "utmstack-drill", "drill"
 INDEX = "utmstack-drill"
-# Transfers a second at most of each of the bank's clients: they hold their rows on purpose.
-BANK_RATE = 4
+# Transfers that each of the bank's clients may begin in a second. It holds its rows for longer than a slot: about three are made, and it is seldom idle.
+BANK_RATE = 8
 
 
 def ledger_settings(

@@ -16,6 +16,7 @@ from cluster import ROOT, Cluster
 sys.path.insert(0, str(ROOT / "plugins"))
 
 from module_utils import drill_ledger  # noqa: E402
+from module_utils.drill_settings import BANK_RATE  # noqa: E402
 
 PORTS = {"bank": 5432, "bank_direct": 5434}
 # Longer than any test.
@@ -28,11 +29,11 @@ class Bank:
     def __init__(self, cluster: Cluster):
         login = {
             "host": cluster.vip, "dbname": "utmstack", "user": "utmstack_drill",
-            "password": cluster.passwords["postgresql_drill_password"], "rate": 4,
+            "password": cluster.passwords["postgresql_drill_password"], "rate": BANK_RATE,
             "members": {name: [address, 5432] for name, address in cluster.hosts.items()},
         }  # fmt: skip
         self._settings = {
-            "run": f"test-{uuid.uuid4().hex[:12]}", "rate": 4, "duration_s": DURATION_S, "ca": str(cluster.ca),
+            "run": f"test-{uuid.uuid4().hex[:12]}", "rate": BANK_RATE, "duration_s": DURATION_S, "ca": str(cluster.ca),
             **{name: login | {"port": port} for name, port in PORTS.items()},
         }  # fmt: skip
         self._directory = tempfile.TemporaryDirectory(prefix="bank-")
