@@ -150,7 +150,7 @@ def drill(report: dict) -> dict:
     """What a drill came to, of its report.json."""
     if report["schema"] != 1:
         raise BenchError(f"the drill's report has schema {report['schema']}, and only 1 is known.")
-    of_fault = ("fault", "turns", "target_s", "outage_s", "whole_after_s", "missing", "met")
+    of_fault = ("fault", "turns", "target_s", "outage_s", "whole_after_s", "missing", "sum_right", "lock_wait_s", "met")
     return {
         "suite": report["suite"],
         "met": report["summary"]["met"],

@@ -70,12 +70,13 @@ def drill(found: dict | None) -> list[str]:
     rows = [
         [
             fault["fault"], str(fault["turns"]), *(_seconds(fault["outage_s"], key) for key in ("min", "median", "max")),
-            "–" if fault["missing"] is None else str(fault["missing"]), _seconds(fault["whole_after_s"], "max"),
+            "–" if fault["missing"] is None else str(fault["missing"]), _seconds(fault.get("lock_wait_s"), "max"),
+            _seconds(fault["whole_after_s"], "max"),
             "yes" if fault["met"] else "no",
         ]
         for fault in found["faults"]
     ]  # fmt: skip
-    head = ["fault", "turns:", "outage, least:", "median:", "most:", "missing:", "whole after:", "met"]
+    head = ["fault", "turns:", "outage, least:", "median:", "most:", "missing:", "lock wait:", "whole after:", "met"]
     return table(head, rows)
 
 

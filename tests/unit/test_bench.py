@@ -119,7 +119,7 @@ def test_the_page_has_a_table_of_each_and_a_dash_for_what_is_not_known(measured)
         ],
         "drill": {"faults": [{
             "fault": "redis-sigkill", "turns": 1, "outage_s": {"min": 1.5, "median": 2, "max": 3.25}, "missing": None,
-            "whole_after_s": None, "met": False,
+            "lock_wait_s": {"min": 0, "median": 40, "max": 77.5}, "whole_after_s": None, "met": False,
         }]},
     }  # fmt: skip
     shown = [" ".join(line.split()) for line in page.page(measured.found).splitlines()]
@@ -127,7 +127,7 @@ def test_the_page_has_a_table_of_each_and_a_dash_for_what_is_not_known(measured)
     assert "| redis | SET | 20 | direct, node3 | 80 requests | 1.0 | 2.0 | 3.0 | 80.0 | 0 |" in shown
     assert "| etcd | 50 MiB (1.0 GiB) | – |" in shown
     assert "| haproxy | – | – |" in shown
-    assert "| redis-sigkill | 1 | 1.5 s | 2.0 s | 3.2 s | – | – | no |" in shown
+    assert "| redis-sigkill | 1 | 1.5 s | 2.0 s | 3.2 s | – | 77.5 s | – | no |" in shown
 
 
 def test_a_page_of_nothing_has_no_tables(measured):
