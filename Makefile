@@ -32,7 +32,7 @@ PLAYBOOK := ansible-playbook -i inventories/lab
 .PHONY: help
 help: ## List the targets
 	@echo "make TARGET [LAB_NAME=$(LAB_NAME)] [LAB_SUBNET=$(LAB_SUBNET)] [PYTHON=python3.13] [ARGS='--tags etcd']"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: up ## Three hosts become a cluster; ends with its status and the ways in
@@ -123,6 +123,12 @@ drill-test: up ## Whether a drill leaves nothing behind and finds what is lost, 
 soak: up ## Whether a machine with every core saturated is taken for a failure, on the lab: SOAK_SECONDS=900
 	@$(MAKE) converge ARGS=
 	@$(TIMED) "Soak" python3 -m pytest tests/testinfra/guarantees/test_soak.py -s -ra $(ARGS)
+
+.PHONY: lost-clients
+lost-clients: up ## How long locks of clients stay whose way to the database was lost, on the lab: LOST_TURNS=10 LOST_IDLE_S=1800
+	@$(MAKE) converge ARGS=
+	@$(TIMED) "Lost clients" python3 -m pytest tests/testinfra/guarantees/test_lost_clients.py -s -ra \
+		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
 
 .PHONY: interrupted
 interrupted: machine venv ## site.yml killed at random moments, deploying and changing, on hosts of their own: INTERRUPTIONS=20
