@@ -18,8 +18,10 @@ from .drill_records import Failed, Unknown
 ACCOUNTS, BALANCE, LARGEST = 10, 1000, 100
 # Nearly always somebody holds a row, so that a fault finds a lock.
 HOLD_S = 0.2
-# For each of two rows; both, and the hold, are less than the client waits for a whole transfer, so that none is given up over a lock.
-LOCK_MS = 1500
+# For a whole transfer, and the hold: a lock that is gone before its client has noticed can't be measured.
+TRANSFER_S = 2.0
+# For each of two rows: both are less than that, so that no transfer is given up over a lock.
+LOCK_MS = 600
 ASK_EVERY_S = 0.05
 # How long one record waits for what an earlier one has left behind.
 ASK_FOR_S = 1.0
@@ -44,6 +46,7 @@ class Bank(PostgreSQL):
         super().__init__(settings, run, ca, connect)
         self._accounts, self._table = f'"drill_{run}_accounts"', f'"drill_{run}_journal"'
         self._port = int(settings["port"])
+        self._limit = settings.get("timeout_s", TRANSFER_S)
         self._rows = f"(SELECT number FROM {self._table} WHERE port = {self._port}) AS own"
         self._clock, self._sleep = clock, sleep
         self._left: Transfer | None = None

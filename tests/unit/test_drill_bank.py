@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.utmstack.ha.plugins.module_utils import drill_bank, drill_ledger, drill_postgresql
+from ansible_collections.utmstack.ha.plugins.module_utils import drill_bank, drill_ledger
 from ansible_collections.utmstack.ha.plugins.module_utils.drill_bank import ACCOUNTS, BALANCE, HOLD_S, Bank, wrong
 from ansible_collections.utmstack.ha.plugins.module_utils.drill_judge import judge
 from ansible_collections.utmstack.ha.plugins.module_utils.drill_records import Book, Failed, Ledger, Unknown
@@ -92,7 +92,7 @@ def test_nobody_can_say_what_became_of_a_commit_without_an_answer(severity, outc
 
 
 def test_the_server_gives_up_over_locks_before_the_client_hangs_up():
-    assert 2 * drill_bank.LOCK_MS / 1000 < drill_postgresql.ANSWER_S
+    assert 2 * drill_bank.LOCK_MS / 1000 < drill_bank.TRANSFER_S
 
 
 # -- locks that were left behind -----------------------------------------------------------------------------------------
