@@ -28,6 +28,16 @@ def output(module, command: list[str]) -> str:
     return module.run_command([program, *command[1:]])[1] if program else ""
 
 
+def interrupted(module) -> bool:
+    """Whether packages are half installed or not set up, dpkg's journal is not empty, or a policy of ours was left behind.
+
+    Only root may see all of it; nobody else installs packages.
+    """
+    journal = Path("/var/lib/dpkg/updates")
+    waiting = journal.is_dir() and os.access(journal, os.R_OK) and any(journal.iterdir())
+    return waiting or packages.left_over() or bool(output(module, ["dpkg", "--audit"]).strip())
+
+
 def kernel_settings(names: list[str]) -> dict[str, str]:
     values = {name: read(Path("/proc/sys") / name.replace(".", "/")).strip() for name in names}
     return {name: " ".join(value.split()) for name, value in values.items() if value}
@@ -53,6 +63,7 @@ def answer(module, given: dict) -> dict:
         "interfaces": host.interfaces(output(module, ["ip", "-json", "address"])),
         "clock_synchronised": host.clock_synchronised(),
         "time": time.time(),
+        "interrupted_packages": interrupted(module),
         "missing_packages": host.missing_packages(wanted, found),
         "held_packages": [name for name in wanted if found.get(name, {}).get("held")],
         "kernel_settings": kernel_settings(given["kernel_settings"]),

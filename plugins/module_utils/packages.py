@@ -22,6 +22,7 @@ _VERSION_LINE = re.compile(r"^(?: \*\*\*|    ) (\S+) -?\d+$")
 _SOURCE_LINE = re.compile(r"^ {7,}-?\d+ (.+)$")
 # What dpkg-query is asked for, for parse_query.
 QUERY_FORMAT = "${db:Status-Want} ${db:Status-Status} ${Version} ${Package}\\n"
+_KEEP_FILES = ("--option", "Dpkg::Options::=--force-confdef", "--option", "Dpkg::Options::=--force-confold")
 _LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock", "Unable to lock")
 
 # dpkg's maintainer scripts restart services by invoke-rc.d and deb-systemd-invoke, which ask this program first.
@@ -171,9 +172,48 @@ class Packages:
         """Fetch the repositories' lists anew. Raises PackageError where one of them could not be had."""
         self._locked(["apt-get", "update", "--quiet", "--option", "APT::Update::Error-Mode=any"])
 
+    def broken(self) -> str:
+        """What dpkg says of packages that are half installed or not set up yet; empty where there are none."""
+        return self._run(["dpkg", "--audit"])[1].strip()
+
     def repair(self) -> bool:
-        """Finish what an interrupted run of dpkg left half done; returns whether there was any."""
-        return bool(self._locked(["dpkg", "--configure", "--pending", "--force-confdef", "--force-confold"]).strip())
+        """Finish what an interrupted run of dpkg left half done; returns whether there was any.
+
+        What is half unpacked can't be set up: it is unpacked again, from an archive that is fetched anew, since the power may have gone
+        while it was written. Raises PackageError where something is left.
+        """
+        configure = ["dpkg", "--configure", "--pending", "--force-confdef", "--force-confold"]
+        try:
+            said = self._locked(configure).strip()
+            if not self.broken():
+                return bool(said)
+        except PackageError:
+            pass  # Most often a package that depends on one which is not unpacked yet.
+        self.fetch_anew()
+        self._locked(self._install({}, "--fix-broken"))
+        self._locked(configure)
+        return True
+
+    def fetch_anew(self) -> None:
+        """Trust no archive and no list of packages on the disk. Raises PackageError where a repository's list could not be had."""
+        self._locked(["apt-get", "clean"])
+        self.refresh()
+
+    def add(self, names: Iterable[str], refresh: bool) -> None:
+        """Install packages in the versions that the repositories prefer; refresh: whether their lists are fetched before.
+
+        Where that fails it is tried once more with lists and archives that are fetched anew: the present ones may be what an
+        interrupted run has left.
+        """
+        command = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *_KEEP_FILES, *sorted(names)]
+        if refresh:
+            self.refresh()
+        try:
+            self._locked(command)
+        except PackageError:
+            self.fetch_anew()
+            self.repair()
+            self._locked(command)
 
     def fetch(self, versions: Mapping[str, str], free_kib: int) -> bool:
         """Have the archives on the disk. Returns whether any was missing; raises PackageError where the disk is too small.
@@ -211,8 +251,7 @@ class Packages:
         """The command. What a package would have to remove or what is recommended is no part of an upgrade; our files stay."""
         return [
             "apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "--no-remove", "--allow-change-held-packages",
-            "--option", "Dpkg::Options::=--force-confdef", "--option", "Dpkg::Options::=--force-confold",
-            *options, *(f"{name}={version}" for name, version in sorted(versions.items())),
+            *_KEEP_FILES, *options, *(f"{name}={version}" for name, version in sorted(versions.items())),
         ]  # fmt: skip
 
     def _checked(self, command, text=None):
@@ -236,21 +275,41 @@ class Packages:
             raise PackageError(f"{error} It was tried for {self._seconds} s.") from error
 
 
+def left_over(policy: Path = POLICY) -> bool:
+    """Whether a run that died has left its policy behind, or has put away the host's own."""
+    return _aside(policy).exists() or (policy.exists() and _text(policy) == POLICY_TEXT)
+
+
+def _aside(policy):
+    return policy.with_name(f"{policy.name}.utmstack-ha")
+
+
+def _text(policy):
+    return policy.read_text(encoding="utf-8", errors="replace")
+
+
 @contextmanager
 def services_left_alone(policy: Path = POLICY):
     """While this lasts, no package restarts a service, not even one of a package that is pulled along.
 
-    A policy of the host's own comes back afterwards, also when an earlier run died in between.
+    A policy of the host's own comes back afterwards, also when an earlier run died in between; what somebody has put in its place
+    meanwhile stays.
     """
-    aside = policy.with_name(f"{policy.name}.utmstack-ha")
-    if policy.exists() and policy.read_text(encoding="utf-8", errors="replace") != POLICY_TEXT:
+    aside = _aside(policy)
+    if policy.exists() and _text(policy) != POLICY_TEXT:
         os.replace(policy, aside)
-    policy.write_text(POLICY_TEXT, encoding="utf-8")
-    policy.chmod(0o755)
+    # In one piece, also where the power goes: half of it would be taken for the host's own, later.
+    new = policy.with_name(f".{policy.name}.utmstack-ha")
+    with new.open("w", encoding="utf-8") as file:
+        file.write(POLICY_TEXT)
+        file.flush()
+        os.fchmod(file.fileno(), 0o755)
+        os.fsync(file.fileno())
+    os.replace(new, policy)
     try:
         yield
     finally:
         if aside.exists():
             os.replace(aside, policy)
         else:
-            policy.unlink()
+            policy.unlink(missing_ok=True)

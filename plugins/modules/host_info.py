@@ -97,6 +97,10 @@ missing_packages:
   type: list
   elements: str
   returned: success
+interrupted_packages:
+  description: Whether an installation was interrupted. Packages are half installed or not set up, or services are still kept from starting.
+  type: bool
+  returned: success
 held_packages:
   description: Those of O(packages) that are installed and held at their version.
   type: list

@@ -11,21 +11,26 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.utmstack.ha.plugins.module_utils import packages, packages_host
-from ansible_collections.utmstack.ha.plugins.modules import package_hold, package_upgrade
+from ansible_collections.utmstack.ha.plugins.modules import package_hold, package_install, package_upgrade
 
 
 class Host:
     """A host with etcd-server. `interrupted`: what an unfinished dpkg still has to do; `judge`: the code of the validating command."""
 
-    def __init__(self, version="3.5.16-4", status="installed", want="hold", interrupted="", judge=0):
+    def __init__(self, version="3.5.16-4", status="installed", want="hold", interrupted="", judge=0, stuck=""):
         self.version, self.status, self.want, self.interrupted, self.judge = version, status, want, interrupted, judge
-        self.ran = []
+        self.stuck, self.installs, self.ran = stuck, False, []
 
     def run(self, command, text=None):
         self.ran.append(command[0] if command[0] != "apt-get" else " ".join(command[:2]))
         if command[0] == "dpkg-query":
             return 0, f"{self.want} {self.status} {self.version} etcd-server\n" if "etcd-server" in command else "", ""
-        if command[:2] == ["dpkg", "--configure"]:
+        if self.stuck and (command[1] == "--configure" or "install" in command):
+            return 1, "", self.stuck
+        if self.installs and command[:2] == ["apt-get", "install"]:
+            self.status = "installed"
+            return 0, "", ""
+        if command[:2] == ["dpkg", "--configure"] and self.interrupted:
             done, self.interrupted, self.status = self.interrupted, "", "installed"
             return 0, done, ""
         if command[:2] == ["dpkg", "--set-selections"]:
@@ -115,3 +120,30 @@ def test_a_dry_run_holds_nothing(act):
     host = Host(want="install")
     assert act(host, package_hold, packages=["etcd-server"], check=True)["changed"] is True
     assert host.want == "install"
+
+
+def test_what_is_missing_is_installed_once(act):
+    host = Host(status="not-installed", want="install")
+    assert act(host, package_install, packages=["etcd-server"], check=True)["installed"] == ["etcd-server"]
+    assert host.ran == ["dpkg-query", "dpkg"]
+    host.installs = True
+    assert act(host, package_install, packages=["etcd-server"])["changed"] is True
+    assert host.status == "installed"
+    host.ran.clear()
+    assert act(host, package_install, packages=["etcd-server"])["changed"] is False
+    assert "apt-get install" not in host.ran
+
+
+def test_an_installation_that_was_interrupted_is_finished_also_where_nothing_is_missing(act):
+    host = Host(interrupted="Setting up openssl ...\n")
+    answer = act(host, package_install, packages=["etcd-server"])
+    assert (answer["changed"], answer["repaired"], answer["installed"]) == (True, True, [])
+
+
+def test_a_package_of_somebody_elses_that_can_not_be_finished_is_no_failure_of_ours(act):
+    host = Host(stuck="dpkg: error processing package other (--configure)")
+    answer = act(host, package_install, packages=["etcd-server"])
+    assert answer["changed"] is False
+    assert "other" in json.dumps(answer["warnings"])
+    host = Host(status="half-configured", stuck="dpkg: error processing package etcd-server (--configure)")
+    assert "etcd-server" in act(host, package_install, packages=["etcd-server"])["msg"]

@@ -197,3 +197,79 @@ def test_a_policy_of_the_hosts_own_comes_back_even_after_a_run_that_died(tmp_pat
         raise ZeroDivisionError
     assert policy.read_text() == "#!/bin/sh\nexit 0\n"
     assert list(tmp_path.iterdir()) == [policy]
+
+
+def test_a_policy_that_a_run_left_behind_is_seen_and_goes(tmp_path):
+    policy = tmp_path / "policy-rc.d"
+    assert not packages.left_over(policy)
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    assert not packages.left_over(policy), "the host's own"
+    policy.write_text(packages.POLICY_TEXT)
+    assert packages.left_over(policy)
+    with packages.services_left_alone(policy):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_died_between_putting_the_hosts_own_policy_away_and_writing_ours_is_seen(tmp_path):
+    policy, aside = tmp_path / "policy-rc.d", tmp_path / "policy-rc.d.utmstack-ha"
+    aside.write_text("#!/bin/sh\nexit 0\n")
+    assert packages.left_over(policy)
+    with packages.services_left_alone(policy):
+        pass
+    assert policy.read_text() == "#!/bin/sh\nexit 0\n"
+    assert list(tmp_path.iterdir()) == [policy]
+
+
+class Broken:
+    """A host whose power went while dpkg worked. audit: what `dpkg --audit` says until something finishes it."""
+
+    def __init__(self, audit="", pending="", finished_by="dpkg --configure", fails=()):
+        self.audit, self.pending, self.finished_by, self.fails = audit, pending, finished_by, list(fails)
+        self.ran = []
+
+    def run(self, command, text=None):
+        words = " ".join(
+            word
+            for word in command
+            if word in ("apt-get", "dpkg", "update", "clean", "install") or word[:4] in ("--co", "--fi", "--au")
+        )
+        self.ran.append(words)
+        if words == "dpkg --audit":
+            return 0, self.audit, ""
+        if self.fails and words == self.fails[0][0]:
+            return 1, "", self.fails.pop(0)[1]
+        said = self.pending if words == "dpkg --configure" else ""
+        if words == self.finished_by:
+            self.audit = self.pending = ""
+        return 0, said, ""
+
+    def manager(self):
+        return packages.Packages(self.run, 1, lambda _seconds: None)
+
+
+def test_packages_that_were_unpacked_are_set_up_and_nothing_else_happens():
+    host = Broken(audit="etcd-server is not configured", pending="Setting up etcd-server ...")
+    assert host.manager().repair() is True
+    assert host.ran == ["dpkg --configure", "dpkg --audit"]
+    assert host.manager().repair() is False
+
+
+@pytest.mark.parametrize("fails", [[], [("dpkg --configure", "dependency problems - leaving unconfigured")]])
+def test_packages_that_are_half_unpacked_are_fetched_anew_and_unpacked_again(fails):
+    host = Broken(audit="patroni is half installed", finished_by="apt-get install --fix-broken", fails=fails)
+    assert host.manager().repair() is True
+    assert host.ran[-4:] == ["apt-get clean", "apt-get update", "apt-get install --fix-broken", "dpkg --configure"]
+
+
+def test_an_installation_is_tried_again_with_lists_that_are_fetched_anew():
+    host = Broken(fails=[("apt-get install", "E: Unable to locate package patroni")])
+    host.manager().add(["patroni"], refresh=False)
+    assert host.ran[:3] == ["apt-get install", "apt-get clean", "apt-get update"]
+    assert host.ran[-1] == "apt-get install"
+
+
+def test_an_installation_that_fails_for_good_is_told_with_what_apt_says():
+    said = ("apt-get install", "E: Unable to locate package patrony")
+    with pytest.raises(packages.PackageError, match="Unable to locate package patrony"):
+        Broken(fails=[said, said]).manager().add(["patrony"], refresh=True)
