@@ -7,6 +7,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import stat
 import tempfile
 from collections.abc import Iterable
@@ -86,6 +87,12 @@ def difference(wanted: Entry, found: Found) -> dict[str, str]:
         "before": (found.content or b"").decode("utf-8", "replace"),
         "after": wanted.content.decode("utf-8", "replace"),
     }
+
+
+def tolerable(output: str, patterns: Iterable[str]) -> bool:
+    """Return whether a failed command has said something, and nothing but what one of the patterns matches, line by line."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    return bool(lines) and all(any(re.match(pattern, line) for pattern in patterns) for line in lines)
 
 
 def stage(entries: Iterable[Entry], directory: str) -> dict[str, str]:

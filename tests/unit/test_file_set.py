@@ -115,3 +115,25 @@ def test_a_link_keeps_pointing_to_the_file(tmp_path, capsys):
 def test_a_mode_that_is_none_is_refused(text):
     with pytest.raises(ValueError):
         file_set.mode_of(text)
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("etcd3.hosts.2 10.0.1.13:2379 didn't pass validation: '10.0.1.13:2379 is not reachable'", "written"),
+        ("etcd3.hosts.2 is not reachable\nname is missing", "refused"),
+        ("", "refused"),
+    ],
+)
+def test_a_failure_that_says_nothing_but_what_is_tolerated_is_none(tmp_path, capsys, said, code):
+    target, script = tmp_path / "config", tmp_path / "judge"
+    script.write_text(f"#!/bin/sh\ncat <<'.'\n{said}\n.\nexit 1\n")
+    script.chmod(0o755)
+    answer = run(
+        capsys,
+        [{"path": str(target), "content": "x"}],
+        validate=[[str(script), str(target)]],
+        tolerate=[r"etcd3\.hosts\.\d+ .*is not reachable"],
+    )
+    assert target.exists() == (code == "written")
+    assert answer.get("failed", False) == (code == "refused")
