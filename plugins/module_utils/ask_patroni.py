@@ -9,12 +9,16 @@ from ansible_collections.utmstack.ha.plugins.module_utils.question import Questi
 
 
 def answer(_module, given: dict) -> dict:
-    wanted = given["expected_members"], given["maximum_lag_bytes"]
+    wanted = {
+        "expected": given["expected_members"],
+        "maximum_lag": given["maximum_lag_bytes"],
+        "without": given["without"],
+    }
     try:
         client = patroni_client.connect(given)
         if given["wait_for"] == "nothing":
-            return patroni_operations.read_status(client, *wanted)
-        return patroni_operations.wait_for_status(client, given["wait_for"], given["wait_timeout"], *wanted)
+            return patroni_operations.read_status(client, **wanted)
+        return patroni_operations.wait_for_status(client, given["wait_for"], given["wait_timeout"], **wanted)
     except patroni_client.PatroniError as error:
         raise Unanswered(str(error), **error.facts) from error
 
@@ -23,6 +27,7 @@ QUESTION = Question(
     {
         **patroni_client.ARGUMENTS,
         "expected_members": {"type": "list", "elements": "str", "default": []},
+        "without": {"type": "list", "elements": "str", "default": []},
         "maximum_lag_bytes": {"type": "int"},
         "wait_for": {"type": "str", "choices": ["nothing", "leader", "healthy"], "default": "nothing"},
         "wait_timeout": {"type": "float", "default": 30.0},

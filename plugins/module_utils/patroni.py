@@ -19,12 +19,13 @@ DEFAULT_MAXIMUM_LAG = 1048576
 # -- status ---------------------------------------------------------------------------------------------------------
 
 
-def status(cluster, direct, config=None, history=None, expected=(), maximum_lag=None):
+def status(cluster, direct, config=None, history=None, expected=(), maximum_lag=None, without=()):
     """The state of a cluster, from what its members answered.
 
     `cluster`: body of GET /cluster, None when no member could read the DCS. `direct`: {member's base URL: body of GET
     /patroni, or a text why there was none}. `config`, `history`: bodies of those GETs. `expected`: names of members that
-    should be there. `maximum_lag`: bytes above which a lag is a problem, by default maximum_lag_on_failover.
+    should be there. `maximum_lag`: bytes above which a lag is a problem, by default maximum_lag_on_failover. `without`: names
+    of members whose own faults are none of the cluster's, as of a host that is known to be away.
     """
     config = config or {}
     entries = cluster["members"] if cluster else [_entry(url, answer) for url, answer in sorted(direct.items())]
@@ -51,7 +52,7 @@ def status(cluster, direct, config=None, history=None, expected=(), maximum_lag=
         "config": config,
         "history": [_event(line) for line in history or []],
     }
-    result["problems"] = problems(result, expected)
+    result["problems"] = problems(result, expected, without)
     result["healthy"] = not result["problems"]
     return result
 
@@ -163,10 +164,11 @@ def synchronous_mode(config):
 # -- health ---------------------------------------------------------------------------------------------------------
 
 
-def problems(status, expected=()):
+def problems(status, expected=(), without=()):
     """What keeps the cluster from being whole, a sentence each. A pending restart and a lost reply of history are none."""
     members, leader = status["members"], status["leader"]
-    found = [f"{name} is not a member of the cluster." for name in expected if name not in _names(members)]
+    missing = [name for name in expected if name not in _names(members) and name not in without]
+    found = [f"{name} is not a member of the cluster." for name in missing]
     if not status["dcs_reachable"]:
         found.append("No member can read the cluster's state in the DCS.")
     if status["failsafe_active"]:
@@ -179,7 +181,8 @@ def problems(status, expected=()):
     if status["paused"]:
         found.append("The cluster is paused (maintenance mode): there is no automatic failover.")
     for member in members:
-        found += [f"{member['name']} {fault}." for fault in member_faults(member, status)]
+        if member["name"] not in without:
+            found += [f"{member['name']} {fault}." for fault in member_faults(member, status)]
     wants_standby = status["synchronous_mode"] != "off" and (len(members) > 1 or len(expected) > 1)
     if wants_standby and status["dcs_reachable"] and not status["synchronous_standbys"]:
         found.append(f"synchronous_mode is {status['synchronous_mode']}, but no member is a synchronous standby.")
@@ -292,6 +295,19 @@ def merge(current, patch):
     return merged
 
 
+def merge_patch(current, wanted):
+    """The PATCH that makes `current` exactly `wanted`, two dictionaries: what is not named goes."""
+    patch = {key: None for key in current if key not in wanted}
+    for key, value in wanted.items():
+        old = current.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            if part := merge_patch(old, value):
+                patch[key] = part
+        elif key not in current or type(old) is not type(value) or old != value:
+            patch[key] = value
+    return patch
+
+
 def parameters(config):
     """The PostgreSQL parameters of a dynamic configuration."""
     return (config.get("postgresql") or {}).get("parameters") or {}
@@ -340,13 +356,14 @@ def config_change(before, after):
     }
 
 
-def restart_order(members, lowered=(), raised=(), only_pending=False):
+def restart_order(members, lowered=(), raised=(), only_pending=False, present=None):
     """Names of members in the order in which to restart them, the same wherever it is computed.
 
     Standbys first, asynchronous before synchronous ones, the leader last. Where one of the five shared-memory parameters
     goes down, the leader first: a standby must not have less than its primary. Where some go down and others up, standbys,
     leader, and the standbys once more, which then take over what they could not before. Besides `lowered` and `raised`
-    the members' own reasons (Patroni 4) count, so that a later run finds the order again.
+    the members' own reasons (Patroni 4) count, so that a later run finds the order again. `present`: the members that can be
+    restarted now, all without it. A leader stays as it is where a parameter goes up and a standby that runs can't have it first.
     """
     lowered, raised = set(lowered), set(raised)
     for member in members:
@@ -361,6 +378,11 @@ def restart_order(members, lowered=(), raised=(), only_pending=False):
         key=lambda member: (rank.get(member["role"], 0), member["name"]),
     )
     standbys, leaders = _names(standbys), _names(m for m in chosen if m["role"] in LEADERS)
+    if present is not None:
+        running = [member["name"] for member in chosen if member.get("reachable", True)]
+        left_behind = [name for name in standbys if name not in present and name in running]
+        standbys = [name for name in standbys if name in present]
+        leaders = [] if raised and left_behind else [name for name in leaders if name in present]
     if not lowered or not leaders:
         return standbys + leaders
     return standbys + leaders + standbys if raised else leaders + standbys

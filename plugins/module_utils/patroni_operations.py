@@ -8,13 +8,16 @@ operator. Nothing is waited for by time alone: what was waited for and what was 
 
 from __future__ import annotations
 
-from . import patroni
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from . import patroni, patroni_settings
 from .patroni_client import NoAnswer, PatroniError, Reply
 
 POLL_S = 0.25
 
 
-def read_status(client, expected=(), maximum_lag=None, first=None):
+def read_status(client, expected=(), maximum_lag=None, first=None, without=()):
     """The cluster's status (module_utils/patroni.py), asked from any member and from each one about itself.
 
     Raises NoAnswer when no member answers at all.
@@ -31,17 +34,21 @@ def read_status(client, expected=(), maximum_lag=None, first=None):
     if failure and not any(isinstance(answer, Reply) and answer.status == 200 for answer in answers.values()):
         raise failure
     direct = {url: _own_words(answer) for url, answer in answers.items()}
-    return patroni.status(cluster, direct, config, history, expected, maximum_lag)
+    return patroni.status(cluster, direct, config, history, expected, maximum_lag, without)
 
 
-def wait_for_status(client, wait_for, seconds, expected=(), maximum_lag=None):
+def wait_for_status(client, wait_for, seconds, expected=(), maximum_lag=None, without=()):
     """The status once it is what is waited for ("leader" or "healthy"), or the last one within `seconds`.
 
     Raises NoAnswer when at the end no member answers.
     """
     done = {"leader": lambda status: _decided(status, None, ""), "healthy": lambda status: status["healthy"]}[wait_for]
-    status, came = _wait_for(client, seconds, lambda: read_status(client, expected, maximum_lag), done)
-    return status if came else read_status(client, expected, maximum_lag)
+
+    def look():
+        return read_status(client, expected, maximum_lag, without=without)
+
+    status, came = _wait_for(client, seconds, look, done)
+    return status if came else look()
 
 
 def _own_words(answer):
@@ -85,17 +92,34 @@ def _find(status, name):
 # -- dynamic configuration ------------------------------------------------------------------------------------------
 
 
-def reconcile_config(client, wanted, wait_timeout=30.0, check_mode=False, settle=False):
+@dataclass(frozen=True)
+class Ownership:
+    """Under which key of the configuration is noted what was set, and what counts as noted where there is no such key yet."""
+
+    key: str = ""
+    earlier: Mapping = field(default_factory=dict)
+
+
+def reconcile_config(
+    client, wanted, wait_timeout=30.0, check_mode=False, settle=False, owner=None, present=None, defer=False
+):
     """Makes the dynamic configuration what `wanted` asks for and waits until each member has taken it over.
 
     With `settle` it waits also when nothing was to change: for members that were reloaded or restarted just before, whose
-    pending restarts show in their next round only.
+    pending restarts show in their next round only. owner: an Ownership, by which settings go that are wanted no more. present: names of
+    members that can be restarted, all without it. With `defer`, parameters that are still to be tried stay as they are, and nothing is
+    waited for but that the configuration can be read and is stored, since members may be down by what is taken back.
     """
+    owner = owner or Ownership()
+    if defer:  # Between two leaders nobody leads, too, for as long as an election takes.
+        _wait_for(client, wait_timeout, lambda: read_status(client), lambda now: _read_config(client) and now["leader"])
     for _attempt in range(3):
         before = _read_config(client)
-        patch = patroni.plan_config(before, wanted)
-        after = patroni.merge(before, patch)
         status = read_status(client)
+        deferred = patroni_settings.untried(before, wanted, status) if defer else {}
+        planned = _plan(before, wanted, owner, deferred)
+        patch = planned["patch"]
+        after = patroni.merge(before, patch)
         faults = patroni.config_faults(after, patch, [member["patroni_version"] for member in status["members"]])
         if faults:
             raise PatroniError("Patroni must not get this configuration: " + " ".join(faults), faults=faults)
@@ -107,12 +131,16 @@ def reconcile_config(client, wanted, wait_timeout=30.0, check_mode=False, settle
             **change,
             "unapplied_members": [],
             "diff": {"before": before, "after": after},
+            "removed": planned["removed"],
+            "foreign": planned["foreign"],
+            "deferred": deferred,
+            "trial": patroni_settings.trial_members(status, present or [one["name"] for one in status["members"]]),
         }
         if check_mode or not (patch or settle):
-            return {**result, **_restarts(status, change, forecast=bool(patch))}
+            return {**result, **_restarts(status, change, present, forecast=bool(patch))}
         if not patch:
             late = _wait_until_applied(client, status["members"], [], wait_timeout)
-            return {**result, **_restarts(read_status(client), change), "unapplied_members": late}
+            return {**result, **_restarts(read_status(client), change, present), "unapplied_members": late}
         reply = _patch(client, patch)
         if reply.status == 409:
             continue  # Somebody else changed it between Patroni's read and write: look again.
@@ -120,15 +148,26 @@ def reconcile_config(client, wanted, wait_timeout=30.0, check_mode=False, settle
             raise PatroniError(f"{reply.url} does not take the configuration: {reply.status} ({reply.text})")
         # A member whose round began before may answer with what it had read then, until its next one.
         left, stored = _wait_for(
-            client, wait_timeout, lambda: patroni.plan_config(_read_config(client), wanted), lambda left: not left
+            client,
+            wait_timeout,
+            lambda later=deferred: _plan(_read_config(client), wanted, owner, later)["patch"],
+            lambda left: not left,
         )
         if not stored:
             raise PatroniError(
                 f"Patroni took the configuration, but this is still missing: {left or patch}", changed=True
             )
+        if defer:
+            return {**result, **_restarts(status, change, present)}
         late = _wait_until_applied(client, status["members"], change["restart_parameters"], wait_timeout)
-        return {**result, **_restarts(read_status(client), change), "unapplied_members": late}
+        return {**result, **_restarts(read_status(client), change, present), "unapplied_members": late}
     raise PatroniError("Patroni's configuration was changed by somebody else at the same time, three times in a row")
+
+
+def _plan(config, wanted, owner, deferred):
+    if not owner.key:
+        return {"patch": patroni.plan_config(config, wanted), "removed": [], "foreign": {}}
+    return patroni_settings.plan(config, wanted, owner.key, owner.earlier, deferred)
 
 
 def _read_config(client):
@@ -175,7 +214,7 @@ def _wait_until_applied(client, members, restart_parameters, seconds):
     return late
 
 
-def _restarts(status, change, forecast=False):
+def _restarts(status, change, present=None, forecast=False):
     """Who waits for a restart and in which order; with `forecast` also those that would."""
     members = status["members"]
     if forecast and change["restart_parameters"]:
@@ -186,7 +225,7 @@ def _restarts(status, change, forecast=False):
     ):
         # Patroni 3 does not say what an earlier run changed: the order that is right in any case.
         lowered = raised = ["unknown"]
-    order = patroni.restart_order(members, lowered, raised, only_pending=True)
+    order = patroni.restart_order(members, lowered, raised, only_pending=True, present=present)
     reasons = {m["name"]: m["pending_restart_reason"] for m in members if m["pending_restart"]}
     return {"pending_restart": reasons, "restart_order": order}
 

@@ -37,6 +37,18 @@ def configured(text: str) -> dict:
     }
 
 
+def bootstrap(config_file: str) -> dict:
+    """What the host's Patroni would give a new cluster as its dynamic configuration; empty where there is none, or no YAML."""
+    try:
+        import yaml
+    except ImportError:  # Patroni's own dependency: without it there is no Patroni, and nothing to read.
+        return {}
+    try:
+        return dict(yaml.safe_load(read(config_file))["bootstrap"]["dcs"])
+    except (KeyError, TypeError, ValueError, yaml.YAMLError):
+        return {}
+
+
 def in_use(config_file: str) -> dict:
     """The data that this host's Patroni is configured with: {directory, version, disabled}; version empty where there are none.
 

@@ -35,6 +35,32 @@ options:
       - For use after members were reloaded or restarted, since what waits for a restart shows in their next round only.
     type: bool
     default: false
+  owner:
+    description:
+      - Key of the dynamic configuration under which is noted what this module has set; Patroni stores it and passes it over.
+      - Settings that are noted there with the value that they have, and that O(config) does not name any more, are removed. What somebody
+        else has set or changed since stays, and is told in RV(foreign).
+      - Without it, nothing is noted, and only V(null) removes.
+    type: str
+    default: ""
+  earlier:
+    description:
+      - What counts as noted in a cluster that has no note yet, in the form of O(config).
+    type: dict
+    default: {}
+  present:
+    description:
+      - Names of the members that can be restarted, for RV(restart_order) and RV(trial). All by default.
+    type: list
+    elements: str
+    default: []
+  defer:
+    description:
+      - Leave out parameters whose values show only when a server starts and have to be tried on one member first; they are RV(deferred). What
+        the leader does not run with yet is not left out, so that a wrong value is taken back while a member is down by it.
+      - Waits until the configuration can be read, at most O(wait_timeout), and not for the members. Where it can't, nothing is done.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - utmstack.ha.patroni
 attributes:
@@ -128,6 +154,29 @@ restart_order:
   type: list
   elements: str
   sample: [node3, node2, node1]
+removed:
+  description: Names of settings that went back to their defaults since O(config) does not have them any more.
+  returned: success
+  type: list
+  elements: str
+  sample: [postgresql.parameters.log_min_duration_statement]
+foreign:
+  description: Settings that neither O(config) has nor the note under O(owner), by name, such as those of C(patronictl edit-config).
+  returned: success
+  type: dict
+  sample: {postgresql.parameters.log_statement: ddl}
+deferred:
+  description: Parameters that were left out by O(defer), with the values that O(config) has for them.
+  returned: success
+  type: dict
+  sample: {shared_preload_libraries: pg_stat_statements}
+trial:
+  description:
+    - Who can try parameters alone. C(down) are members whose PostgreSQL does not run anyway, C(standby) may be restarted for it, or is
+      V(null) for the C(reason).
+  returned: success
+  type: dict
+  sample: {down: [], standby: node3, reason: ""}
 unapplied_members:
   description: Names of the members that did not take the configuration over in time.
   returned: success
@@ -147,6 +196,10 @@ def main():
             "config": {"type": "dict", "required": True},
             "wait_timeout": {"type": "float", "default": 30.0},
             "settle": {"type": "bool", "default": False},
+            "owner": {"type": "str", "default": ""},
+            "earlier": {"type": "dict", "default": {}},
+            "present": {"type": "list", "elements": "str", "default": []},
+            "defer": {"type": "bool", "default": False},
         },
         required_together=patroni_client.REQUIRED_TOGETHER,
         supports_check_mode=True,
@@ -158,6 +211,19 @@ def main():
             module.params["wait_timeout"],
             module.check_mode,
             module.params["settle"],
+            patroni_operations.Ownership(module.params["owner"], module.params["earlier"]),
+            module.params["present"] or None,
+            module.params["defer"],
+        )
+    except patroni_client.NoAnswer as error:
+        if not module.params["defer"]:
+            module.fail_json(msg=str(error), **error.facts)
+        module.exit_json(
+            changed=False,
+            deferred={},
+            foreign={},
+            removed=[],
+            trial={"down": [], "standby": None, "reason": str(error)},
         )
     except patroni_client.PatroniError as error:
         module.fail_json(msg=str(error), **error.facts)

@@ -22,6 +22,12 @@ options:
     type: list
     elements: str
     default: []
+  without:
+    description:
+      - Names of members whose own faults are no problem, since their hosts are known to be away. That too few are left is one all the same.
+    type: list
+    elements: str
+    default: []
   maximum_lag_bytes:
     description:
       - Lag in bytes above which a standby is a problem. By default C(maximum_lag_on_failover) of the cluster.

@@ -118,6 +118,13 @@ def test_a_member_that_has_gone_is_missed_only_where_it_is_expected():
     assert found["problems"] == ["node2 is not a member of the cluster."]
 
 
+def test_the_faults_of_a_host_that_is_known_to_be_away_do_not_count():
+    names = ["node1", "node2", "node3"]
+    assert status("4.0.7-member-gone", names, without=["node2"])["healthy"]
+    assert status("4.0.7-member-killed", names, without=["node2"])["healthy"]
+    assert not status("4.0.7-member-killed", names, without=["node3"])["healthy"]
+
+
 def test_without_the_dcs_the_members_are_asked_themselves():
     found = status("4.0.7-dcs-down")
     assert found["dcs_reachable"] is False
@@ -259,6 +266,13 @@ def test_only_what_differs_in_meaning_is_patched(wanted, patch):
     assert patroni.plan_config(patroni.merge(CURRENT, planned), wanted) == {}
 
 
+def test_a_patch_makes_exactly_what_is_wanted():
+    current, wanted = {"a": 1, "b": {"c": 1, "d": 2}, "e": {"f": 1}}, {"b": {"c": "1", "g": 3}, "e": [1]}
+    patch = patroni.merge_patch(current, wanted)
+    assert patch == {"a": None, "b": {"d": None, "c": "1", "g": 3}, "e": [1]}
+    assert patroni.merge(current, patch) == wanted
+
+
 def test_merging_leaves_the_original_alone():
     patroni.merge(CURRENT, parameter(max_connections=60))
     assert CURRENT["postgresql"]["parameters"]["max_connections"] == 50
@@ -335,6 +349,15 @@ def test_only_those_that_wait_are_restarted_when_asked_for():
     some = [member("a", "leader"), member("b", "replica", pending=False), member("c", "replica")]
     assert patroni.restart_order(some, only_pending=True) == ["c", "a"]
     assert patroni.restart_order([], only_pending=True) == []
+
+
+def test_only_members_of_the_run_are_restarted_and_no_leader_before_a_standby_that_it_must_not_outgrow():
+    here = ["a", "b"]
+    assert patroni.restart_order(THREE, present=here) == ["b", "a"]
+    assert patroni.restart_order(THREE, lowered=["max_connections"], present=here) == ["a", "b"]
+    assert patroni.restart_order(THREE, raised=["max_connections"], present=here) == ["b"]
+    away = [*THREE[:2], THREE[2] | {"reachable": False}]
+    assert patroni.restart_order(away, raised=["max_connections"], present=here) == ["b", "a"]
 
 
 def test_the_real_reasons_of_patroni_4_are_understood():

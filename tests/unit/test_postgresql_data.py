@@ -60,6 +60,7 @@ def rendered(ha, **variables):
         postgresql_rest_allowed_networks=[],
         postgresql_client_networks=["10.0.1.11/32"],
         postgresql_local_parameters={},
+        postgresql_trial_parameters={},
         postgresql_fast_switchover=False,
         postgresql_watchdog_mode="automatic",
         postgresql_patroni_tags={},
