@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # Tests and the bench have a lab of their own, beside the one that is for trying.
-ifneq ($(filter test molecule opensearch first-boot interrupted bench,$(MAKECMDGOALS)),)
+ifneq ($(filter test molecule opensearch first-boot interrupted power-loss bench,$(MAKECMDGOALS)),)
 ifeq ($(origin LAB_NAME)$(origin LAB_SUBNET),undefinedundefined)
 LAB_NAME := test
 LAB_SUBNET := 10.0.9.0/24
@@ -135,6 +135,13 @@ interrupted: machine venv ## site.yml killed at random moments, deploying and ch
 	@$(LAB) down
 	@$(LAB) up
 	@$(TIMED) "Interrupted runs" python3 -m pytest tests/testinfra/guarantees/test_interrupted.py -s -ra -x $(ARGS)
+	@$(LAB) down
+
+.PHONY: power-loss
+power-loss: machine venv ## A host that loses its power during its first installation, on hosts of their own
+	@$(LAB) down
+	@$(LAB) up
+	@$(TIMED) "Power loss" python3 -m pytest tests/testinfra/guarantees/test_power_loss.py -s -ra $(ARGS)
 	@$(LAB) down
 
 .PHONY: bench

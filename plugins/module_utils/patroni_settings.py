@@ -125,7 +125,7 @@ def trial_members(status: Mapping[str, Any], present: Iterable[str]) -> dict[str
     if len(synchronous) == 1:
         able = [member for member in able if member not in synchronous]
     if len(members) < 3:
-        return {"down": down, "standby": None, "reason": "the cluster has fewer than three members"}
+        return {"down": down, "standby": None, "reason": "fewer than three members are there"}
     if not able:
         return {"down": down, "standby": None, "reason": "no standby can be spared for it now"}
     asynchronous = [member for member in able if member["role"] not in patroni.SYNCHRONOUS]

@@ -176,7 +176,7 @@ def test_the_asynchronous_standby_tries_and_never_the_only_synchronous_one():
 def test_with_two_members_it_is_told_instead():
     found = status()
     found["members"] = [one for one in found["members"] if one["role"] != "replica"]
-    assert trial_members(found, ["node1", "node2", "node3"])["reason"] == "the cluster has fewer than three members"
+    assert trial_members(found, ["node1", "node2", "node3"])["reason"] == "fewer than three members are there"
 
 
 @pytest.mark.parametrize("state", ["start failed", "restart failed (stopped)", "crashed"])
