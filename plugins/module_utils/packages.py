@@ -24,11 +24,12 @@ _SOURCE_LINE = re.compile(r"^ {7,}-?\d+ (.+)$")
 QUERY_FORMAT = "${db:Status-Want} ${db:Status-Status} ${Version} ${Package}\\n"
 _KEEP_FILES = ("--option", "Dpkg::Options::=--force-confdef", "--option", "Dpkg::Options::=--force-confold")
 _LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock", "Unable to lock")
+_DAMAGED = ("Unable to locate package", "no installation candidate", "Unable to parse", "cache file is corrupted")
 
 # dpkg's maintainer scripts restart services by invoke-rc.d and deb-systemd-invoke, which ask this program first.
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_TEXT = """#!/bin/sh
-# utmstack.ha upgrades packages here. It restarts services itself, in their order, so nothing else may.
+# utmstack.ha changes packages here. It starts and restarts services itself, in their order, so nothing else may.
 exit 101
 """
 
@@ -183,20 +184,25 @@ class Packages:
         while it was written. Raises PackageError where something is left.
         """
         configure = ["dpkg", "--configure", "--pending", "--force-confdef", "--force-confold"]
+        said = ""
         try:
             said = self._locked(configure).strip()
             if not self.broken():
                 return bool(said)
-        except PackageError:
-            pass  # Most often a package that depends on one which is not unpacked yet.
-        self.fetch_anew()
+        except PackageError as error:  # Most often a package that depends on one which is not unpacked yet.
+            said = str(error)
+        self.fetch_anew(said)
         self._locked(self._install({}, "--fix-broken"))
         self._locked(configure)
         return True
 
-    def fetch_anew(self) -> None:
-        """Trust no archive and no list of packages on the disk. Raises PackageError where a repository's list could not be had."""
+    def fetch_anew(self, said: str) -> None:
+        """Trust no archive on the disk, and no list of packages where apt has said that it can't use one: it does not fetch lists again
+        that are damaged, as long as the repository has the same. Raises PackageError where one could not be had.
+        """
         self._locked(["apt-get", "clean"])
+        if any(sign in said for sign in _DAMAGED):
+            self._checked(["find", "/var/lib/apt/lists", "-type", "f", "-name", "*_*", "-delete"])
         self.refresh()
 
     def add(self, names: Iterable[str], refresh: bool) -> None:
@@ -206,12 +212,12 @@ class Packages:
         interrupted run has left.
         """
         command = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *_KEEP_FILES, *sorted(names)]
-        if refresh:
-            self.refresh()
         try:
+            if refresh:
+                self.refresh()
             self._locked(command)
-        except PackageError:
-            self.fetch_anew()
+        except PackageError as error:
+            self.fetch_anew(str(error))
             self.repair()
             self._locked(command)
 
@@ -277,15 +283,16 @@ class Packages:
 
 def left_over(policy: Path = POLICY) -> bool:
     """Whether a run that died has left its policy behind, or has put away the host's own."""
-    return _aside(policy).exists() or (policy.exists() and _text(policy) == POLICY_TEXT)
+    return _aside(policy).exists() or _ours(policy)
 
 
 def _aside(policy):
     return policy.with_name(f"{policy.name}.utmstack-ha")
 
 
-def _text(policy):
-    return policy.read_text(encoding="utf-8", errors="replace")
+def _ours(policy):
+    """Whether a policy is ours, of whatever version of this collection."""
+    return policy.exists() and "# utmstack.ha " in policy.read_text(encoding="utf-8", errors="replace")
 
 
 @contextmanager
@@ -296,7 +303,7 @@ def services_left_alone(policy: Path = POLICY):
     meanwhile stays.
     """
     aside = _aside(policy)
-    if policy.exists() and _text(policy) != POLICY_TEXT:
+    if policy.exists() and not _ours(policy):
         os.replace(policy, aside)
     # In one piece, also where the power goes: half of it would be taken for the host's own, later.
     new = policy.with_name(f".{policy.name}.utmstack-ha")
