@@ -90,8 +90,8 @@ def _member(entry, answer):
         "lag_bytes": entry["lag"] if isinstance(entry.get("lag"), int) else None,
         "replay_lag_bytes": None,
         "replay_paused": bool(answer.get("xlog", {}).get("paused")),
-        "pending_restart": bool(known.get("pending_restart", False)),
-        "pending_restart_reason": dict(known.get("pending_restart_reason") or {}),
+        "pending_restart": bool(known.get("pending_restart", False)) and not _settled(known),
+        "pending_restart_reason": _reasons(known),
         "scheduled_restart": (known.get("scheduled_restart") or {}).get("schedule"),
         "tags": dict(known.get("tags") or {}),
         "host": entry.get("host"),
@@ -108,6 +108,16 @@ def _member(entry, answer):
         "watchdog_failed": bool(answer.get("watchdog_failed")),
         "dcs_last_seen": answer.get("dcs_last_seen"),
     }
+
+
+def _settled(known):
+    """Whether a restart would change nothing: PostgreSQL goes on to ask for one after a value was taken back that it never had."""
+    return bool(known.get("pending_restart_reason")) and not _reasons(known)
+
+
+def _reasons(known):
+    reasons = known.get("pending_restart_reason") or {}
+    return {name: reason for name, reason in reasons.items() if reason.get("old_value") != reason.get("new_value")}
 
 
 def _add_streams(members, direct):

@@ -67,6 +67,18 @@ def test_a_pending_restart_is_told_but_is_no_problem(version):
     assert members(found)["node1"]["pending_restart_reason"] == ({} if version == "3.0.2" else reason)
 
 
+def test_a_restart_that_would_change_nothing_is_not_pending():
+    """As Patroni 4.0.7 tells it once a value is taken back that no server has started with."""
+
+    def taken_back(answers):
+        for reply in answers.values():
+            reply["GET /patroni"]["body"].update(
+                pending_restart=True, pending_restart_reason={"huge_pages": {"old_value": "try", "new_value": "try"}}
+            )
+
+    assert status("4.0.7-healthy", change=taken_back)["pending_restart"] == []
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_maintenance_mode_is_a_problem(version):
     found = status(f"{version}-paused")
