@@ -109,27 +109,30 @@ def untried(current: Mapping[str, Any], wanted: Mapping[str, Any], status: Mappi
 
 
 def trial_members(status: Mapping[str, Any], present: Iterable[str]) -> dict[str, Any]:
-    """Who tries parameters: {down: members whose PostgreSQL does not run anyway, standby: who may be restarted for it or none, reason}.
+    """Who tries parameters: {down: members whose PostgreSQL does not run anyway, standby: who may be restarted for it or none, reason,
+    stuck: standbys whose PostgreSQL runs and takes no session, so that Patroni can't give it other settings either}.
 
     present: members that this run reaches. The only synchronous standby stays: the leader would wait for it at each write.
     """
     members, present = status["members"], set(present)
-    down = [
-        member["name"]
-        for member in members
-        if member["reachable"] and member["name"] in present and _failed(member["state"])
-    ]
+    here = [member for member in members if member["reachable"] and member["name"] in present]
+    found = {
+        "down": [member["name"] for member in here if _failed(member["state"])],
+        "stuck": [one["name"] for one in here if one["state"] == "unknown" and one["role"] not in patroni.LEADERS],
+        "standby": None,
+        "reason": "",
+    }
     sound = [member for member in members if not patroni.member_faults(member, status)]
     able = [member for member in sound if member["name"] in present and member["role"] not in patroni.LEADERS]
     synchronous = [member for member in sound if member["role"] in patroni.SYNCHRONOUS]
     if len(synchronous) == 1:
         able = [member for member in able if member not in synchronous]
     if len(members) < 3:
-        return {"down": down, "standby": None, "reason": "fewer than three members are there"}
+        return {**found, "reason": "fewer than three members are there"}
     if not able:
-        return {"down": down, "standby": None, "reason": "no standby can be spared for it now"}
+        return {**found, "reason": "no standby can be spared for it now"}
     asynchronous = [member for member in able if member["role"] not in patroni.SYNCHRONOUS]
-    return {"down": down, "standby": (asynchronous or able)[0]["name"], "reason": ""}
+    return {**found, "standby": (asynchronous or able)[0]["name"]}
 
 
 def _failed(state):

@@ -173,10 +173,10 @@ deferred:
 trial:
   description:
     - Who can try parameters alone. C(down) are members whose PostgreSQL does not run anyway, C(standby) may be restarted for it, or is
-      V(null) for the C(reason).
+      V(null) for the C(reason). C(stuck) are standbys whose PostgreSQL runs and takes no session.
   returned: success
   type: dict
-  sample: {down: [], standby: node3, reason: ""}
+  sample: {down: [], stuck: [], standby: node3, reason: ""}
 unapplied_members:
   description: Names of the members that did not take the configuration over in time.
   returned: success
@@ -223,7 +223,7 @@ def main():
             deferred={},
             foreign={},
             removed=[],
-            trial={"down": [], "standby": None, "reason": str(error)},
+            trial={"down": [], "stuck": [], "standby": None, "reason": str(error)},
         )
     except patroni_client.PatroniError as error:
         module.fail_json(msg=str(error), **error.facts)

@@ -168,7 +168,7 @@ def test_the_asynchronous_standby_tries_and_never_the_only_synchronous_one():
     found = status()
     names = [one["name"] for one in found["members"]]
     asynchronous = next(one["name"] for one in found["members"] if one["role"] == "replica")
-    assert trial_members(found, names) == {"down": [], "standby": asynchronous, "reason": ""}
+    assert trial_members(found, names) == {"down": [], "stuck": [], "standby": asynchronous, "reason": ""}
     told = trial_members(found, [name for name in names if name != asynchronous])
     assert (told["standby"], told["reason"]) == (None, "no standby can be spared for it now")
 
@@ -186,6 +186,14 @@ def test_a_member_that_is_down_anyway_tries(state):
     asynchronous["state"] = state
     assert trial_members(found, ["node1", "node2", "node3"])["down"] == [asynchronous["name"]]
     assert trial_members(found, [])["down"] == []
+
+
+def test_a_standby_that_takes_no_session_is_told_and_a_leader_never():
+    found = status()
+    for one in found["members"]:
+        one["state"] = "unknown"
+    standbys = [one["name"] for one in found["members"] if one["name"] != found["leader"]]
+    assert trial_members(found, ["node1", "node2", "node3"])["stuck"] == standbys
 
 
 # -- the whole, against recorded answers ----------------------------------------------------------------------------------
