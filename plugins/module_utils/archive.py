@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import search_upgrade
+from . import directories, search_upgrade
 
 MANIFEST = ".utmstack-ha.json"
 CHUNK_BYTES = 1 << 20
@@ -200,7 +200,8 @@ def unpack(path: str, target: str) -> None:
     Everything belongs to root; everyone may read, and execute what the archive says is executable. Raises ArchiveError.
     """
     try:
-        os.mkdir(target, 0o755)
+        os.mkdir(target)
+        os.chmod(target, directories.OPEN)
         if zipfile.is_zipfile(path):
             _unpack_zip(path, target)
         elif tarfile.is_tarfile(path):
@@ -212,7 +213,7 @@ def unpack(path: str, target: str) -> None:
 
 
 def _write(place: str, source, executable: bool) -> None:
-    os.makedirs(os.path.dirname(place), 0o755, exist_ok=True)
+    directories.make(os.path.dirname(place))
     with open(place, "wb") as file:
         shutil.copyfileobj(source, file, CHUNK_BYTES)
     os.chmod(place, 0o755 if executable else 0o644)
@@ -224,7 +225,7 @@ def _unpack_zip(path: str, target: str) -> None:
         for member in archive.infolist():
             place = place_of(member.filename, top, target)
             if place and member.is_dir():
-                os.makedirs(place, 0o755, exist_ok=True)
+                directories.make(place)
             elif place:
                 with archive.open(member) as source:
                     _write(place, source, bool(member.external_attr >> 16 & 0o111))
@@ -237,11 +238,11 @@ def _unpack_tar(path: str, target: str) -> None:
         for member in members:
             place = place_of(member.name + ("/" if member.isdir() else ""), top, target)
             if place and member.isdir():
-                os.makedirs(place, 0o755, exist_ok=True)
+                directories.make(place)
             elif place and member.issym():
                 # Judged like a member: where it points to must lie in the archive as well.
                 place_of(posixpath.join(posixpath.dirname(member.name), member.linkname), top, target)
-                os.makedirs(os.path.dirname(place), 0o755, exist_ok=True)
+                directories.make(os.path.dirname(place))
                 os.symlink(member.linkname, place)
             elif place and (member.isfile() or member.islnk()):
                 _write(place, archive.extractfile(member), bool(member.mode & 0o111))
@@ -265,6 +266,7 @@ def write_manifest(home: str, manifest: dict) -> None:
     with open(path + ".new", "w", encoding="utf-8") as file:
         json.dump(manifest, file, indent=2, sort_keys=True)
         file.write("\n")
+    os.chmod(path + ".new", 0o644)
     os.replace(path + ".new", path)
 
 

@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from . import directories
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -113,12 +115,12 @@ def install(entry: Entry) -> None:
     path = os.path.realpath(entry.path)
     owner, group = pwd.getpwnam(entry.owner).pw_uid, grp.getgrnam(entry.group).gr_gid
     if entry.content is None:
-        os.makedirs(path, 0o755, exist_ok=True)
+        directories.make(path)
         os.chown(path, owner, group)
         os.chmod(path, entry.mode)
         return
     directory = os.path.dirname(path)
-    os.makedirs(directory, 0o755, exist_ok=True)
+    directories.make(directory)
     handle, temporary = tempfile.mkstemp(prefix=".ansible-", dir=directory)
     try:
         with open(handle, "wb") as file:

@@ -179,7 +179,12 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
-from ansible_collections.utmstack.ha.plugins.module_utils import archive, elasticsearch_node, search_upgrade
+from ansible_collections.utmstack.ha.plugins.module_utils import (
+    archive,
+    directories,
+    elasticsearch_node,
+    search_upgrade,
+)
 
 LINK = "elasticsearch"
 # Leads to what LINK led to before, which is kept.
@@ -255,13 +260,13 @@ class Installation:
     def install(self):
         """Have the version, in one piece."""
         shutil.rmtree(self.part, ignore_errors=True)
-        os.makedirs(self.part, 0o755)
+        directories.make(self.part)
         try:
             path, checksum = self.source.fetch(self.part)
             fresh = os.path.join(self.part, "home")
             archive.unpack(path, fresh)
             self.judge(fresh)
-            os.makedirs(os.path.join(fresh, "logs"), exist_ok=True)
+            directories.make(os.path.join(fresh, "logs"))
             archive.write_manifest(fresh, {"archive": checksum, "plugins": {}})
             if os.path.exists(self.home):  # left by something else, or by a removal that was interrupted
                 os.replace(self.home, os.path.join(self.part, "old"))
@@ -286,19 +291,23 @@ class Installation:
             del known[name]
         for name in self.change.add:
             shutil.rmtree(self.part, ignore_errors=True)
-            os.makedirs(self.part, 0o755)
+            directories.make(self.part)
             try:
                 path, checksum = self.plugins[name].fetch(self.part)
                 fresh, place = os.path.join(self.part, name), os.path.join(self.home, "plugins", name)
                 archive.unpack(path, fresh)
                 if os.path.exists(place):
                     os.replace(place, os.path.join(self.part, "old"))
-                os.makedirs(os.path.dirname(place), 0o755, exist_ok=True)
+                directories.make(os.path.dirname(place))
                 os.replace(fresh, place)
             finally:
                 shutil.rmtree(self.part, ignore_errors=True)
             known[name] = checksum
         archive.write_manifest(self.home, {**self.found, "plugins": known})
+
+    def closed(self):
+        """What a run under a strict umask has left so that the server's account can't read it."""
+        return [path for path in (self.directory, self.home) if os.path.isdir(path) and not directories.is_open(path)]
 
     def links(self):
         """Path of each link and where it shall lead to."""
@@ -319,7 +328,7 @@ class Installation:
 
     @staticmethod
     def make_link(path, target):
-        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        directories.make(os.path.dirname(path))
         if os.path.lexists(path + ".new"):
             os.unlink(path + ".new")
         os.symlink(target, path + ".new")
@@ -395,9 +404,12 @@ def main():
         wanted = Installation(module.params)
         wanted.refuse()
         missing, links, previous = not wanted.found, wanted.links(), wanted.previous()
+        closed = wanted.closed()
         before = sorted(wanted.found.get("plugins", {}))
         if not module.check_mode:
-            os.makedirs(wanted.directory, 0o755, exist_ok=True)
+            directories.make(wanted.directory)
+            for path in closed:
+                directories.open_tree(path)
             if missing:
                 wanted.install()
             if wanted.change:
@@ -416,7 +428,7 @@ def main():
         module.fail_json(
             msg=f"{module.params['name']} {module.params['version']} cannot be installed into {module.params['directory']}: {error}"
         )
-    changed = bool(missing or wanted.change or links or removed)
+    changed = bool(missing or wanted.change or links or removed or closed)
     module.exit_json(
         changed=changed,
         home=wanted.home,
@@ -427,7 +439,13 @@ def main():
         removed=[os.path.basename(path) for path in removed],
         diff={
             "before": {"home": None if missing else wanted.home, "plugins": before},
-            "after": {"home": wanted.home, "plugins": sorted(wanted.plugins), "links": links, "removed": removed},
+            "after": {
+                "home": wanted.home,
+                "plugins": sorted(wanted.plugins),
+                "links": links,
+                "removed": removed,
+                "opened": closed,
+            },
         }
         if changed
         else {},

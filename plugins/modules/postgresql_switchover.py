@@ -160,7 +160,7 @@ import pathlib
 import signal
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.utmstack.ha.plugins.module_utils import patroni_client, postgresql_handover
+from ansible_collections.utmstack.ha.plugins.module_utils import directories, patroni_client, postgresql_handover
 
 
 def end(_number, _frame):
@@ -172,7 +172,7 @@ def end(_number, _frame):
 def standing(path):
     """A file that stands meanwhile."""
     file = pathlib.Path(path)
-    file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    directories.make(file.parent)
     file.touch()
     try:
         yield

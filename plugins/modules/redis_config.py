@@ -101,7 +101,12 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import redis_client, redis_cluster, redis_settings
+from ansible_collections.utmstack.ha.plugins.module_utils import (
+    directories,
+    redis_client,
+    redis_cluster,
+    redis_settings,
+)
 
 TLS_FILES = ("tls-cert-file", "tls-key-file", "tls-ca-cert-file")
 _ARGUMENT = re.compile(r"related to argument '([^']+)'\) - can't set (?:immutable|protected) config")
@@ -130,7 +135,7 @@ def change(connection, settings):
 def reload(connection, stamp):
     """Read the ACL file and the certificates again. The stamp comes first: a file written meanwhile counts as newer."""
     if stamp:
-        os.makedirs(os.path.dirname(stamp), 0o755, exist_ok=True)
+        directories.make(os.path.dirname(stamp))
         with open(stamp, "w", encoding="utf-8"):
             os.utime(stamp)
     try:

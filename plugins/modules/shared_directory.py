@@ -88,6 +88,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.utmstack.ha.plugins.module_utils import directories
 
 MARK = ".utmstack-ha.{}"
 
@@ -110,18 +111,22 @@ def acting_as(user):
         os.setgroups(groups)
 
 
+def make(path):
+    """Make the directory; whoever enters it must also get through its parents."""
+    directories.make(path.parent)
+    directories.make(path, 0o750)
+
+
 def have_directory(path, user):
     """Make the directory where it is missing, as the user where that may do it. Returns whether it was missing."""
     if path.is_dir():
         return False
     try:
         with acting_as(user):
-            path.mkdir(mode=0o750, parents=True)
+            make(path)
     except PermissionError:
-        path.mkdir(mode=0o750, parents=True)
+        make(path)
         os.chown(path, user.pw_uid, user.pw_gid)
-    except FileExistsError:
-        return False  # another host has just made it
     return True
 
 
