@@ -67,6 +67,7 @@ def answer(module, given: dict) -> dict:
         "missing_packages": host.missing_packages(wanted, found),
         "held_packages": [name for name in wanted if found.get(name, {}).get("held")],
         "kernel_settings": kernel_settings(given["kernel_settings"]),
+        "ipv6": Path("/proc/sys/net/ipv6").is_dir(),
         "texts": {path: read(path) for path in given["texts"]},
         "public_key": public_key(module, given["private_key"]),
         "units": host.units(output(module, show)) if given["units"] else {},

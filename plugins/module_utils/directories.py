@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import contextmanager
 
 OPEN = 0o755
 
@@ -42,3 +43,21 @@ def open_tree(top: str) -> None:
             if not os.path.islink(path):
                 mode = stat.S_IMODE(os.stat(path).st_mode)
                 os.chmod(path, mode | (0o555 if mode & 0o100 else 0o444))
+
+
+@contextmanager
+def acting_as(user):
+    """Act as a user, as far as files are concerned; root comes back afterwards."""
+    if os.geteuid() == user.pw_uid:
+        yield
+        return
+    groups = os.getgroups()
+    os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+    os.setegid(user.pw_gid)
+    os.seteuid(user.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)

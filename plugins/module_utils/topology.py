@@ -28,6 +28,7 @@ from .topology_settings import (
     memory_mb,
     priorities,
     router_id,
+    take_over,
     tls_files,
     vip_name,
 )
@@ -64,6 +65,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
     drill = drill_allowed(settings["ha_drill_allowed"], found)
     priority = priorities(inventory, members["loadbalancer"], found)
     memory = {host: memory_mb(inventory, host, found) for host in hosts}
+    given_up = {host: take_over(inventory, host, found) for host in hosts}
     backup = backup_servers(inventory, members, hosts, found)
     mode, node_count = synchronous_mode(
         settings["postgresql_synchronous_mode"],
@@ -115,6 +117,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
                 "memory_mb": memory[host],
                 "memory_share": memory_share(layers[host]),
                 "names": _certificate_names(host, addresses[host], layers[host], vip),
+                "take_over": given_up[host],
             }
             for host in hosts
         },

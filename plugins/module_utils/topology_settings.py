@@ -42,12 +42,16 @@ HOST_SETTINGS = (
     "ha_rack",
     "ha_memory_mb",
     "ha_backup_server",
+    "ha_take_over",
     "elasticsearch_node_roles",
 )
 # Names that begin with ha_ without being read here: the secrets' directory, and what role topology sets itself.
 OTHER_NAMES = ("ha_secrets_dir", "ha_secrets")
 # The variables of a host that the topology looks at.
 VARIABLES = (*DEFAULTS, *HOST_SETTINGS, *PASSWORDS, "ansible_host")
+
+# A unit of systemd, with its ending or without, or an absolute path.
+TAKEN_OVER = re.compile(r"/\S+|[A-Za-z0-9@:_.\\-]{1,255}")
 
 # It becomes Patroni's scope (a part of a path in etcd) and PostgreSQL's cluster_name.
 CLUSTER_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
@@ -245,6 +249,22 @@ def memory_mb(inventory: Inventory, host: str, found: Findings) -> int | None:
         )
         return None
     return figure
+
+
+def take_over(inventory: Inventory, host: str, found: Findings) -> list[str]:
+    """Return the units and paths of a host that the operator gives up to the platform."""
+    value = inventory.variables(host).get("ha_take_over")
+    if value in (None, ""):
+        return []
+    if not isinstance(value, list) or not all(isinstance(name, str) and TAKEN_OVER.fullmatch(name) for name in value):
+        found.refuse(
+            f"host {host}",
+            "ha_take_over",
+            f"is {value!r}, no list of units and of paths",
+            "Write it like ha_take_over: [etcd, postgresql@17-main]",
+        )
+        return []
+    return value
 
 
 def backup_servers(

@@ -111,6 +111,10 @@ kernel_settings:
   type: dict
   returned: success
   sample: {"net.ipv4.tcp_retries2": "5"}
+ipv6:
+  description: Whether the kernel has IPv6.
+  type: bool
+  returned: success
 texts:
   description: File to its text, empty where there is no such file.
   type: dict

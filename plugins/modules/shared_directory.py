@@ -84,31 +84,12 @@ doubts:
 
 import os
 import pwd
-from contextlib import contextmanager
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.utmstack.ha.plugins.module_utils import directories
 
 MARK = ".utmstack-ha.{}"
-
-
-@contextmanager
-def acting_as(user):
-    """Act as a user, as far as files are concerned; root comes back afterwards."""
-    if os.geteuid() == user.pw_uid:
-        yield
-        return
-    groups = os.getgroups()
-    os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
-    os.setegid(user.pw_gid)
-    os.seteuid(user.pw_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
 
 
 def make(path):
@@ -122,7 +103,7 @@ def have_directory(path, user):
     if path.is_dir():
         return False
     try:
-        with acting_as(user):
+        with directories.acting_as(user):
             make(path)
     except PermissionError:
         make(path)
@@ -134,7 +115,7 @@ def leave_mark(path, name, user):
     """Leave this host's mark. Returns whether it was missing. Raises OSError, KeyError."""
     made = have_directory(path, user)
     mark = path / MARK.format(name)
-    with acting_as(user):
+    with directories.acting_as(user):
         if mark.exists():
             os.utime(mark)
             return made
