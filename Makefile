@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # Tests and the bench have a lab of their own, beside the one that is for trying.
-ifneq ($(filter test molecule opensearch first-boot interrupted power-loss bench,$(MAKECMDGOALS)),)
+ifneq ($(filter test molecule opensearch first-boot seasoned rotation interrupted power-loss bench,$(MAKECMDGOALS)),)
 ifeq ($(origin LAB_NAME)$(origin LAB_SUBNET),undefinedundefined)
 LAB_NAME := test
 LAB_SUBNET := 10.0.9.0/24
@@ -94,6 +94,19 @@ opensearch: machine venv ## The search cluster alone with its second flavor, on 
 first-boot: export LAB_HOSTS := node1 node2 node3 node4
 first-boot: machine venv ## First starts of Elasticsearch that go wrong, and a host that joins later
 	@$(TIMED) "Molecule, first boot" molecule test --scenario-name first_boot
+
+.PHONY: seasoned
+seasoned: machine venv ## The whole platform on hosts that were in use before, refused first (about ten minutes)
+	@$(TIMED) "Molecule, seasoned hosts" molecule test --scenario-name seasoned
+
+# Long ones, one of which CI runs a day. Each has to end within 12 minutes and to leave no lab.
+ROTATION := seasoned
+TODAYS := $(word $(shell echo $$(( $$(date +%-j) % $(words $(ROTATION)) + 1 ))),$(ROTATION))
+
+.PHONY: rotation
+rotation: ## The one of the long targets whose turn it is today
+	@echo "==> Rotation: today's turn, of $(ROTATION), is: $(TODAYS)"
+	@$(MAKE) $(TODAYS)
 
 .PHONY: molecule
 molecule: machine venv ## The whole platform: create, converge, idempotence, verify, a short drill, on hosts of their own

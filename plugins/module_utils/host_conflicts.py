@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .topology_names import path_fault
 from .topology_ports import HOST, VIP, listeners
 
 # The units of this host that runs of ours have taken, one a line, and those of others that were put out of the way.
@@ -299,6 +300,8 @@ def _ports(wanted: Mapping, seen: Seen, findings: _Findings, disable: list[str])
 def _others(wanted: Mapping, seen: Seen, mine: set[str], findings: _Findings) -> None:
     for entry in wanted["data"]:
         path = entry["path"]
+        if path_fault(path):
+            findings.add(f"{entry['setting']} is {path!r}, which {path_fault(path)}", "Choose another directory")
         if path in seen.data and entry["unit"] not in mine and path not in findings.listed:
             findings.add(
                 f"{path} is not empty, and no run of ours has made what is in it",

@@ -15,6 +15,7 @@ from .pgbouncer import pooling
 from .topology_addresses import check_hosts, check_name, host_address, url, virtual_ip
 from .topology_faults import Findings, TopologyError
 from .topology_groups import GROUPS, check_members, members_of, memory_share, quorum, synchronous_mode
+from .topology_names import check_databases, check_names
 from .topology_ports import check_collisions, ports
 from .topology_services import backend_tls, check_elasticsearch, elasticsearch, flavor, node_roles, redis
 from .topology_settings import (
@@ -84,6 +85,8 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
     redis_facts = redis(settings, len(members["redis"]), found)
     check_members(members, found)
     check_member_names(members["postgresql"], found)
+    check_names(hosts, members["postgresql"], {host: _rack(inventory, host) for host in hosts}, found)
+    check_databases(settings["postgresql_databases"], found)
     present = {layer for layer in LAYERS if members[layer]} | ({"pgbouncer"} if pool["enabled"] else set())
     for host in hosts:
         check_collisions(host, layers[host], present, numbers, found)

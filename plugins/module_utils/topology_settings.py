@@ -13,6 +13,7 @@ from typing import Any
 from .secrets import PASSWORDS, trouble
 from .topology_addresses import HOSTNAME, parse
 from .topology_faults import Findings, nearest
+from .topology_names import path_fault
 from .topology_timing import number
 
 # The settings that cross roles, with their defaults; role topology documents them (a test compares the two).
@@ -221,11 +222,11 @@ def drill_allowed(value: Any, found: Findings) -> bool:
 def tls_files(value: Any, found: Findings) -> dict[str, str]:
     """Return where the TLS files are on every host, and the group that may read the key."""
     directory = posixpath.normpath(str(value))
-    if not directory.startswith("/") or directory.count("/") < 2:
+    if not directory.startswith("/") or directory.count("/") < 2 or path_fault(directory):
         found.refuse(
             "group all",
             "ha_tls_directory",
-            f"is {value!r}, no absolute path of a directory of its own",
+            f"is {value!r}, no absolute path of a directory of its own, without blanks and colons",
             f"Set it like {DEFAULTS['ha_tls_directory']}",
         )
     return {
