@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from . import directories, freshness
-from .host_conflicts import CLAIMS, DROP_IN, OWN_DIRECTORIES, Seen, Socket, Unit
+from .host_conflicts import CLAIMS, DROP_IN, OWN_DIRECTORIES, OWN_SERVER, OWN_UNIT, Seen, Socket, Unit
 from .packages import QUERY_FORMAT, parse_query
 
 PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,FragmentPath"
@@ -95,7 +95,7 @@ class Look:
         return found
 
     def own_unit(self, name: str) -> str:
-        return self.text(f"/etc/systemd/system/{name}")
+        return self.text(OWN_UNIT.format(name))
 
     def detail(self, name: str) -> str:
         """Where its data are, as far as files tell."""
@@ -125,8 +125,11 @@ class Look:
         return f"data in {', '.join(paths)}" if paths else ""
 
     def clusters(self) -> dict[str, str]:
-        """Debian's PostgreSQL clusters: the unit of each, with its port and data directory."""
+        """Units of PostgreSQL's servers: those of Debian's clusters with port and data directory, and an administrator's own."""
         found = {}
+        own = self.path(OWN_UNIT.format(OWN_SERVER))
+        if own.is_file() and not own.is_symlink():
+            found[OWN_SERVER] = f"by {OWN_UNIT.format(OWN_SERVER)}"
         for path in sorted(self._glob("/etc/postgresql/*/*/postgresql.conf")):
             version, name = path.parts[-3:-1]
             text = self.text(str(path))

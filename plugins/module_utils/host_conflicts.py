@@ -21,6 +21,9 @@ from .topology_ports import HOST, VIP, listeners
 CLAIMS = "/var/lib/utmstack-ha/units"
 # Ours, entered by the accounts that services run as.
 OWN_DIRECTORIES = ("/etc/utmstack-ha", "/usr/local/lib/utmstack-ha", "/var/lib/utmstack-ha")
+OWN_UNIT = "/etc/systemd/system/{}"
+# An administrator's own unit of this name would be replaced by the mask.
+OWN_SERVER = "postgresql.service"
 DROP_IN = "/etc/systemd/system/{}.d/utmstack-ha.conf"
 
 
@@ -49,7 +52,12 @@ LAYERS = {
     "elasticsearch": Layer(
         ("elasticsearch.service",),
         ("opensearch.service",),
-        {"elasticsearch.service": tuple(f"/etc/elasticsearch/{name}" for name in _SEARCH_FILES)},
+        {
+            "elasticsearch.service": (
+                OWN_UNIT.format("elasticsearch.service"),
+                *(f"/etc/elasticsearch/{name}" for name in _SEARCH_FILES),
+            )
+        },
         ("elasticsearch", "elasticsearch-oss", "opensearch"),
     ),
     "redis": Layer(("redis-server.service",), ("valkey-server.service",)),
@@ -163,7 +171,7 @@ class Socket:
 class Seen:
     """What is on the host.
 
-    units: by name, those that there are. clusters: unit -> a few words, of Debian's PostgreSQL clusters. claims: what CLAIMS says.
+    units: by name, those that there are. clusters: unit -> a few words, of PostgreSQL's servers. claims: what CLAIMS says.
     configs: files that would be written over and that no package has left like this. data: directories that are not empty.
     former: files that there are, of those that tell where data were. closed: sentences. holder: who answers for the virtual IP that this host has not, or "this host" where it has it.
     """
@@ -243,8 +251,10 @@ def decide(wanted: Mapping, seen: Seen, listed: Iterable[str]) -> dict[str, Any]
         if name in seen.claims and not active:
             continue
         state = "runs" if active else "is there, stopped"
-        if findings.given_up(name, f"{name}, a PostgreSQL cluster of Debian's own making, {state} ({detail})"):
+        if findings.given_up(name, f"{name}, a PostgreSQL server that no Patroni manages, {state} ({detail})"):
             claims.add(name)
+            if name == OWN_SERVER:
+                keep.append(OWN_UNIT.format(name))
             if active:
                 findings.stop.append(name)
     _ports(wanted, seen, findings, disable)

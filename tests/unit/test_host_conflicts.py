@@ -259,6 +259,14 @@ def test_a_cluster_of_debians_is_told_with_port_and_data(tmp_path):
     assert look(tmp_path).clusters() == {"postgresql@17-main.service": "port 5433, data in /srv/17"}
 
 
+def test_an_administrators_own_unit_is_told_and_copied_before_it_is_masked(tmp_path):
+    put(tmp_path, "/etc/systemd/system/postgresql.service", "[Service]\n")
+    clusters = look(tmp_path).clusters()
+    assert list(clusters) == ["postgresql.service"]
+    assert names(decide(PLAN, Seen(clusters=clusters), [])) == ["postgresql.service"]
+    assert decide(PLAN, Seen(clusters=clusters), ["postgresql"])["keep"] == ["/etc/systemd/system/postgresql.service"]
+
+
 def test_a_file_as_its_package_brought_it_is_nobodys(tmp_path):
     put(tmp_path, "/etc/haproxy/haproxy.cfg", "shipped")
     put(tmp_path, "/etc/docker/daemon.json", "{}")
