@@ -157,7 +157,8 @@ def test_the_services_can_reach_what_is_theirs_under_a_strict_umask(cluster):
 def test_tools_that_restart_services_leave_these_alone(cluster):
     script = "; ".join([
         "our %nrconf = (override_rc => {})",
-        'do "/etc/needrestart/conf.d/utmstack-ha.conf" or die $@',
+        'do "/etc/needrestart/conf.d/utmstack-ha.conf"',
+        "die $@ if $@",
         "foreach my $unit (@ARGV) { my @hits = grep { $unit =~ /$_/ } keys %{$nrconf{override_rc}}; print scalar(@hits) }",
     ])  # fmt: skip
     units = " ".join(f"{unit}.service" for unit in UNITS)
