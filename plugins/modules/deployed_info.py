@@ -1,0 +1,89 @@
+#!/usr/bin/python
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: deployed_info
+short_description: Get what is deployed on a host, to compare it with the inventory
+version_added: 0.1.0
+author: The utmstack.ha developers (@utmstack)
+description:
+  - Reads names, addresses, ports and directories out of the files and data that earlier runs have left on the host, and compares the
+    passwords which can't be changed with those that its services accept.
+  - What the collection did not write, and what belongs to no data, is not told, so a bare host has nothing deployed.
+  - A service that does not run, or does not answer, leaves its password out of RV(passwords).
+options:
+  settings:
+    description:
+      - What the inventory wants for this host of settings that are not the topology's. Returned as it is.
+    type: dict
+    default: {}
+  tls_directory:
+    description: Where the host's certificate is, where no deployed service tells it.
+    type: path
+    required: true
+  passwords:
+    description: The passwords by their names in C(passwords.yml).
+    type: dict
+    required: true
+  backend_keys:
+    description: What the inventory gives the application as C(INTERNAL_KEY) and C(ENCRYPTION_KEY).
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    description: It never changes anything.
+    support: full
+  diff_mode:
+    description: It never changes anything.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: See what is deployed on this host
+  utmstack.ha.deployed_info:
+    settings:
+      etcd_data_directory: /var/lib/etcd/utmstack
+    tls_directory: /etc/utmstack-ha/tls
+    passwords: "{{ ha_secrets }}"
+    backend_keys:
+      INTERNAL_KEY: "{{ ha_secrets.backend_internal_key }}"
+      ENCRYPTION_KEY: "{{ ha_secrets.backend_encryption_key }}"
+  register: deployed
+"""
+
+RETURN = r"""
+layers:
+  description: What is known of each layer that has data on this host.
+  type: dict
+  returned: success
+  sample: {etcd: {name: node1, cluster: utmstack, client_port: 2379}}
+enabled:
+  description: The layers whose service starts with the host.
+  type: list
+  elements: str
+  returned: success
+  sample: [etcd, postgresql]
+passwords:
+  description: Whether each password that could be compared is the deployed one.
+  type: dict
+  returned: success
+  sample: {etcd_root_password: true}
+settings:
+  description: O(settings).
+  type: dict
+  returned: success
+"""
+
+from ansible_collections.utmstack.ha.plugins.module_utils import ask_deployed
+
+
+def main():
+    ask_deployed.QUESTION.run()
+
+
+if __name__ == "__main__":
+    main()
