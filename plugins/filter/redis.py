@@ -16,10 +16,10 @@ def redis_memory(ram_mb, share=1.0):
         raise AnsibleFilterError(f"redis_memory: {error}") from error
 
 
-def redis_acl_file(own, extra=(), setting="users"):
+def redis_acl_file(own, extra=(), setting="users", former=""):
     """The ACL file of Redis or of Sentinel."""
     try:
-        return redis_acl.acl_file(own, extra, setting)
+        return redis_acl.acl_file(own, extra, setting, former)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise AnsibleFilterError(str(error)) from error
 

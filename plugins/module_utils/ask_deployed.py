@@ -26,6 +26,12 @@ ROLES = {
     "replicator": "postgresql_replication_password",
     "rewind": "postgresql_rewind_password",
 }
+SUPERUSERS = {"elasticsearch": "elastic", "opensearch": "admin"}
+# User of the search engine to its password; each is changed by way of a second user.
+SEARCH_USERS = {
+    "utmstack": "elasticsearch_application_password",
+    "utmstack-monitoring": "elasticsearch_monitoring_password",
+}
 KEYS = {"INTERNAL_KEY": "backend_internal_key", "ENCRYPTION_KEY": "backend_encryption_key"}
 
 
@@ -74,24 +80,40 @@ def etcd_passwords(tls: str, found: Mapping, given: Mapping) -> dict[str, bool]:
     return same
 
 
-def search_passwords(tls: str, found: Mapping, given: Mapping) -> dict[str, bool]:
-    """Whether the search engine lets its superuser in with the given password."""
-    if not found.get("http_port"):
-        return {}
-    user, path = {
-        "elasticsearch": ("elastic", "_security/_authenticate"),
-        "opensearch": ("admin", "_plugins/_security/authinfo"),
-    }[found["flavor"]]
-    login = base64.b64encode(f"{user}:{given['elasticsearch_superuser_password']}".encode()).decode()
-    address = f"[{found['address']}]" if ":" in found["address"] else found["address"]
+def search_logins(given: Mapping) -> dict[str, str]:
+    """User to password: of the superuser, the platform's users, and those of a rotation that was not finished."""
+    rotated = {user: given["passwords"][name] for user, name in SEARCH_USERS.items()}
+    return {
+        SUPERUSERS[given["elasticsearch_flavor"]]: given["passwords"]["elasticsearch_superuser_password"],
+        "utmstack-snapshots": given["passwords"]["elasticsearch_snapshot_password"],
+        **{f"{user}{suffix}": password for user, password in rotated.items() for suffix in ("", "-next")},
+    }
+
+
+def search_statuses(tls: str, given: Mapping) -> dict[str, int]:
+    """User to what the search engine says to its login, by the first node that answers; empty where none does."""
+    path = {"elasticsearch": "_security/_authenticate", "opensearch": "_plugins/_security/authinfo"}[
+        given["elasticsearch_flavor"]
+    ]
     send = https.sender(f"{tls}/ca.crt")
-    status, _text = send(
-        "GET", f"https://{address}:{found['http_port']}/{path}", {"Authorization": f"Basic {login}"}, None, TIMEOUT_S
-    )
-    return {"elasticsearch_superuser_password": status == 200} if status in (200, 401) else {}
+    for url in given["elasticsearch_urls"]:
+        try:
+            return {
+                user: send("GET", f"{url}/{path}", {"Authorization": basic(user, password)}, None, TIMEOUT_S)[0]
+                for user, password in search_logins(given).items()
+            }
+        except OSError:
+            continue
+    return {}
 
 
-def postgresql_passwords(module, found: Mapping, config: Mapping, given: Mapping) -> dict[str, bool]:
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def postgresql_passwords(
+    verifiers: Mapping[str, str], found: Mapping, config: Mapping, given: Mapping
+) -> dict[str, bool]:
     """Whether PostgreSQL's roles have the given passwords; where no server runs here, whether Patroni's file has."""
     if not found.get("port"):
         return {}
@@ -101,39 +123,83 @@ def postgresql_passwords(module, found: Mapping, config: Mapping, given: Mapping
         for name in ("superuser", "replication", "rewind")
         if isinstance(known.get(name), dict)
     }
-    query = f"SELECT rolname, rolpassword FROM pg_authid WHERE rolname IN ({', '.join(map(repr, ROLES))})"
+    return same | {
+        name: deployed.is_verifier_of(verifiers[role], given[name]) for role, name in ROLES.items() if role in verifiers
+    }
+
+
+def verifiers_of(module, found: Mapping) -> dict[str, str]:
+    """Role of PostgreSQL to how it keeps its password; empty where no server answers here."""
+    if not found.get("port"):
+        return {}
     psql = ["runuser", "-u", "postgres", "--", "psql", "-XAtqw", "-h", "/var/run/postgresql", "-p", str(found["port"])]
+    query = "SELECT rolname, rolpassword FROM pg_authid WHERE rolpassword IS NOT NULL"
     code, out, _errors = module.run_command(
         [*psql, "-d", "postgres", "-c", query], environ_update={"PGCONNECT_TIMEOUT": "3"}, cwd="/"
     )
-    for role, _bar, verifier in (line.partition("|") for line in out.splitlines() if code == 0):
-        if role in ROLES and verifier:
-            same[ROLES[role]] = deployed.is_verifier_of(verifier, given[ROLES[role]])
-    return same
+    return {role: verifier for role, _bar, verifier in (line.rpartition("|") for line in out.splitlines() if code == 0)}
+
+
+def postgresql_rotating(verifiers: Mapping[str, str], given: Mapping) -> list[str]:
+    """The passwords of PostgreSQL that are on their way: users have another one, or their second user is still there."""
+    user, rotating = given["settings"].get("backend_database_user") or "", []
+    password = given["backend_secrets"].get("DB_PASS")
+    if (
+        user in verifiers
+        and password
+        and not deployed.is_verifier_of(verifiers[user], str(password))
+        or f"{user}_next" in verifiers
+    ):
+        rotating.append("postgresql_application_password")
+    lookup = given["passwords"]["postgresql_pgbouncer_password"]
+    if "pgbouncer" in verifiers and not deployed.is_verifier_of(verifiers["pgbouncer"], lookup):
+        rotating.append("postgresql_pgbouncer_password")
+    return rotating
+
+
+def search_same(statuses: Mapping[str, int], superuser: str) -> dict[str, bool]:
+    """Whether the superuser has the given password.
+
+    Where the index of users can't be read, everybody is refused; so a refusal counts only while somebody is let in.
+    """
+    if statuses.get(superuser) == 200:
+        return {"elasticsearch_superuser_password": True}
+    if statuses.get(superuser) == 401 and 200 in statuses.values():
+        return {"elasticsearch_superuser_password": False}
+    return {}
+
+
+def search_rotating(statuses: Mapping[str, int]) -> list[str]:
+    """The passwords of the search engine that are on their way: as for PostgreSQL."""
+    if 200 not in statuses.values():
+        return []
+    return [
+        name for user, name in SEARCH_USERS.items() if statuses.get(user) == 401 or statuses.get(f"{user}-next") == 200
+    ]
 
 
 def file_passwords(
     files: deployed.Files, layers: Mapping, config: Mapping, info: Mapping, given: Mapping
 ) -> dict[str, bool]:
     """What files alone tell of passwords."""
-    same: dict[str, bool | None] = {}
+    passwords, same = given["passwords"], {}
     if layers["sentinel"]:
-        same["redis_sentinel_password"] = deployed.is_sentinels(files, given["redis_sentinel_password"])
+        same["redis_sentinel_password"] = deployed.is_sentinels(files, passwords["redis_sentinel_password"])
     patroni = (config.get("etcd3") or {}).get("password") if layers["postgresql"].get("port") else None
     if patroni:
-        same["etcd_patroni_password"] = patroni == given["etcd_patroni_password"]
+        same["etcd_patroni_password"] = patroni == passwords["etcd_patroni_password"]
     key = files.text("/etc/utmstack-ha/swarm-unlock-key").strip() if layers["swarm"] else ""
-    if key and given.get("swarm_unlock_key"):
-        same["swarm_unlock_key"] = hmac.compare_digest(key.encode(), given["swarm_unlock_key"].encode())
+    if key and passwords.get("swarm_unlock_key"):
+        same["swarm_unlock_key"] = hmac.compare_digest(key.encode(), passwords["swarm_unlock_key"].encode())
     salt = ((info.get("Swarm") or {}).get("Cluster") or {}).get("ID", "")
-    keys = {short: given["keys"][short] for short in KEYS}
+    keys = {short: given["backend_secrets"][short] for short in KEYS if short in given["backend_secrets"]}
     same |= {KEYS[short]: one for short, one in deployed.backend_keys(layers["backend"], salt, keys).items()}
     return {name: one for name, one in same.items() if one is not None}
 
 
 def answer(module, given: dict) -> dict:
     """What the module returns; a service that does not answer leaves its password out."""
-    files, settings = deployed.Files(), given["settings"]
+    files, settings, passwords = deployed.Files(), given["settings"], given["passwords"]
     config, (info, services) = patroni_config(files), docker(files)
     layers = {
         "etcd": deployed.etcd(files, settings),
@@ -146,27 +212,39 @@ def answer(module, given: dict) -> dict:
         "haproxy": deployed.haproxy(files),
         "keepalived": deployed.keepalived(files),
     }
-    passwords = {**given["passwords"], "keys": given["backend_keys"]}
-    tls = layers["etcd"].get("tls_directory") or given["tls_directory"]
-    asked: list[Callable[[], dict[str, bool]]] = [
-        lambda: etcd_passwords(tls, layers["etcd"], passwords),
-        lambda: search_passwords(tls, layers["elasticsearch"], passwords),
-        lambda: postgresql_passwords(module, layers["postgresql"], config, passwords),
-    ]
-    same = file_passwords(files, layers, config, info, passwords)
-    with ThreadPoolExecutor(len(asked)) as pool:
-        for one in pool.map(_unless_away, asked):
-            same |= one
+    tls = layers["etcd"].get("tls_directory") or layers["postgresql"].get("tls_directory") or given["tls_directory"]
+    with ThreadPoolExecutor(3) as pool:
+        etcd = pool.submit(_unless_away, lambda: etcd_passwords(tls, layers["etcd"], passwords))
+        search = pool.submit(_unless_away, lambda: search_statuses(tls, given))
+        roles = pool.submit(verifiers_of, module, layers["postgresql"])
+    verifiers, statuses = roles.result(), search.result()
+    same = {
+        **file_passwords(files, layers, config, info, given),
+        **etcd.result(),
+        **postgresql_passwords(verifiers, layers["postgresql"], config, passwords),
+        **(search_same(statuses, SUPERUSERS[given["elasticsearch_flavor"]]) if layers["elasticsearch"] else {}),
+    }
+    noted, reachable = deployed.redis_admin(files, settings["redis_flavor"], passwords)
+    if not reachable:
+        same["redis_admin_password"] = False
     layers["backend"].pop("secrets", None)
+    rotating = (
+        postgresql_rotating(verifiers, given)
+        + deployed.pgbouncer_rotating(files, passwords)
+        + search_rotating(statuses)
+        + deployed.redis_rotating(files, passwords)
+    )
     return {
         "layers": {name: one for name, one in layers.items() if one},
         "enabled": deployed.enabled(files),
         "passwords": same,
+        "rotating": sorted(set(rotating)),
+        "redis_admin_noted": noted,
         "settings": settings,
     }
 
 
-def _unless_away(ask: Callable[[], dict[str, bool]]) -> dict[str, bool]:
+def _unless_away(ask: Callable[[], dict]) -> dict:
     try:
         return ask()
     except OSError:
@@ -175,10 +253,12 @@ def _unless_away(ask: Callable[[], dict[str, bool]]) -> dict[str, bool]:
 
 QUESTION = Question(
     {
-        "settings": {"type": "dict", "default": {}},
+        "settings": {"type": "dict", "required": True},
         "tls_directory": {"type": "path", "required": True},
         "passwords": {"type": "dict", "required": True, "no_log": True},
-        "backend_keys": {"type": "dict", "default": {}, "no_log": True},
+        "backend_secrets": {"type": "dict", "default": {}, "no_log": True},
+        "elasticsearch_flavor": {"type": "str", "choices": ["elasticsearch", "opensearch"], "default": "elasticsearch"},
+        "elasticsearch_urls": {"type": "list", "elements": "str", "default": []},
     },
     answer,
 )

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import elasticsearch_node, swarm_stack
+from . import elasticsearch_node, redis_acl, swarm_stack
 
 UNITS = {
     "etcd": ("etcd.service",),
@@ -274,11 +274,45 @@ def is_verifier_of(verifier: str, password: str) -> bool:
     return hmac.compare_digest(stored, b64decode(found[3]))
 
 
-def redis_hashes(files: Files, name: str = "utmstack-ha.acl") -> dict[str, list[str]]:
-    """User to the SHA-256 of each password that Redis's file of users lets in, whichever flavor it is."""
-    text = next(filter(None, (files.text(f"/etc/{flavor}/{name}") for flavor in FLAVORS)), "")
-    users = re.findall(r"^user (\S+) on (.*)$", text, re.MULTILINE)
-    return {user: re.findall(r"#([0-9a-f]{64})(?: |$)", rest) for user, rest in users}
+REDIS_USERS = {
+    "admin": "redis_admin_password",
+    "replication": "redis_replication_password",
+    "monitoring": "redis_monitoring_password",
+    "utmstack": "redis_application_password",
+    "drill": "redis_drill_password",
+}
+
+
+def redis_rotating(files: Files, given: Mapping[str, str]) -> list[str]:
+    """The passwords of Redis's users that are not the only ones which its and Sentinel's files of users let in."""
+    found = set()
+    for flavor in FLAVORS:
+        for name in ("utmstack-ha.acl", "utmstack-ha-sentinel.acl"):
+            for user, accepted in redis_acl.hashes(files.text(f"/etc/{flavor}/{name}")).items():
+                password = REDIS_USERS.get(user)
+                if password and accepted != [redis_acl.hashed(given[password])]:
+                    found.add(password)
+    return sorted(found)
+
+
+def redis_admin(files: Files, flavor: str, given: Mapping[str, str]) -> tuple[bool, bool]:
+    """Whether the admin's password is the one noted on this host, and whether servers can be told another one: by one that they accept."""
+    noted = files.text(f"/etc/{flavor}/utmstack-ha-admin")
+    accepted = redis_acl.hashes(
+        files.text(f"/etc/{flavor}/utmstack-ha.acl") or files.text(f"/etc/{flavor}/utmstack-ha-sentinel.acl")
+    ).get("admin", [])
+    known = not accepted or bool(
+        {redis_acl.hashed(one) for one in (noted, given["redis_admin_password"])} & set(accepted)
+    )
+    return noted == given["redis_admin_password"], known
+
+
+def pgbouncer_rotating(files: Files, given: Mapping[str, str]) -> list[str]:
+    """The passwords of pgbouncer's own users that are not those of its file."""
+    found = re.findall(r'^"((?:[^"]|"")*)" "((?:[^"]|"")*)"$', files.text("/etc/pgbouncer/userlist.txt"), re.MULTILINE)
+    present = {user: password.replace('""', '"') for user, password in found}
+    names = {"pgbouncer": "postgresql_pgbouncer_password", "pgbouncer_admin": "pgbouncer_admin_password"}
+    return [name for user, name in names.items() if user in present and present[user] != given[name]]
 
 
 def is_sentinels(files: Files, password: str) -> bool | None:

@@ -14,15 +14,32 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
 _FORBIDDEN = ("nopass", "resetpass", "reset", "on", "off")
 
 
-def line(name: str, password: str, rules: str) -> str:
-    """One user's line."""
-    return f"user {name} on #{hashlib.sha256(password.encode()).hexdigest()} {' '.join(rules.split())}"
+def hashed(password: str) -> str:
+    """A password as Redis keeps it."""
+    return hashlib.sha256(password.encode()).hexdigest()
 
 
-def acl_file(own: Iterable[Mapping[str, Any]], extra: Iterable[Mapping[str, Any]] = (), setting: str = "users") -> str:
+def hashes(text: str) -> dict[str, list[str]]:
+    """User to its hashed passwords, of an ACL file."""
+    users = re.findall(r"^user (\S+) on (.*)$", text, re.MULTILINE)
+    return {user: re.findall(r"#([0-9a-f]{64})(?= |$)", rest) for user, rest in users}
+
+
+def line(name: str, password: str, rules: str, former: Iterable[str] = ()) -> str:
+    """One user's line. former: hashed passwords that are accepted as well."""
+    accepted = dict.fromkeys((hashed(password), *former))
+    return f"user {name} on {' '.join(f'#{one}' for one in accepted)} {' '.join(rules.split())}"
+
+
+def acl_file(
+    own: Iterable[Mapping[str, Any]],
+    extra: Iterable[Mapping[str, Any]] = (),
+    setting: str = "users",
+    former: str = "",
+) -> str:
     """The ACL file for the role's own users and the inventory's; the user that needs no login is off.
 
-    Raises ValueError with every fault of `extra`, which `setting` names.
+    former: the present file; what it accepts of the own users' passwords is accepted further on. Raises ValueError with every fault of `extra`, which `setting` names.
     """
     own = list(own)
     known = {"default", *(user["name"] for user in own)}
@@ -32,7 +49,9 @@ def acl_file(own: Iterable[Mapping[str, Any]], extra: Iterable[Mapping[str, Any]
         known.add(str(user.get("name")))
     if faults:
         raise ValueError("; ".join(faults))
-    users = [line(user["name"], user["password"], user["rules"]) for user in (*own, *extra)]
+    kept = hashes(former)
+    users = [line(user["name"], user["password"], user["rules"], kept.get(user["name"], ())) for user in own]
+    users += [line(user["name"], user["password"], user["rules"]) for user in extra]
     return "".join(f"{text}\n" for text in ["user default off", *users])
 
 

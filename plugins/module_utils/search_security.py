@@ -272,8 +272,8 @@ def read(client: search_client.Client, api: Elasticsearch | OpenSearch, users: l
     for user in users:
         present = state.users.get(user["name"])
         if present and user["state"] == "present":
-            own = client.credentials == (user["name"], user["password"])
-            present.password_ok = own or works(client, api, user["name"], user["password"])
+            kept = client.credentials == (user["name"], user["password"]) or user.get("update_password") == "on_create"
+            present.password_ok = kept or works(client, api, user["name"], user["password"])
     return state
 
 

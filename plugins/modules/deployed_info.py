@@ -20,7 +20,7 @@ options:
     description:
       - What the inventory wants for this host of settings that are not the topology's. Returned as it is.
     type: dict
-    default: {}
+    required: true
   tls_directory:
     description: Where the host's certificate is, where no deployed service tells it.
     type: path
@@ -29,10 +29,20 @@ options:
     description: The passwords by their names in C(passwords.yml).
     type: dict
     required: true
-  backend_keys:
-    description: What the inventory gives the application as C(INTERNAL_KEY) and C(ENCRYPTION_KEY).
+  backend_secrets:
+    description: What the inventory gives the application, such as C(ENCRYPTION_KEY) and C(DB_PASS).
     type: dict
     default: {}
+  elasticsearch_flavor:
+    description: The engine of the search cluster.
+    type: str
+    choices: [elasticsearch, opensearch]
+    default: elasticsearch
+  elasticsearch_urls:
+    description: Where its nodes are asked which passwords they accept. None is asked without.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: It never changes anything.
@@ -47,9 +57,10 @@ EXAMPLES = r"""
   utmstack.ha.deployed_info:
     settings:
       etcd_data_directory: /var/lib/etcd/utmstack
+      redis_flavor: redis
     tls_directory: /etc/utmstack-ha/tls
     passwords: "{{ ha_secrets }}"
-    backend_keys:
+    backend_secrets:
       INTERNAL_KEY: "{{ ha_secrets.backend_internal_key }}"
       ENCRYPTION_KEY: "{{ ha_secrets.backend_encryption_key }}"
   register: deployed
@@ -72,6 +83,16 @@ passwords:
   type: dict
   returned: success
   sample: {etcd_root_password: true}
+rotating:
+  description: The passwords that can change and that something on this host, or the search engine, does not have alone.
+  type: list
+  elements: str
+  returned: success
+  sample: [redis_application_password]
+redis_admin_noted:
+  description: Whether this host has noted the admin's password of Redis, by which the next one can be told.
+  type: bool
+  returned: success
 settings:
   description: O(settings).
   type: dict

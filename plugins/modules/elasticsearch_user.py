@@ -36,6 +36,11 @@ options:
       password:
         description: Its password. Needed unless the user shall be absent.
         type: str
+      update_password:
+        description: Whether a user that is there gets this password, or only one that is made.
+        type: str
+        choices: [always, on_create]
+        default: always
       roles:
         description: The roles it holds, and no others. Left as they are where this is not given.
         type: list
@@ -141,6 +146,7 @@ _STATE = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 _USER = {
     "name": {"type": "str", "required": True},
     "password": {"type": "str", "no_log": True},
+    "update_password": {"type": "str", "choices": ["always", "on_create"], "default": "always", "no_log": False},
     "roles": {"type": "list", "elements": "str"},
     "state": _STATE,
 }

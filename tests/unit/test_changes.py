@@ -61,6 +61,7 @@ def deployed(name="node1", address="10.0.1.11"):
         "etcd_data_directory": "/var/lib/etcd/utmstack", "postgresql_data_directory": "/var/lib/postgresql/17/utmstack",
         "elasticsearch_data_directory": "/var/lib/elasticsearch", "redis_flavor": "redis", "swarm_data_root": "/var/lib/docker",
         "swarm_address_pools": ["10.201.0.0/16"], "backend_stack_name": "utmstack", "backend_database_name": "utmstack",
+        "backend_database_user": "utmstack",
     }  # fmt: skip
     passwords = dict.fromkeys((*MAY_BE_REFUSED, *KEYS, "swarm_unlock_key"), True)
     return {"layers": layers, "enabled": list(layers), "passwords": passwords, "settings": settings}
@@ -94,7 +95,7 @@ def test_what_is_compared_has_the_defaults_of_its_role():
     given = yaml.safe_load((ROOT / "roles/base/vars/main.yml").read_text())["base_given_settings"]
     assert set(given) == set(deployed()["settings"])
     for name, role in (("elasticsearch_data_directory", "elasticsearch"), ("redis_flavor", "redis"), ("swarm_data_root", "swarm"),
-                       ("backend_stack_name", "backend"), ("backend_database_name", "backend"),
+                       ("backend_stack_name", "backend"), ("backend_database_name", "backend"), ("backend_database_user", "backend"),
                        ("swarm_address_pools", "swarm")):  # fmt: skip
         default = yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text())[name]
         assert f"{name} | default({default!r})" in given[name]

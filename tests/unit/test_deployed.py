@@ -214,11 +214,45 @@ def test_a_password_is_compared_with_postgresqls_verifier():
     assert not deployed.is_verifier_of("md5d41d8cd98f00b204e9800998ecf8427e", "hunter2hunter2")
 
 
-def test_redis_users_are_told_with_the_hashes_of_all_their_passwords(host):
-    one, other = (hashlib.sha256(text.encode()).hexdigest() for text in ("first-password", "other-password"))
-    text = acl_file([{"name": "admin", "password": "first-password", "rules": "~* &* +@all"}])
-    write(host, "/etc/redis/utmstack-ha.acl", text.replace(f"#{one}", f"#{one} #{other}"))
-    assert deployed.redis_hashes(deployed.Files(host)) == {"admin": [one, other]}
+PASSWORDS = {name: f"a-password-of-{name}" for name in deployed.REDIS_USERS.values()}
+
+
+def test_a_redis_password_rotates_while_its_file_lets_another_one_in(host):
+    files = deployed.Files(host)
+    users = [{"name": "admin", "password": PASSWORDS["redis_admin_password"], "rules": "~* &* +@all"},
+             {"name": "utmstack", "password": PASSWORDS["redis_application_password"], "rules": "~*"}]  # fmt: skip
+    assert deployed.redis_rotating(files, PASSWORDS) == []
+    write(host, "/etc/redis/utmstack-ha.acl", acl_file(users))
+    assert deployed.redis_rotating(files, PASSWORDS) == []
+    wanted = PASSWORDS | {"redis_application_password": "a-new-password"}
+    assert deployed.redis_rotating(files, wanted) == ["redis_application_password"]
+    both = acl_file([users[0], users[1] | {"password": "a-new-password"}], former=acl_file(users))
+    write(host, "/etc/redis/utmstack-ha.acl", both)
+    assert deployed.redis_rotating(files, wanted) == ["redis_application_password"]
+
+
+def test_redis_can_be_told_another_admin_only_by_one_that_it_accepts(host):
+    files, name = deployed.Files(host), "redis_admin_password"
+    users = [{"name": "admin", "password": PASSWORDS[name], "rules": "~* &* +@all"}]
+    assert deployed.redis_admin(files, "redis", PASSWORDS) == (False, True)
+    write(host, "/etc/redis/utmstack-ha.acl", acl_file(users))
+    assert deployed.redis_admin(files, "redis", PASSWORDS) == (False, True)
+    wanted = PASSWORDS | {name: "a-new-password"}
+    assert deployed.redis_admin(files, "redis", wanted) == (False, False)
+    write(host, "/etc/redis/utmstack-ha-admin", PASSWORDS[name])
+    assert deployed.redis_admin(files, "redis", PASSWORDS) == (True, True)
+    assert deployed.redis_admin(files, "redis", wanted) == (False, True)
+
+
+def test_pgbouncers_users_are_compared_with_its_file(host):
+    given = {"postgresql_pgbouncer_password": 'look"up-password', "pgbouncer_admin_password": "admin-password"}
+    files = deployed.Files(host)
+    assert deployed.pgbouncer_rotating(files, given) == []
+    write(host, "/etc/pgbouncer/userlist.txt", '"pgbouncer" "look""up-password"\n"pgbouncer_admin" "admin-password"\n')
+    assert deployed.pgbouncer_rotating(files, given) == []
+    assert deployed.pgbouncer_rotating(files, given | {"pgbouncer_admin_password": "new-password"}) == [
+        "pgbouncer_admin_password"
+    ]
 
 
 def test_the_sentinels_password_is_compared_with_their_file(host):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils import redis_client
 from ansible_collections.utmstack.ha.plugins.module_utils.redis_client import RedisError
-from ansible_collections.utmstack.ha.plugins.modules import redis_config, redis_sentinel_monitor
+from ansible_collections.utmstack.ha.plugins.modules import redis_acl_load, redis_config, redis_sentinel_monitor
 from redis_network import SERVERS, Connection, recording
 
 
@@ -174,3 +174,49 @@ def test_a_sentinel_without_memory_watches_the_master_it_is_told(check):
 def test_a_setting_that_sentinel_does_not_know_is_told():
     with pytest.raises(RedisError, match="no setting patience"):
         monitor(Sentinel("redis_8.0.2"), patience=1)
+
+
+class Door:
+    """What opens networks: a server that accepts some passwords, or does not run where there are none."""
+
+    def __init__(self, *accepted):
+        self.accepted, self.tried = accepted, []
+
+    def __call__(self, ca_path, username, password, timeout):
+        self.tried.append(password)
+        refused = RedisError("WRONGPASS", answered=True) if self.accepted else RedisError("no route to host")
+        return self if password in self.accepted else Closed(refused)
+
+    def connect(self, address, port):
+        return Connection(lambda words: "OK")
+
+
+class Closed:
+    def __init__(self, error):
+        self.error = error
+
+    def connect(self, address, port):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("accepted", "noted", "tried"),
+    [(["new"], "old", ["new"]), (["old"], "old", ["new", "old"]), ([], "old", ["new"])],
+)
+def test_a_server_is_told_a_new_password_by_the_noted_one_and_one_that_does_not_run_is_left(
+    tmp_path, accepted, noted, tried
+):
+    (tmp_path / "noted").write_text(noted)
+    params = {"ca_path": None, "username": "admin", "password": "new", "timeout": 1.0, "address": "10.0.1.11", "port": 6379,
+              "former_password_file": str(tmp_path / "noted")}  # fmt: skip
+    door = Door(*accepted)
+    connection = redis_acl_load.log_in(params, door)
+    assert (connection is None) == (not accepted)
+    assert door.tried == tried
+
+
+def test_a_password_that_neither_is_nor_was_is_an_error(tmp_path):
+    params = {"ca_path": None, "username": "admin", "password": "new", "timeout": 1.0, "address": "10.0.1.11", "port": 6379,
+              "former_password_file": str(tmp_path / "nothing")}  # fmt: skip
+    with pytest.raises(RedisError, match="WRONGPASS"):
+        redis_acl_load.log_in(params, Door("another"))

@@ -101,6 +101,16 @@ def test_an_acl_file_has_hashes_only_and_no_open_door():
     assert text.splitlines()[2].endswith(" ~r:* +@read")
 
 
+def test_passwords_that_the_present_file_accepts_stay_valid_beside_new_ones():
+    present = redis_acl.acl_file([USER])
+    new = redis_acl.acl_file([USER | {"password": "another-password"}], former=present)
+    assert redis_acl.hashes(new) == {
+        "utmstack": [redis_acl.hashed("another-password"), redis_acl.hashed("a-long-password")]
+    }
+    assert new.endswith(" ~* +@read\n")
+    assert redis_acl.acl_file([USER], former=present) == present
+
+
 @pytest.mark.parametrize(
     ("user", "fault"),
     [

@@ -59,6 +59,12 @@ def test_a_password_that_does_not_work_is_set_and_roles_are_taken_away(declare):
     assert "Long-enough" not in json.dumps(answer)
 
 
+def test_a_user_that_is_there_keeps_its_password_where_that_is_wanted(declare):
+    kept = {**OTHER, "update_password": "on_create"}
+    answer, _network = declare("users with another password and no role", users=[kept])
+    assert answer["steps"] == ["user utmstack"]
+
+
 def test_the_own_password_is_changed_last_and_used_from_then_on(declare):
     answer, network = declare("users rotating the own password", users=[own(declare, "Long-enough-4w"), OTHER])
     assert answer["steps"] == [f"password of {declare.admin}"]
