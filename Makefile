@@ -121,6 +121,12 @@ operations: up ## Rolling operations under load, sabotage, kills and upgrades, o
 	@$(TIMED) "Operations" python3 -m pytest tests/testinfra/operations -s -ra \
 		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
 
+.PHONY: changes
+changes: up ## Every password changed under load, and changes that are refused, on the lab as it is (an hour)
+	@$(MAKE) converge ARGS=
+	@$(TIMED) "Changes" python3 -m pytest tests/testinfra/changes -s -ra \
+		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
+
 .PHONY: drill
 drill: up ## A drill on the lab as it is: SCENARIO=default|short|all|FAULT, ARGS='-e repeat=3'
 	@$(MAKE) converge ARGS=

@@ -49,7 +49,7 @@ def docker(files: deployed.Files) -> tuple[dict, list]:
     pid = files.text("/run/docker.pid").strip()
     if not pid or not files.path(f"/proc/{pid}").exists():
         return {}, []
-    engine = Engine(local("/run/docker.sock"), TIMEOUT_S)
+    engine = Engine(local("/run/docker.sock"))
     try:
         info = engine.get("/info")
         return info, engine.get("/services") if (info.get("Swarm") or {}).get("ControlAvailable") else []
@@ -228,8 +228,12 @@ def answer(module, given: dict) -> dict:
     if not reachable:
         same["redis_admin_password"] = False
     layers["backend"].pop("secrets", None)
+    rest = ((config.get("restapi") or {}).get("authentication") or {}).get(
+        "password", passwords["postgresql_rest_password"]
+    )
     rotating = (
         postgresql_rotating(verifiers, given)
+        + ["postgresql_rest_password"] * (rest != passwords["postgresql_rest_password"])
         + deployed.pgbouncer_rotating(files, passwords)
         + search_rotating(statuses)
         + deployed.redis_rotating(files, passwords)
