@@ -139,6 +139,11 @@ TABLE = (
     Change("postgresql_application_password", APPLIED, _SWITCH.format("the backend", "the backend")),
     Change("postgresql_pgbouncer_password", APPLIED, "every pgbouncer is told together with PostgreSQL"),
     Change("postgresql_drill_password", APPLIED, "at once"),
+    Change(
+        "postgresql_reaper_password",
+        APPLIED,
+        "the session reapers restart with it when the load balancers' turn comes; they serve no client",
+    ),
     Change("pgbouncer_admin_password", APPLIED, "every pgbouncer is told before anybody uses it"),
     Change("elasticsearch_superuser_password", REFUSED, _ROTATE),
     Change("elasticsearch_application_password", APPLIED, _SWITCH.format("the backend", "the backend")),
