@@ -140,10 +140,12 @@ def test_an_installation_that_was_interrupted_is_finished_also_where_nothing_is_
     assert (answer["changed"], answer["repaired"], answer["installed"]) == (True, True, [])
 
 
-def test_a_package_of_somebody_elses_that_can_not_be_finished_is_no_failure_of_ours(act):
+def test_a_package_of_somebody_elses_that_can_not_be_finished_is_no_failure_of_ours(act, monkeypatch):
+    warned = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: warned.append(text))
     host = Host(stuck="dpkg: error processing package other (--configure)")
     answer = act(host, package_install, packages=["etcd-server"])
     assert answer["changed"] is False
-    assert "other" in json.dumps(answer["warnings"])
+    assert "other" in warned[0]
     host = Host(status="half-configured", stuck="dpkg: error processing package etcd-server (--configure)")
     assert "etcd-server" in act(host, package_install, packages=["etcd-server"])["msg"]
