@@ -173,7 +173,8 @@ class Seen:
 
     units: by name, those that there are. clusters: unit -> a few words, of PostgreSQL's servers. claims: what CLAIMS says.
     configs: files that would be written over and that no package has left like this. data: directories that are not empty.
-    former: files that there are, of those that tell where data were. closed: sentences. holder: who answers for the virtual IP that this host has not, or "this host" where it has it.
+    former: files that there are, of those that tell where data were. closed: sentences. holder: a few words on who has the virtual IP
+    already, empty where nobody has.
     """
 
     units: Mapping[str, Unit] = field(default_factory=dict)
