@@ -66,7 +66,7 @@ running:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import redis_client, redis_cluster
+from ansible_collections.utmstack.ha.plugins.module_utils import directories, redis_client, redis_cluster
 
 
 def log_in(params, open_network):
@@ -89,7 +89,7 @@ def log_in(params, open_network):
 def load(connection, stamp):
     """Read the file again. The stamp comes first: a file written meanwhile counts as newer."""
     if stamp:
-        os.makedirs(os.path.dirname(stamp), 0o755, exist_ok=True)
+        directories.make(os.path.dirname(stamp))
         with open(stamp, "w", encoding="utf-8"):
             os.utime(stamp)
     try:
