@@ -70,6 +70,7 @@ TABLE = (
     Change("ha_rack", APPLIED, _ROLLING),
     Change("ha_memory_mb", APPLIED, _ROLLING),
     Change("ha_backup_server", APPLIED, _RELOAD_HAPROXY),
+    Change("ha_take_over", APPLIED, "what it names is stopped and disabled; taken back, it stays so"),
     Change(
         "elasticsearch_node_roles",
         APPLIED,
@@ -86,6 +87,7 @@ TABLE = (
         REFUSED,
         "To have the data on another disk, mount it there while the node is stopped",
     ),
+    Change("redis_data_directory", REFUSED, "To have the data on another disk, mount it there while the server is stopped"),
     Change("swarm_data_root", REFUSED, "To have the data on another disk, mount it there while Docker is stopped"),
     Change("postgresql_version", OPERATION, "playbooks/postgresql_major_upgrade.yml"),
     Change("elasticsearch_version", APPLIED, "upgrades roll through the nodes; a step back or too far is refused"),
@@ -241,6 +243,7 @@ COMPARED: tuple[tuple[str, str, str, Wanted], ...] = (
     ("elasticsearch", "flavor", "elasticsearch_flavor", lambda ha, host, given: ha["elasticsearch"]["flavor"]),
     ("redis", "address", "ha_address", _address),
     ("redis", "port", "ha_ports.redis", _port("redis")),
+    ("redis", "data_directory", "redis_data_directory", _given("redis_data_directory")),
     ("redis", "flavor", "redis_flavor", _given("redis_flavor")),
     ("redis", "tls_directory", "ha_tls_directory", _tls),
     ("sentinel", "address", "ha_address", _address),

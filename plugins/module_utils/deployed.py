@@ -163,7 +163,8 @@ def redis(files: Files, settings: Mapping) -> dict[str, Any]:
     found = [
         flavor
         for flavor in FLAVORS
-        if files.ours(f"{flavor}-server.service") and files.path(f"/var/lib/{flavor}/appendonlydir").is_dir()
+        if files.ours(f"{flavor}-server.service")
+        and files.path(f"{_redis_directory(files, flavor, 'utmstack-ha.conf')}/appendonlydir").is_dir()
     ]
     if not found:
         return {}
@@ -173,6 +174,7 @@ def redis(files: Files, settings: Mapping) -> dict[str, Any]:
         "flavor": flavor,
         "address": said.get("bind"),
         "port": _number(said.get("tls-port")),
+        "data_directory": said.get("dir"),
         "tls_directory": posixpath.dirname(said.get("tls-ca-cert-file", "")),
     }
 
@@ -180,12 +182,17 @@ def redis(files: Files, settings: Mapping) -> dict[str, Any]:
 def sentinel(files: Files, settings: Mapping) -> dict[str, Any]:
     """The sentinel that remembers a master here."""
     for flavor in FLAVORS:
-        live = files.text(f"/var/lib/{flavor}/utmstack-ha-sentinel.conf")
+        live = files.text(f"{_redis_directory(files, flavor, 'utmstack-ha-sentinel.conf')}/utmstack-ha-sentinel.conf")
         watched = re.search(r"^sentinel monitor (\S+) ", live, re.MULTILINE)
         if watched and files.ours(f"{flavor}-sentinel.service"):
             said = _words(files.text(f"/etc/{flavor}/utmstack-ha-sentinel.conf"))
             return {"master_name": watched[1], "address": said.get("bind"), "port": _number(said.get("tls-port"))}
     return {}
+
+
+def _redis_directory(files: Files, flavor: str, settings: str) -> str:
+    """Where a server of this flavor keeps what it writes itself, as its settings say."""
+    return _words(files.text(f"/etc/{flavor}/{settings}")).get("dir", f"/var/lib/{flavor}")
 
 
 def _words(text: str) -> dict[str, str]:

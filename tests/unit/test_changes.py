@@ -49,7 +49,8 @@ def deployed(name="node1", address="10.0.1.11"):
         "elasticsearch": {"name": name, "cluster": "utmstack", "address": address, "http_port": 9200, "transport_port": 9300,
                           "data_directory": "/var/lib/elasticsearch", "flavor": "elasticsearch",
                           "roles": ["master", "data", "ingest"]},
-        "redis": {"flavor": "redis", "address": address, "port": 6379, "tls_directory": tls},
+        "redis": {"flavor": "redis", "address": address, "port": 6379, "tls_directory": tls,
+                  "data_directory": "/var/lib/redis/utmstack"},
         "sentinel": {"master_name": "utmstack-redis", "address": address, "port": 26379},
         "swarm": {"address": address, "port": 2377, "data_port": 4789, "data_root": "/var/lib/docker",
                   "address_pools": ["10.201.0.0/16"], "cluster": "utmstack"},
@@ -59,7 +60,8 @@ def deployed(name="node1", address="10.0.1.11"):
     }  # fmt: skip
     settings = {
         "etcd_data_directory": "/var/lib/etcd/utmstack", "postgresql_data_directory": "/var/lib/postgresql/17/utmstack",
-        "elasticsearch_data_directory": "/var/lib/elasticsearch", "redis_flavor": "redis", "swarm_data_root": "/var/lib/docker",
+        "elasticsearch_data_directory": "/var/lib/elasticsearch", "redis_data_directory": "/var/lib/redis/utmstack",
+        "redis_flavor": "redis", "swarm_data_root": "/var/lib/docker",
         "swarm_address_pools": ["10.201.0.0/16"], "backend_stack_name": "utmstack", "backend_database_name": "utmstack",
         "backend_database_user": "utmstack",
     }  # fmt: skip

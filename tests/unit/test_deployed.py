@@ -120,19 +120,24 @@ def test_redis_and_sentinel_are_told_by_what_they_keep(host):
     write(
         host,
         "/etc/redis/utmstack-ha.conf",
-        "# Written\nbind 10.0.1.11\ntls-port 6379\ntls-ca-cert-file /etc/utmstack-ha/tls/ca.crt\n",
+        "# Written\nbind 10.0.1.11\ntls-port 6379\ndir /var/lib/redis/utmstack\ntls-ca-cert-file /etc/utmstack-ha/tls/ca.crt\n",
     )
-    write(host, "/etc/redis/utmstack-ha-sentinel.conf", "# Written\nbind 10.0.1.11\ntls-port 26379\n")
-    files = deployed.Files(host)
-    assert deployed.redis(files, SETTINGS) == deployed.sentinel(files, SETTINGS) == {}
-    (host / "var/lib/redis/appendonlydir").mkdir(parents=True)
     write(
         host,
-        "/var/lib/redis/utmstack-ha-sentinel.conf",
+        "/etc/redis/utmstack-ha-sentinel.conf",
+        "# Written\nbind 10.0.1.11\ndir /var/lib/redis/utmstack\ntls-port 26379\n",
+    )
+    files = deployed.Files(host)
+    assert deployed.redis(files, SETTINGS) == deployed.sentinel(files, SETTINGS) == {}
+    (host / "var/lib/redis/utmstack/appendonlydir").mkdir(parents=True)
+    write(
+        host,
+        "/var/lib/redis/utmstack/utmstack-ha-sentinel.conf",
         "sentinel myid 1\nsentinel monitor utmstack-redis 10.0.1.12 6379 2\n",
     )
     assert deployed.redis(files, SETTINGS) == {
         "flavor": "redis", "address": "10.0.1.11", "port": 6379, "tls_directory": "/etc/utmstack-ha/tls",
+        "data_directory": "/var/lib/redis/utmstack",
     }  # fmt: skip
     assert deployed.sentinel(files, SETTINGS) == {
         "master_name": "utmstack-redis",
