@@ -76,6 +76,8 @@ LAYERS = {
         configs={"pgbouncer.service": ("/etc/pgbouncer/pgbouncer.ini", "/etc/pgbouncer/userlist.txt")},
     ),
 }
+# Ports that the kernel listens on for a unit, so that no process has them: the VXLAN of Docker's overlay networks.
+KERNEL_PORTS = {"swarm_data": "docker.service"}
 # Who needs others is stopped before them.
 _STOP_FIRST = ("keepalived", "haproxy", "pgbouncer", "docker.socket", "patroni", "postgresql@")
 _STOP_LAST = ("etcd",)
@@ -133,6 +135,7 @@ def plan(ha: Mapping, host: str, settings: Mapping) -> dict[str, Any]:
             {
                 "service": listener.service,
                 "setting": f"ha_ports.{listener.key}",
+                "kernel_of": KERNEL_PORTS.get(listener.key, ""),
                 "port": ha["ports"][listener.key],
                 "addresses": [
                     {HOST: own["address"], VIP: ha["virtual_ip"]["address"]}[listener.bind],
@@ -258,7 +261,7 @@ def decide(wanted: Mapping, seen: Seen, listed: Iterable[str]) -> dict[str, Any]
                 keep.append(OWN_UNIT.format(name))
             if active:
                 findings.stop.append(name)
-    _ports(wanted, seen, findings, disable)
+    _ports(wanted, seen, mine, findings, disable)
     _others(wanted, seen, mine, findings)
     if "docker.service" in findings.stop and seen.units.get("docker.socket", Unit()).active:
         findings.stop.append("docker.socket")
@@ -279,7 +282,7 @@ def _stop_order(unit: str) -> tuple[int, str]:
     return (99 if unit.startswith(_STOP_LAST) else 50), unit
 
 
-def _ports(wanted: Mapping, seen: Seen, findings: _Findings, disable: list[str]) -> None:
+def _ports(wanted: Mapping, seen: Seen, mine: set[str], findings: _Findings, disable: list[str]) -> None:
     """What listens where a service of ours has to, but for units that are told or stopped anyway."""
     known = set(wanted["units"]) | set(findings.stop) | {entry["name"] for entry in findings.found}
     told: dict[tuple, dict[str, Any]] = {}
@@ -288,6 +291,9 @@ def _ports(wanted: Mapping, seen: Seen, findings: _Findings, disable: list[str])
             if socket.port != listener["port"] or socket.unit in known:
                 continue
             if socket.address != "*" and socket.address not in listener["addresses"]:
+                continue
+            # Also where the operator has given Docker up: it goes on as ours.
+            if not socket.pid and listener["kernel_of"] in mine | findings.listed:
                 continue
             entry = told.setdefault((socket.unit or socket.pid, socket.port), {"socket": socket, "for": []})
             if (pair := (listener["service"], listener["setting"])) not in entry["for"]:

@@ -127,6 +127,17 @@ def test_what_listens_where_nothing_of_ours_will_is_left_alone(address):
     assert decide(PLAN, Seen(sockets=(Socket(9200, address, "java", 7, "x.service"),)), [])["conflicts"] == []
 
 
+OVERLAY = (Socket(4789, "*"),)
+
+
+def test_the_overlay_of_our_own_swarm_is_not_in_its_way():
+    """The kernel listens for it, so no process tells whose it is."""
+    ours = {"docker.service": Unit(active=True, enabled=True, ours=True)}
+    assert decide(PLAN, Seen(units=ours, sockets=OVERLAY), [])["conflicts"] == []
+    assert names(decide(PLAN, Seen(units={"docker.service": Unit(active=True)}, sockets=OVERLAY), ["docker"])) == []
+    assert "port 4789 is taken (the kernel)" in texts(decide(PLAN, Seen(sockets=OVERLAY), []))
+
+
 def test_a_run_that_died_in_the_first_deployment_is_not_taken_for_somebody_else():
     """The list of units comes before the packages; Debian's settings run where the host has rebooted since."""
     seen = Seen(
