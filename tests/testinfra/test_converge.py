@@ -118,7 +118,7 @@ def test_a_parameter_that_needs_a_restart_reaches_every_member_and_goes_back_aga
     before, primary = postmasters(cluster), cluster.primary()
     connections = int(shown(cluster, "max_connections"))
     wanted = ("site.yml", "--tags", "postgresql", "-e", f"postgresql_max_connections={connections + 20}")
-    cluster.kill_when(re.compile(r"Reconcile Patroni"), 1, *wanted)
+    cluster.kill_when(re.compile(r"Take back settings|Reconcile Patroni"), 1, *wanted)
     cluster.playbook(*wanted)
     assert int(shown(cluster, "max_connections")) == connections + 20
     raised = postmasters(cluster)
