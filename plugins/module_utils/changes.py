@@ -28,7 +28,10 @@ class Change:
 
 _NEW_HOST = "To move the host, give the machine a new system with nothing on it, and the new value: it joins as a new member while the others serve"
 _PORT = "The members find each other by it, so one that has another is lost to the rest; to use another port, deploy a new cluster and restore into it"
-_CLIENT_PORT = "The application and pgbouncer use it until their own turn comes. For a further port, add a frontend with the same default_backend to haproxy_extra_config"
+_CLIENT_PORT = (
+    "The application and pgbouncer use it until their own turn comes. For a further port, add a frontend with the same"
+    " default_backend to haproxy_extra_config"
+)
 _AWAY = "To change it, plan a time without the application: `docker stack rm STACK` on a manager, then site.yml"
 _ROTATE = "It can't be rotated yet, since there is no moment at which both the old and the new one are accepted"
 _KEY = "What the application has encrypted with the old one could not be read any more"
@@ -97,9 +100,18 @@ TABLE = (
     Change("postgresql_synchronous_mode", APPLIED, _PATRONI),
     Change("postgresql_synchronous_node_count", APPLIED, _PATRONI),
     Change("postgresql_max_connections", APPLIED, _PATRONI),
-    Change("postgresql_databases", APPLIED, "new ones are made; one taken out keeps its data, and pgbouncer lets nobody in. That of the application is refused"),
+    Change(
+        "postgresql_databases",
+        APPLIED,
+        "new ones are made; one taken out keeps its data, and pgbouncer lets nobody in. That of the application is refused",
+    ),
     Change("pgbouncer_enabled", APPLIED, "clients of port 5432 reconnect once"),
-    Change("redis_master_name", REFUSED, "To have another name, plan a time without Redis: stop Sentinel on all hosts, remove its own file utmstack-ha-sentinel.conf below /var/lib, then run site.yml"),
+    Change(
+        "redis_master_name",
+        REFUSED,
+        "To have another name, plan a time without Redis: stop Sentinel on all hosts, remove its own file utmstack-ha-sentinel.conf"
+        " below /var/lib, then run site.yml",
+    ),
     Change("redis_min_replicas_to_write", APPLIED, "at run time"),
     Change("swarm_address_pools", REFUSED, "To have others, deploy a new swarm"),
     Change("backend_stack_name", REFUSED, _AWAY),

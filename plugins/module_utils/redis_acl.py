@@ -39,7 +39,8 @@ def acl_file(
 ) -> str:
     """The ACL file for the role's own users and the inventory's; the user that needs no login is off.
 
-    former: the present file; what it accepts of the own users' passwords is accepted further on. Raises ValueError with every fault of `extra`, which `setting` names.
+    former: the present file; what it accepts of the own users' passwords is accepted further on. Raises ValueError with every fault
+    of `extra`, which `setting` names.
     """
     own = list(own)
     known = {"default", *(user["name"] for user in own)}
