@@ -35,16 +35,14 @@ def context(cluster, certificate: bool = True) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(cluster.ca))
 
 
-@pytest.mark.parametrize("arguments", [[], ["--check", "--diff"]], ids=["converge", "dry run"])
-def test_no_secret_is_printed_at_the_highest_verbosity(cluster, arguments):
+def test_no_secret_is_printed_at_the_highest_verbosity(cluster):
     # Without its configuration a standby has it written again, so the tasks that carry secrets really act.
     standby = next(host for host in cluster.hosts if host != cluster.primary())
     cluster.ssh(standby, "rm /etc/patroni/config.yml; truncate -s 0 /etc/haproxy/haproxy.cfg")
-    output = cluster.playbook("site.yml", "-vvv", *arguments).stdout
-    found = [name for name, secret in secrets(cluster).items() if secret in output]
-    assert not found, f"printed: {found}"
-    if arguments:
-        cluster.playbook("site.yml")
+    for arguments in (["--check", "--diff"], []):
+        output = cluster.playbook("site.yml", "-vvv", *arguments).stdout
+        found = [name for name, secret in secrets(cluster).items() if secret in output]
+        assert not found, f"printed with {arguments}: {found}"
 
 
 def test_no_secret_is_readable_by_everyone_on_a_host(cluster):
