@@ -87,7 +87,7 @@ class Http:
 class Load:
     """Sends `rate` events a second, from several users at once, each with one more try when something went wrong."""
 
-    def __init__(self, cluster, rate: float = 20, users: int = 4, port: int = 443):
+    def __init__(self, cluster, rate: float = 10, users: int = 4, port: int = 443):
         self.run = uuid.uuid4().hex[:12]
         self.outcome = Outcome()
         self._open = lambda: Http(cluster.vip, clients.tls(cluster), port)
