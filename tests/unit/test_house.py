@@ -1,6 +1,6 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The collection works as a plain checkout and as a copy installed from the built tarball, by real commands."""
+"""The collection works as a plain checkout and as a copy installed from the built tarball, by real commands; rules that all tasks keep."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -67,3 +69,20 @@ def test_a_checkout_without_its_settings_file_still_finds_the_collection_beside_
         cwd=tmp_path, config=config,
     )  # fmt: skip
     assert "Synchronous mode strict" in shown
+
+
+def tasks(entries: list) -> Iterator[dict]:
+    for entry in entries or []:
+        yield entry
+        for part in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks"):
+            yield from tasks(entry.get(part))
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/tasks/*.yml")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_host_that_may_be_away_stops_nobody(path):
+    """Where every error is fatal, Ansible counts hosts that can't be reached as errors, ignored or not."""
+    for task in tasks(yaml.safe_load(path.read_text())):
+        if task.get("ignore_unreachable"):
+            assert task.get("any_errors_fatal") is False, task["name"]
+            # It makes errors fatal by itself.
+            assert not task.get("run_once"), task["name"]
