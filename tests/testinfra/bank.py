@@ -27,15 +27,16 @@ class Bank:
     """Runs while it is entered; has `verdicts` of both clients afterwards, and `figures` for a table."""
 
     def __init__(self, cluster: Cluster):
+        self._cluster = cluster
         login = {
-            "host": cluster.vip, "dbname": "utmstack", "user": "utmstack_drill",
-            "password": cluster.passwords["postgresql_drill_password"], "rate": BANK_RATE,
+            "host": cluster.vip, "dbname": "utmstack", "user": "utmstack_drill", "rate": BANK_RATE,
             "members": {name: [address, 5432] for name, address in cluster.hosts.items()},
         }  # fmt: skip
         self._settings = {
             "run": f"test-{uuid.uuid4().hex[:12]}", "rate": BANK_RATE, "duration_s": DURATION_S, "ca": str(cluster.ca),
             **{name: login | {"port": port} for name, port in PORTS.items()},
         }  # fmt: skip
+        self._know_password()
         self._directory = tempfile.TemporaryDirectory(prefix="bank-")
         self._halt = threading.Event()
         run = (self._settings, self._directory.name, self._halt.is_set)
@@ -49,10 +50,16 @@ class Bank:
     def __exit__(self, *unused) -> None:
         self._halt.set()
         self._thread.join(timeout=60)
+        # It may be what the test has changed.
+        self._know_password()
         with self._directory:
             drill_ledger.judge_all(self._settings, self._directory.name)
             self.verdicts = json.loads((Path(self._directory.name) / "verdict.json").read_text())
         drill_ledger.clean(self._settings)
+
+    def _know_password(self) -> None:
+        for name in PORTS:
+            self._settings[name]["password"] = self._cluster.passwords["postgresql_drill_password"]
 
     @property
     def figures(self) -> dict:

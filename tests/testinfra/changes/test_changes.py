@@ -146,6 +146,10 @@ CONSOLE = (
     "PGPASSWORD={password} psql -XAtw 'host={address} port=6432 user=pgbouncer_admin dbname=pgbouncer sslmode=require'"
     " -c 'SHOW VERSION' > /dev/null 2>&1 && echo yes || echo no"
 )
+REAPER = (
+    "PGPASSWORD={password} psql -XAtw 'host={address} port=5432 user=utmstack_reaper dbname=postgres sslmode=require'"
+    " -c 'SELECT 1' > /dev/null 2>&1 && echo yes || echo no"
+)
 REST = (
     "python3 -c 'import base64, ssl, sys, urllib.request as u\n"
     't = "/etc/utmstack-ha/tls/"\n'
@@ -161,7 +165,7 @@ LOGINS = {
     "postgresql_application_password": postgresql("utmstack"),
     "postgresql_pgbouncer_password": postgresql("pgbouncer", 5434),
     "postgresql_drill_password": postgresql("utmstack_drill"),
-    "postgresql_reaper_password": postgresql("utmstack_reaper"),
+    "postgresql_reaper_password": on_each_host(REAPER),
     "pgbouncer_admin_password": on_each_host(CONSOLE),
     "elasticsearch_application_password": search("utmstack"),
     "elasticsearch_monitoring_password": search("utmstack-monitoring"),
