@@ -78,7 +78,11 @@ def tasks(entries: list) -> Iterator[dict]:
             yield from tasks(entry.get(part))
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/tasks/*.yml")), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    sorted([*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/*.yml")]),
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_a_host_that_may_be_away_stops_nobody(path):
     """Where every error is fatal, Ansible counts hosts that can't be reached as errors, ignored or not."""
     for task in tasks(yaml.safe_load(path.read_text())):

@@ -66,6 +66,7 @@ def test_a_parameter_with_which_postgresql_can_not_start_is_found_on_one_standby
     corrected = cluster.playbook(*POSTGRESQL).stdout
     assert stored(cluster) == dynamic
     assert postmasters(cluster) == after, corrected
+    assert_unchanged(cluster.playbook(*POSTGRESQL).stdout)
 
 
 def test_a_parameter_that_postgresql_does_not_know_or_can_not_read_is_refused_before_anything_is_changed(cluster):
@@ -118,6 +119,7 @@ def test_what_is_taken_out_of_the_inventory_goes_back_and_what_an_operator_has_s
     cluster.playbook(*POSTGRESQL, *parameters(log_statement=None))
     assert shown(cluster, "log_statement") == "none"
     cluster.playbook(*POSTGRESQL)
+    assert_unchanged(cluster.playbook(*POSTGRESQL).stdout)
 
 
 def test_a_run_that_is_killed_while_one_standby_tries_is_finished_by_the_next(cluster, under_load):
