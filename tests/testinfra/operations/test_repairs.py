@@ -102,6 +102,26 @@ def test_a_member_that_is_down_by_a_wrong_parameter_is_repaired_by_the_run_that_
     cluster.playbook(*POSTGRESQL)
 
 
+def test_a_patroni_that_stays_outside_of_etcd_is_restarted_and_postgresql_goes_on(cluster):
+    """Only Patroni's account is kept from etcd, as by a token that it has lost: others are let in."""
+    host, check = asynchronous(cluster), "patroni-dcs-check.service"
+    before, began = postmasters(cluster)[host], float(cluster.ssh(host, "date +%s").stdout)
+    cluster.ssh(
+        host,
+        """systemd-run --quiet --unit=outside sh -c 'nft "table inet outside {
+            chain output { type filter hook output priority -10; meta skuid postgres tcp dport 2379 reject with tcp reset; }
+        }"; sleep 240; nft delete table inet outside'""",
+    )
+    try:
+        said = f"journalctl -q -o cat -u {check} --since @{began:.0f} | grep 'restarting Patroni, PostgreSQL goes on'"
+        after = until(lambda: cluster.ssh(host, said, check=False).stdout, 200, "the check to restart Patroni")
+        print(f"\nrestarted {after:.0f} s after it was shut out")
+    finally:
+        cluster.ssh(host, "nft delete table inet outside; systemctl stop outside", check=False)
+    until(cluster.whole, 60, "a whole cluster")
+    assert postmasters(cluster)[host] == before
+
+
 def test_what_is_taken_out_of_the_inventory_goes_back_and_what_an_operator_has_set_stays_and_is_shown(cluster):
     default = shown(cluster, "log_min_duration_statement")
     own = ("-e", json.dumps({"postgresql_patroni_dynamic_configuration": {"maximum_lag_on_syncnode": 33554432}}))
