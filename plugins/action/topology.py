@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleError, AnsibleTemplateSyntaxError
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.secrets import PASSWORDS
+from ..module_utils import role_specs
+from ..module_utils.secrets import KEPT, PASSWORDS
 from ..module_utils.topology import build
 from ..module_utils.topology_faults import TopologyError
 from ..module_utils.topology_groups import GROUPS
@@ -32,7 +33,7 @@ class ActionModule(ActionBase):
         inventory.broken.setdefault(variables["inventory_hostname"], {}).update(broken)
         settings.update(self._task.args.get("settings", {}))
         try:
-            topology = build(inventory, settings)
+            topology = build(inventory, settings, role_specs.settings())
         except TopologyError as error:
             return {**result, "failed": True, "msg": str(error)}
         return {**result, "changed": False, "topology": topology, "warnings": topology["warnings"]}
@@ -46,12 +47,23 @@ def read_inventory(groups: Mapping[str, list[str]], hostvars: Mapping[str, Mappi
     """Return the inventory as `build` takes it: all groups, and the variables of the hosts that are in one of ours."""
     hosts: dict[str, dict[str, Any]] = {}
     broken: dict[str, dict[str, str]] = {}
+    others: dict[str, frozenset[str]] = {}
+    known = {*role_specs.settings(), *PASSWORDS, *KEPT}
     for name in dict.fromkeys(host for group in GROUPS for host in groups.get(group, [])):
         variables = hostvars[name]
-        wanted = [key for key in variables if key in VARIABLES or key.startswith("ha_")]
-        hosts[name], broken[name] = readable(variables, variables.__getitem__, wanted)
-    ours = {key: list(members) for key, members in groups.items() if key not in ("all", "ungrouped")}
-    return Inventory(ours, hosts, broken)
+        ours = {key for key in variables if key in VARIABLES or key.startswith("ha_")}
+        hosts[name], broken[name] = readable(variables, variables.__getitem__, ours)
+        for key in known.intersection(variables) - ours:
+            try:
+                hosts[name][key] = variables[key]
+            except AnsibleTemplateSyntaxError as error:
+                broken[name][key] = " ".join(str(error).split())
+            except AnsibleError:
+                # It may refer to what is only known once the roles run, a password for instance; they judge it then.
+                continue
+        others[name] = frozenset(variables) - ours - known - role_specs.names_in_use()
+    members = {key: list(names) for key, names in groups.items() if key not in ("all", "ungrouped")}
+    return Inventory(members, hosts, broken, others)
 
 
 def readable(

@@ -13,11 +13,12 @@ from typing import Any
 
 from .pgbouncer import pooling
 from .topology_addresses import check_hosts, check_name, host_address, url, virtual_ip
+from .topology_components import Options, check_components
 from .topology_faults import Findings, TopologyError
 from .topology_groups import GROUPS, check_members, members_of, memory_share, quorum, synchronous_mode
 from .topology_names import check_databases, check_names
 from .topology_ports import check_collisions, ports
-from .topology_services import backend_tls, check_elasticsearch, elasticsearch, flavor, node_roles, redis
+from .topology_services import check_elasticsearch, elasticsearch, flavor, node_roles, redis
 from .topology_settings import (
     DEFAULTS,
     Inventory,
@@ -25,10 +26,10 @@ from .topology_settings import (
     check_member_names,
     check_variables,
     cluster_name,
-    drill_allowed,
     memory_mb,
     priorities,
     router_id,
+    switch,
     take_over,
     tls_files,
     vip_name,
@@ -42,10 +43,11 @@ LAYERS = (*GROUPS, "backend")
 MAINTENANCE_FILE = "/var/lib/utmstack-ha/maintenance"
 
 
-def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
+def build(inventory: Inventory, settings: Mapping[str, Any], options: Options | None = None) -> dict[str, Any]:
     """Return the topology (without `host`, which each host adds for itself).
 
     `settings` are the values of DEFAULTS and of the passwords as the play sees them; what is missing has its default.
+    `options` are the settings of the roles' argument specs, by which those of the components are judged.
     Every rule is asked, whatever the others found. Raises TopologyError with all faults.
     """
     found = Findings()
@@ -53,6 +55,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
     hosts = list(dict.fromkeys(host for layer in LAYERS for host in members[layer]))
     layers = {host: [layer for layer in LAYERS if host in members[layer]] for host in hosts}
     check_variables(inventory, hosts, settings, found)
+    check_components(inventory, hosts, options or {}, found)
     settings = {**DEFAULTS, **{name: value for name, value in settings.items() if value is not None}}
 
     figures, changed_timing = timing(settings["ha_failover_profile"], settings["ha_timing"], found)
@@ -63,7 +66,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
     vip["name"] = vip_name(settings["ha_vip_name"], hosts, found)
     cluster = cluster_name(settings["ha_cluster_name"], found)
     tls = tls_files(settings["ha_tls_directory"], found)
-    drill = drill_allowed(settings["ha_drill_allowed"], found)
+    drill = switch("group all", "ha_drill_allowed", settings["ha_drill_allowed"], found)
     priority = priorities(inventory, members["loadbalancer"], found)
     memory = {host: memory_mb(inventory, host, found) for host in hosts}
     given_up = {host: take_over(inventory, host, found) for host in hosts}
@@ -81,7 +84,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
         for host in members["elasticsearch"]
     }
     check_elasticsearch(roles, found)
-    encrypted = backend_tls(settings["backend_tls"], found)
+    encrypted = switch("group all", "backend_tls", settings["backend_tls"], found)
     redis_facts = redis(settings, len(members["redis"]), found)
     check_members(members, found)
     check_member_names(members["postgresql"], found)

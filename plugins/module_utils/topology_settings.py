@@ -15,6 +15,7 @@ from .topology_addresses import HOSTNAME, parse
 from .topology_faults import Findings, nearest
 from .topology_names import path_fault
 from .topology_timing import number
+from .topology_values import boolean
 
 # The settings that cross roles, with their defaults; role topology documents them (a test compares the two).
 DEFAULTS: dict[str, Any] = {
@@ -63,12 +64,14 @@ class Inventory:
     """What the controller knows of the hosts.
 
     groups: name -> hosts, in inventory order. hosts: name -> its variables, templated (of those that begin with ha_
-    all, of the others VARIABLES). broken: host -> variable -> why it could not be templated.
+    all, of the others VARIABLES and the settings of the roles). broken: host -> variable -> why it could not be templated.
+    others: host -> names of variables that no file of this collection uses.
     """
 
     groups: Mapping[str, list[str]]
     hosts: Mapping[str, Mapping[str, Any]]
     broken: dict[str, dict[str, str]] = field(default_factory=dict)
+    others: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def variables(self, host: str) -> Mapping[str, Any]:
         """Return a host's variables; a host without any has none."""
@@ -212,11 +215,12 @@ def cluster_name(value: Any, found: Findings) -> str:
     return str(value)
 
 
-def drill_allowed(value: Any, found: Findings) -> bool:
-    """Return whether a drill may break parts of this cluster; only a plain true says so."""
-    if not isinstance(value, bool):
-        found.refuse("group all", "ha_drill_allowed", f"is {value!r}", "Set true or false")
-    return value is True
+def switch(where: str, name: str, value: Any, found: Findings) -> bool:
+    """Return whether a setting is true; what is neither true nor false is refused, and counts as false."""
+    wanted = boolean(value)
+    if wanted is None:
+        found.refuse(where, name, f"is {value!r}", "Set true or false")
+    return wanted is True
 
 
 def tls_files(value: Any, found: Findings) -> dict[str, str]:
@@ -275,9 +279,7 @@ def backup_servers(
     result = {}
     for host in hosts:
         value = inventory.variables(host).get("ha_backup_server", False)
-        if not isinstance(value, bool):
-            found.refuse(f"host {host}", "ha_backup_server", f"is {value!r}", "Set true or false")
-        result[host] = value is True
+        result[host] = switch(f"host {host}", "ha_backup_server", value, found)
     for group in ("backend", "web"):
         if members[group] and all(result[host] for host in members[group]):
             found.refuse(

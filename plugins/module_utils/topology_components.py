@@ -1,0 +1,62 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The settings of the components, judged before any host is touched by the argument specs of their roles."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .secrets import KEPT, PASSWORDS
+from .topology_faults import Findings
+from .topology_settings import VARIABLES, Inventory
+from .topology_values import troubles
+
+Options = Mapping[str, Mapping[str, Any]]
+
+# A name with the prefix of a component differs from a setting by its rest; one without has to be nearly a setting's whole name.
+REST_LIKENESS, WHOLE_LIKENESS = 0.8, 0.9
+
+
+def check_components(inventory: Inventory, hosts: list[str], options: Options, found: Findings) -> None:
+    """Refuse settings of the wrong type, and names that are nearly a setting's. What all hosts have is told once.
+
+    The rules of the topology's own settings (VARIABLES) know more of them than their argument spec.
+    """
+    wrong: dict[tuple[str, str, str], list[str]] = {}
+    for host in hosts:
+        for name, value in inventory.variables(host).items():
+            for trouble in troubles(name, options[name], value) if name in options and name not in VARIABLES else ():
+                wrong.setdefault((f"{name}{trouble.path}", trouble.problem, trouble.remedy), []).append(host)
+    known = {*options, *PASSWORDS, *KEPT}
+    meant = {name: setting_meant(name, known) for name in set().union(*inventory.others.values())}
+    for host in hosts:
+        for name in inventory.others.get(host, ()):
+            if meant[name]:
+                fault = (name, "is no setting of this collection", f"Did you mean {meant[name]}?")
+                wrong.setdefault(fault, []).append(host)
+    for (name, problem, remedy), those in wrong.items():
+        found.refuse(_where(those, inventory, hosts), name, problem, remedy)
+
+
+def setting_meant(name: str, known: Iterable[str]) -> str:
+    """Return the setting of which a name is nearly the spelling, or nothing."""
+    prefix, _underscore, rest = name.partition("_")
+    rests = {setting.removeprefix(f"{prefix}_"): setting for setting in known if setting.startswith(f"{prefix}_")}
+    close = difflib.get_close_matches(rest, rests, n=1, cutoff=REST_LIKENESS)
+    # Two letters of a short word that changed places make it look very different.
+    close = close or [other for other in rests if sorted(other) == sorted(rest)]
+    if close:
+        return rests[close[0]]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=WHOLE_LIKENESS) if not rests else []
+    return close[0] if close else ""
+
+
+def _where(those: list[str], inventory: Inventory, hosts: list[str]) -> str:
+    if len(those) == len(hosts):
+        return "group all"
+    group = next((name for name, members in inventory.groups.items() if list(members) == those), None)
+    if group and len(those) > 1:
+        return f"group {group}"
+    return f"host{'s' * (len(those) > 1)} {', '.join(those)}"
