@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleTemplateSyntaxError
@@ -13,9 +14,10 @@ from ansible.plugins.action import ActionBase
 from ..module_utils import role_specs
 from ..module_utils.secrets import KEPT, PASSWORDS
 from ..module_utils.topology import build
-from ..module_utils.topology_faults import TopologyError
+from ..module_utils.topology_faults import Findings, TopologyError
 from ..module_utils.topology_groups import GROUPS
 from ..module_utils.topology_settings import DEFAULTS, VARIABLES, Inventory
+from ..module_utils.topology_tags import check_tags
 
 
 class ActionModule(ActionBase):
@@ -33,7 +35,7 @@ class ActionModule(ActionBase):
         inventory.broken.setdefault(variables["inventory_hostname"], {}).update(broken)
         settings.update(self._task.args.get("settings", {}))
         try:
-            topology = build(inventory, settings, role_specs.settings())
+            topology = build(inventory, settings, role_specs.settings(), command_line(variables))
         except TopologyError as error:
             return {**result, "failed": True, "msg": str(error)}
         return {**result, "changed": False, "topology": topology, "warnings": topology["warnings"]}
@@ -41,6 +43,19 @@ class ActionModule(ActionBase):
     def _settings(self, variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the cluster's settings as this task sees them, so that role defaults and play variables count."""
         return readable(variables, lambda name: self._templar.template(variables[name]), (*DEFAULTS, *PASSWORDS))
+
+
+def command_line(variables: Mapping[str, Any]) -> Findings:
+    """Return what is wrong with the options of this run."""
+    found = Findings()
+    given = {"--tags": variables.get("ansible_run_tags", ()), "--skip-tags": variables.get("ansible_skip_tags", ())}
+    # The collection's own playbooks, and site.yml beside them in a checkout.
+    ours = Path(variables.get("playbook_dir", "/")).resolve() in (
+        role_specs.COLLECTION,
+        role_specs.COLLECTION / "playbooks",
+    )
+    check_tags(given, role_specs.tags(), ours, found)
+    return found
 
 
 def read_inventory(groups: Mapping[str, list[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> Inventory:

@@ -9,11 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 
 COLLECTION = Path(__file__).resolve().parents[2]
-# libyaml's loader, where PyYAML was built with it, reads all specs in a tenth of the time.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 NAME = re.compile(r"[a-z][a-z0-9]*_\w+")
 
 
@@ -22,10 +20,17 @@ def settings(collection: Path = COLLECTION) -> dict[str, dict[str, Any]]:
     """Return every setting of every role, by name, as its argument spec describes it."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(collection.glob("roles/*/meta/argument_specs.yml")):
-        specs = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)["argument_specs"]
+        specs = yaml_load(path.read_text(encoding="utf-8"))["argument_specs"]
         for entry_point in specs.values():
             found.update(entry_point.get("options", {}))
     return found
+
+
+@cache
+def tags(collection: Path = COLLECTION) -> frozenset[str]:
+    """Return the tags by which parts of playbooks/site.yml are chosen."""
+    plays = yaml_load((collection / "playbooks" / "site.yml").read_text(encoding="utf-8"))
+    return frozenset(tag for play in plays for tag in play.get("tags", []))
 
 
 @cache

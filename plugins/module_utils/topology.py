@@ -43,14 +43,17 @@ LAYERS = (*GROUPS, "backend")
 MAINTENANCE_FILE = "/var/lib/utmstack-ha/maintenance"
 
 
-def build(inventory: Inventory, settings: Mapping[str, Any], options: Options | None = None) -> dict[str, Any]:
+def build(
+    inventory: Inventory, settings: Mapping[str, Any], options: Options | None = None, found: Findings | None = None
+) -> dict[str, Any]:
     """Return the topology (without `host`, which each host adds for itself).
 
     `settings` are the values of DEFAULTS and of the passwords as the play sees them; what is missing has its default.
     `options` are the settings of the roles' argument specs, by which those of the components are judged.
+    `found` has what is wrong beside the inventory.
     Every rule is asked, whatever the others found. Raises TopologyError with all faults.
     """
-    found = Findings()
+    found = found or Findings()
     members = members_of(inventory.groups, found)
     hosts = list(dict.fromkeys(host for layer in LAYERS for host in members[layer]))
     layers = {host: [layer for layer in LAYERS if host in members[layer]] for host in hosts}

@@ -128,6 +128,15 @@ def test_settings_of_components_are_judged_with_the_rest_and_before_any_host_is_
     assert not (place / ".secrets").exists()
 
 
+@pytest.mark.parametrize(("option", "tag"), [("--tags", "redsi"), ("--skip-tags", "redsi"), ("--tags", "etcd,redsi")])
+def test_a_tag_that_does_not_exist_is_refused(site, option, tag):
+    place = site()
+    code, output = run(place, "site.yml", option, tag)
+    assert code != 0
+    assert f"command line: {option} has redsi, which is no tag of this collection. Did you mean redis?" in output
+    assert not (place / "connected").exists() and not (place / ".secrets").exists()
+
+
 def test_booleans_and_numbers_may_be_extra_variables(site):
     given = (
         "pgbouncer_enabled=false swarm_autolock=no haproxy_maxconn=5000 ha_vip_router_id=7 base_clock_skew_max_s=0.5"
