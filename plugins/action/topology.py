@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils import role_specs
 from ..module_utils.secrets import KEPT, PASSWORDS
 from ..module_utils.topology import build
+from ..module_utils.topology_certificates import own_files
 from ..module_utils.topology_faults import Findings, TopologyError
 from ..module_utils.topology_groups import GROUPS
 from ..module_utils.topology_settings import DEFAULTS, VARIABLES, Inventory
@@ -30,7 +33,7 @@ class ActionModule(ActionBase):
         """Return the topology, or fail with the list of faults."""
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
-        inventory = read_inventory(variables["groups"], variables["hostvars"])
+        inventory = read_inventory(variables["groups"], variables["hostvars"], self._loader.get_text_file_contents)
         settings, broken = self._settings(variables)
         inventory.broken.setdefault(variables["inventory_hostname"], {}).update(broken)
         settings.update(self._task.args.get("settings", {}))
@@ -58,11 +61,15 @@ def command_line(variables: Mapping[str, Any]) -> Findings:
     return found
 
 
-def read_inventory(groups: Mapping[str, list[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> Inventory:
+def read_inventory(
+    groups: Mapping[str, list[str]], hostvars: Mapping[str, Mapping[str, Any]], read_file: Callable[[str], str]
+) -> Inventory:
     """Return the inventory as `build` takes it: all groups, and the variables of the hosts that are in one of ours."""
     hosts: dict[str, dict[str, Any]] = {}
     broken: dict[str, dict[str, str]] = {}
     others: dict[str, frozenset[str]] = {}
+    files: dict[str, dict[str, str | OSError]] = {}
+    contents = cache(partial(text_of, read_file))
     known = {*role_specs.settings(), *PASSWORDS, *KEPT}
     for name in dict.fromkeys(host for group in GROUPS for host in groups.get(group, [])):
         variables = hostvars[name]
@@ -76,9 +83,23 @@ def read_inventory(groups: Mapping[str, list[str]], hostvars: Mapping[str, Mappi
             except AnsibleError:
                 # It may refer to what is only known once the roles run, a password for instance; they judge it then.
                 continue
+        # One that could not be templated yet is judged by role tls.
+        named = [key for key in own_files(hosts[name]) if key in hosts[name] or key not in variables]
+        files[name] = {key: contents(str(hosts[name].get(key, ""))) for key in named}
         others[name] = frozenset(variables) - ours - known - role_specs.names_in_use()
     members = {key: list(names) for key, names in groups.items() if key not in ("all", "ungrouped")}
-    return Inventory(members, hosts, broken, others)
+    return Inventory(members, hosts, broken, others, files)
+
+
+def text_of(read_file: Callable[[str], str], path: str) -> str | OSError:
+    """Return a file's text, or why it can't be read."""
+    try:
+        with open(path, "rb"):
+            return read_file(os.path.abspath(path))
+    except OSError as error:
+        return error
+    except (AnsibleError, ValueError) as error:
+        return OSError(0, " ".join(str(error).split()))
 
 
 def readable(

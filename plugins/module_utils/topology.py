@@ -13,6 +13,7 @@ from typing import Any
 
 from .pgbouncer import pooling
 from .topology_addresses import check_hosts, check_name, host_address, url, virtual_ip
+from .topology_certificates import check_certificates
 from .topology_components import Options, check_components
 from .topology_faults import Findings, TopologyError
 from .topology_groups import GROUPS, check_members, members_of, memory_share, quorum, synchronous_mode
@@ -96,6 +97,8 @@ def build(
     present = {layer for layer in LAYERS if members[layer]} | ({"pgbouncer"} if pool["enabled"] else set())
     for host in hosts:
         check_collisions(host, layers[host], present, numbers, found)
+    names = {host: _certificate_names(host, addresses.get(host, ""), layers[host], vip) for host in hosts}
+    check_certificates(inventory, names, found)
     if found.faults:
         raise TopologyError(found.faults)
 
@@ -125,7 +128,7 @@ def build(
                 "rack": _rack(inventory, host),
                 "memory_mb": memory[host],
                 "memory_share": memory_share(layers[host]),
-                "names": _certificate_names(host, addresses[host], layers[host], vip),
+                "names": names[host],
                 "take_over": given_up[host],
             }
             for host in hosts
@@ -213,5 +216,5 @@ def _certificate_names(host: str, address: str, layers: list[str], vip: Mapping[
     """
     names = [host, address]
     if {"loadbalancer", "postgresql", "redis", "backend"}.intersection(layers):
-        names += [vip["address"], vip["name"]]
+        names += [vip.get("address", ""), vip["name"]]
     return list(dict.fromkeys(name for name in names if name))

@@ -37,7 +37,7 @@ def check_components(inventory: Inventory, hosts: list[str], options: Options, f
                 fault = (name, "is no setting of this collection", f"Did you mean {meant[name]}?")
                 wrong.setdefault(fault, []).append(host)
     for (name, problem, remedy), those in wrong.items():
-        found.refuse(_where(those, inventory, hosts), name, problem, remedy)
+        found.refuse(inventory.place(those, hosts), name, problem, remedy)
 
 
 def setting_meant(name: str, known: Iterable[str]) -> str:
@@ -51,12 +51,3 @@ def setting_meant(name: str, known: Iterable[str]) -> str:
         return rests[close[0]]
     close = difflib.get_close_matches(name, known, n=1, cutoff=WHOLE_LIKENESS) if not rests else []
     return close[0] if close else ""
-
-
-def _where(those: list[str], inventory: Inventory, hosts: list[str]) -> str:
-    if len(those) == len(hosts):
-        return "group all"
-    group = next((name for name, members in inventory.groups.items() if list(members) == those), None)
-    if group and len(those) > 1:
-        return f"group {group}"
-    return f"host{'s' * (len(those) > 1)} {', '.join(those)}"

@@ -65,17 +65,28 @@ class Inventory:
 
     groups: name -> hosts, in inventory order. hosts: name -> its variables, templated (of those that begin with ha_
     all, of the others VARIABLES and the settings of the roles). broken: host -> variable -> why it could not be templated.
-    others: host -> names of variables that no file of this collection uses.
+    others: host -> names of variables that no file of this collection uses. files: host ->
+    setting -> text of the file of certificates or keys that it names, or the OSError why there is none.
     """
 
     groups: Mapping[str, list[str]]
     hosts: Mapping[str, Mapping[str, Any]]
     broken: dict[str, dict[str, str]] = field(default_factory=dict)
     others: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, str | OSError]] = field(default_factory=dict)
 
     def variables(self, host: str) -> Mapping[str, Any]:
         """Return a host's variables; a host without any has none."""
         return self.hosts.get(host, {})
+
+    def place(self, those: list[str], hosts: list[str]) -> str:
+        """Return what to call some of the hosts in a message: all, a group, or by their names."""
+        if those == hosts:
+            return "group all"
+        group = next((name for name, members in self.groups.items() if list(members) == those), None)
+        if group and len(those) > 1:
+            return f"group {group}"
+        return f"host{'s' * (len(those) > 1)} {', '.join(those)}"
 
 
 def check_variables(inventory: Inventory, hosts: list[str], settings: Mapping[str, Any], found: Findings) -> None:

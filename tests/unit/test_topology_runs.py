@@ -145,3 +145,22 @@ def test_booleans_and_numbers_may_be_extra_variables(site):
     assert code == 0, output
     text = output[output.index("msg: |-") + len("msg: |-") : output.index("PLAY RECAP")]
     assert json.loads(text)["pgbouncer"]["enabled"] is False
+
+
+def test_own_certificates_are_read_on_the_controller_host_by_host(site):
+    own = {
+        "tls_source": "files",
+        "tls_ca_file": "{{ inventory_dir }}/ca.crt",
+        "tls_certificate_file": "{{ inventory_dir }}/{{ inventory_hostname }}.crt",
+        "tls_private_key_file": "{{ inventory_dir }}/{{ inventory_hostname }}.key",
+    }
+    place = site(own)
+    key = place / "node1.key"
+    subprocess.run(
+        ["openssl", "genpkey", "-algorithm", "RSA", "-aes256", "-pass", "pass:x", "-out", key], check=True, capture_output=True
+    )
+    code, output = run(place, "plan.yml")
+    assert code != 0
+    assert f"group all: tls_ca_file is {place}/ca.crt, which can't be read on the controller: No such file" in output
+    assert f"host node2: tls_certificate_file is {place}/node2.crt, which can't be read" in output
+    assert "host node1: tls_private_key_file can't be used: the private key is encrypted" in output
