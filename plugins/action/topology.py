@@ -19,7 +19,7 @@ from ..module_utils.topology import build
 from ..module_utils.topology_certificates import own_files
 from ..module_utils.topology_faults import Findings, TopologyError
 from ..module_utils.topology_groups import GROUPS
-from ..module_utils.topology_settings import DEFAULTS, VARIABLES, Inventory
+from ..module_utils.topology_settings import DEFAULTS, VARIABLES, Inventory, secrets_dir
 from ..module_utils.topology_tags import check_tags
 
 
@@ -37,8 +37,11 @@ class ActionModule(ActionBase):
         settings, broken = self._settings(variables)
         inventory.broken.setdefault(variables["inventory_hostname"], {}).update(broken)
         settings.update(self._task.args.get("settings", {}))
+        found = command_line(variables)
+        inventory_dirs = [str(own.get("inventory_dir") or "") for own in inventory.hosts.values()]
+        settings["ha_secrets_dir"] = secrets_dir(settings.get("ha_secrets_dir"), inventory_dirs, os.path.isdir, found)
         try:
-            topology = build(inventory, settings, role_specs.settings(), command_line(variables))
+            topology = build(inventory, settings, role_specs.settings(), found)
         except TopologyError as error:
             return {**result, "failed": True, "msg": str(error)}
         return {**result, "changed": False, "topology": topology, "warnings": topology["warnings"]}

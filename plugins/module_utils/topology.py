@@ -118,6 +118,7 @@ def build(
         "ports": numbers,
         "overrides": {"timing": changed_timing, "ports": changed_ports},
         "tls": tls,
+        "secrets_dir": settings["ha_secrets_dir"],
         "virtual_ip": vip,
         "hosts": {
             host: {

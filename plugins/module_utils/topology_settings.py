@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "ha_ports": {},
     "ha_tls_directory": "/etc/utmstack-ha/tls",
     "ha_drill_allowed": False,
+    "ha_secrets_dir": "",
     "postgresql_synchronous_mode": "",
     "postgresql_synchronous_node_count": 1,
     "postgresql_max_connections": 200,
@@ -47,10 +48,10 @@ HOST_SETTINGS = (
     "ha_take_over",
     "elasticsearch_node_roles",
 )
-# Names that begin with ha_ without being read here: the secrets' directory, and what role topology sets itself.
-OTHER_NAMES = ("ha_secrets_dir", "ha_secrets")
+# Names that begin with ha_ without being settings: what role topology sets itself.
+OTHER_NAMES = ("ha_secrets",)
 # The variables of a host that the topology looks at.
-VARIABLES = (*DEFAULTS, *HOST_SETTINGS, *PASSWORDS, "ansible_host")
+VARIABLES = (*DEFAULTS, *HOST_SETTINGS, *PASSWORDS, "ansible_host", "inventory_dir")
 
 # A unit of systemd, with its ending or without, or an absolute path.
 TAKEN_OVER = re.compile(r"/\S+|[A-Za-z0-9@:_.\\-]{1,255}")
@@ -251,6 +252,30 @@ def tls_files(value: Any, found: Findings) -> dict[str, str]:
         "key": f"{directory}/host.key",
         "group": "utmstack-tls",
     }
+
+
+def secrets_dir(setting: Any, inventory_dirs: list[str], exists: Callable[[str], bool], found: Findings) -> str:
+    """Return the one directory on the controller for passwords and local CA; nothing where there is none.
+
+    inventory_dirs: the directories of the files that the hosts come from. The first that has a .secrets counts, and where none has
+    one yet, the first.
+    """
+    if setting:
+        if not posixpath.isabs(str(setting)):
+            found.refuse(
+                "group all", "ha_secrets_dir", f"is {setting!r}", "Set it to an absolute path on the controller"
+            )
+        return str(setting)
+    places = [f"{directory}/.secrets" for directory in dict.fromkeys(inventory_dirs) if directory]
+    there = [place for place in places if exists(place)]
+    if len(there) > 1:
+        found.refuse(
+            "group all",
+            "ha_secrets_dir",
+            f"is not set, and the inventory has {' and '.join(there)}",
+            "Set it to the one that this cluster was deployed with",
+        )
+    return (there or places or [""])[0]
 
 
 def memory_mb(inventory: Inventory, host: str, found: Findings) -> int | None:

@@ -157,7 +157,9 @@ def test_own_certificates_are_read_on_the_controller_host_by_host(site):
     place = site(own)
     key = place / "node1.key"
     subprocess.run(
-        ["openssl", "genpkey", "-algorithm", "RSA", "-aes256", "-pass", "pass:x", "-out", key], check=True, capture_output=True
+        ["openssl", "genpkey", "-algorithm", "RSA", "-aes256", "-pass", "pass:x", "-out", key],
+        check=True,
+        capture_output=True,
     )
     code, output = run(place, "plan.yml")
     assert code != 0
