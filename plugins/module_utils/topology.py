@@ -42,6 +42,8 @@ LAYERS = (*GROUPS, "backend")
 
 # What playbooks/maintenance.yml leaves on a host: since when, and why.
 MAINTENANCE_FILE = "/var/lib/utmstack-ha/maintenance"
+# The interpreter of tasks that act as the account postgres. Root is then all that sudo has to allow.
+POSTGRESQL_PYTHON = "/usr/local/lib/utmstack-ha/python-as-postgres"
 
 
 def build(
@@ -144,6 +146,7 @@ def build(
             "quorum": quorum(len(members["postgresql"])),
             "synchronous_mode": mode,
             "synchronous_node_count": node_count,
+            "python": POSTGRESQL_PYTHON,
             "scope": cluster,
             "namespace": "/service/",
             "write": {"host": vip["address"], "port": numbers["postgresql_write"]},
