@@ -76,9 +76,9 @@ def read_inventory(
     known = {*role_specs.settings(), *PASSWORDS, *KEPT}
     for name in dict.fromkeys(host for group in GROUPS for host in groups.get(group, [])):
         variables = hostvars[name]
-        ours = {key for key in variables if key in VARIABLES or key.startswith("ha_")}
+        ours = [key for key in variables if key in VARIABLES or key.startswith("ha_")]
         hosts[name], broken[name] = readable(variables, variables.__getitem__, ours)
-        for key in known.intersection(variables) - ours:
+        for key in sorted(known.intersection(variables) - set(ours)):
             try:
                 hosts[name][key] = variables[key]
             except AnsibleTemplateSyntaxError as error:
@@ -89,7 +89,7 @@ def read_inventory(
         # One that could not be templated yet is judged by role tls.
         named = [key for key in own_files(hosts[name]) if key in hosts[name] or key not in variables]
         files[name] = {key: contents(str(hosts[name].get(key, ""))) for key in named}
-        others[name] = frozenset(variables) - ours - known - role_specs.names_in_use()
+        others[name] = frozenset(variables) - set(ours) - known - role_specs.names_in_use()
     members = {key: list(names) for key, names in groups.items() if key not in ("all", "ungrouped")}
     return Inventory(members, hosts, broken, others, files)
 

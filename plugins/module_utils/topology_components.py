@@ -15,6 +15,17 @@ from .topology_values import troubles
 
 Options = Mapping[str, Mapping[str, Any]]
 
+# Argument specs have no type for a number that may be empty, so these are text there.
+NUMBERS_OR_EMPTY = (
+    "backend_memory_limit_mb",
+    "backend_replicas",
+    "elasticsearch_heap_mb",
+    "elasticsearch_min_replicas",
+    "elasticsearch_recover_after_data_nodes",
+    "elasticsearch_uid",
+    "postgresql_version",
+    "redis_takeover_wait_s",
+)
 # A name with the prefix of a component differs from a setting by its rest; one without has to be nearly a setting's whole name.
 REST_LIKENESS, WHOLE_LIKENESS = 0.8, 0.9
 
@@ -27,12 +38,17 @@ def check_components(inventory: Inventory, hosts: list[str], options: Options, f
     wrong: dict[tuple[str, str, str], list[str]] = {}
     for host in hosts:
         for name, value in inventory.variables(host).items():
-            for trouble in troubles(name, options[name], value) if name in options and name not in VARIABLES else ():
+            if name not in options or name in VARIABLES:
+                continue
+            option = options[name]
+            if name in NUMBERS_OR_EMPTY and value != "":
+                option = {"type": "float" if name.endswith("_s") else "int"}
+            for trouble in troubles(name, option, value):
                 wrong.setdefault((f"{name}{trouble.path}", trouble.problem, trouble.remedy), []).append(host)
     known = {*options, *PASSWORDS, *KEPT}
     meant = {name: setting_meant(name, known) for name in set().union(*inventory.others.values())}
     for host in hosts:
-        for name in inventory.others.get(host, ()):
+        for name in sorted(inventory.others.get(host, ())):
             if meant[name]:
                 fault = (name, "is no setting of this collection", f"Did you mean {meant[name]}?")
                 wrong.setdefault(fault, []).append(host)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils import role_specs
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import build
-from ansible_collections.utmstack.ha.plugins.module_utils.topology_components import setting_meant
+from ansible_collections.utmstack.ha.plugins.module_utils.topology_components import NUMBERS_OR_EMPTY, setting_meant
 from ansible_collections.utmstack.ha.plugins.module_utils.topology_faults import TopologyError
 from ansible_collections.utmstack.ha.plugins.module_utils.topology_settings import DEFAULTS, Inventory
 from ansible_collections.utmstack.ha.plugins.module_utils.topology_values import boolean, troubles
@@ -80,6 +80,14 @@ RIGHT = [
 def test_a_value_of_another_type_is_refused_with_what_to_write(name, value, message):
     assert any(message in text for text in told(name, value)), told(name, value)
     assert any(message in text for text in faults(**{name: value}))
+
+
+@pytest.mark.parametrize("name", NUMBERS_OR_EMPTY)
+def test_a_number_that_may_be_empty_is_a_number_otherwise(name):
+    assert TYPES[name] == "str" and SETTINGS[name]["default"] == ""
+    assert faults(**{name: ""}) == faults(**{name: 3}) == faults(**{name: "3"}) == []
+    (fault,) = faults(**{name: "4g"})
+    assert fault.startswith(f"group all: {name} is '4g'. Set a ")
 
 
 @pytest.mark.parametrize(("name", "value"), RIGHT)
@@ -189,6 +197,8 @@ def test_words_for_true_and_false(value, meaning):
 # Text stays text in Jinja: "false" is true there, and "9" is more than "10". Extra variables win over all that a role could set.
 EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 CONDITIONS = ("when", "that", "until", "failed_when", "changed_when")
+# The specs of the topology's own have no types.
+USED = TYPES | {name: type(default).__name__ for name, default in DEFAULTS.items() if isinstance(default, int)}
 CONVERTED = {"bool": "bool", "int": "(?:int|float)", "float": "float"}
 
 
@@ -209,9 +219,9 @@ def unconverted(place, expression):
     code = re.sub(r"'[^']*'", "''", expression)
     for match in re.finditer(r"(?<![\w.])[a-z]+_\w+", code):
         name, rest = match.group(), code[match.end() :]
-        kind = CONVERTED.get(TYPES.get(name))
+        kind = CONVERTED.get(USED.get(name))
         # A number by itself is written out, or becomes a module's option of that type, as text does.
-        alone = TYPES.get(name) != "bool" and place != "vars" and re.fullmatch(r"\{\{ \w+ \}\}", code)
+        alone = USED.get(name) != "bool" and place != "vars" and re.fullmatch(r"\{\{ \w+ \}\}", code)
         if (
             kind
             and not alone
