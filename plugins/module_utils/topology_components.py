@@ -26,8 +26,8 @@ NUMBERS_OR_EMPTY = (
     "postgresql_version",
     "redis_takeover_wait_s",
 )
-# A name with the prefix of a component differs from a setting by its rest; one without has to be nearly a setting's whole name.
-REST_LIKENESS, WHOLE_LIKENESS = 0.8, 0.9
+# How much of the component's name, before the first underscore, and of the rest must be alike.
+LIKENESS = 0.8
 
 
 def check_components(inventory: Inventory, hosts: list[str], options: Options, found: Findings) -> None:
@@ -59,11 +59,14 @@ def check_components(inventory: Inventory, hosts: list[str], options: Options, f
 def setting_meant(name: str, known: Iterable[str]) -> str:
     """Return the setting of which a name is nearly the spelling, or nothing."""
     prefix, _underscore, rest = name.partition("_")
-    rests = {setting.removeprefix(f"{prefix}_"): setting for setting in known if setting.startswith(f"{prefix}_")}
-    close = difflib.get_close_matches(rest, rests, n=1, cutoff=REST_LIKENESS)
+    component = difflib.get_close_matches(
+        prefix, {setting.partition("_")[0] for setting in known}, n=1, cutoff=LIKENESS
+    )
+    if not component:
+        return ""
+    start = f"{component[0]}_"
+    rests = {setting.removeprefix(start): setting for setting in known if setting.startswith(start)}
+    close = difflib.get_close_matches(rest, rests, n=1, cutoff=LIKENESS)
     # Two letters of a short word that changed places make it look very different.
     close = close or [other for other in rests if sorted(other) == sorted(rest)]
-    if close:
-        return rests[close[0]]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=WHOLE_LIKENESS) if not rests else []
-    return close[0] if close else ""
+    return rests[close[0]] if close else ""

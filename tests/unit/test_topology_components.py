@@ -157,6 +157,7 @@ OWN = (
     "postgresql_backup_host", "postgresql_port", "redis_host", "redis_port", "elasticsearch_index", "backend_version", "backend_url",
     "etcd_version", "haproxy_version", "base_domain", "host_name", "tls_email", "monitoring_url", "site_name", "users", "nodes",
     "swarm_dashboard", "drill_contact", "region", "timezone", "postgresql_dump_directory", "keepalived_email",
+    "lab_elasticsearch_version", "my_redis_settings", "old_postgresql_parameters", "site_tls_ca_file",
 )  # fmt: skip
 
 
@@ -183,6 +184,25 @@ def test_every_default_is_what_its_own_spec_asks_for(path):
     defaults = yaml.safe_load(path.read_text())
     plain = {name: value for name, value in defaults.items() if "{{" not in str(value) and name in SETTINGS}
     assert [text for name, value in plain.items() for text in told(name, value)] == []
+
+
+def test_the_inventories_of_this_repository_are_taken():
+    variables = {}
+    for path in [
+        *ROOT.glob("inventories/**/*.yml"),
+        *ROOT.glob("molecule/**/group_vars/*.yml"),
+        *ROOT.glob("molecule/**/hosts.yml"),
+    ]:
+        content = yaml.safe_load(path.read_text())
+        for place in (content, content.get("all", {}).get("vars") or {}):
+            variables |= {name: value for name, value in place.items() if "_" in name}
+    assert len(variables) > 15
+    plain = {name: value for name, value in variables.items() if name in SETTINGS and "{{" not in str(value)}
+    assert [text for name, value in plain.items() for text in told(name, value)] == []
+    lab = set(re.findall(r'"([a-z]+_\w+)":', (ROOT / "molecule/shared/lab.py").read_text()))
+    others = {name for name in {*variables, *lab} - {*SETTINGS} if not name.startswith(("ha_", "ansible_"))}
+    assert "lab_elasticsearch_version" in others
+    assert faults(others={"node1": others}) == []
 
 
 @pytest.mark.parametrize(
