@@ -4,17 +4,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleError, AnsibleTemplateSyntaxError
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.secrets import PASSWORDS
+from ..module_utils import role_specs
+from ..module_utils.secrets import KEPT, PASSWORDS
 from ..module_utils.topology import build
-from ..module_utils.topology_faults import TopologyError
+from ..module_utils.topology_certificates import own_files
+from ..module_utils.topology_faults import Findings, TopologyError
 from ..module_utils.topology_groups import GROUPS
-from ..module_utils.topology_settings import DEFAULTS, VARIABLES, Inventory
+from ..module_utils.topology_settings import DEFAULTS, VARIABLES, Inventory, secrets_dir
+from ..module_utils.topology_tags import check_tags
 
 
 class ActionModule(ActionBase):
@@ -27,12 +33,15 @@ class ActionModule(ActionBase):
         """Return the topology, or fail with the list of faults."""
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
-        inventory = read_inventory(variables["groups"], variables["hostvars"])
+        inventory = read_inventory(variables["groups"], variables["hostvars"], self._loader.get_text_file_contents)
         settings, broken = self._settings(variables)
         inventory.broken.setdefault(variables["inventory_hostname"], {}).update(broken)
         settings.update(self._task.args.get("settings", {}))
+        found = command_line(variables)
+        inventory_dirs = [str(own.get("inventory_dir") or "") for own in inventory.hosts.values()]
+        settings["ha_secrets_dir"] = secrets_dir(settings.get("ha_secrets_dir"), inventory_dirs, os.path.isdir, found)
         try:
-            topology = build(inventory, settings)
+            topology = build(inventory, settings, role_specs.settings(), found)
         except TopologyError as error:
             return {**result, "failed": True, "msg": str(error)}
         return {**result, "changed": False, "topology": topology, "warnings": topology["warnings"]}
@@ -42,16 +51,58 @@ class ActionModule(ActionBase):
         return readable(variables, lambda name: self._templar.template(variables[name]), (*DEFAULTS, *PASSWORDS))
 
 
-def read_inventory(groups: Mapping[str, list[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> Inventory:
+def command_line(variables: Mapping[str, Any]) -> Findings:
+    """Return what is wrong with the options of this run."""
+    found = Findings()
+    given = {"--tags": variables.get("ansible_run_tags", ()), "--skip-tags": variables.get("ansible_skip_tags", ())}
+    # The collection's own playbooks, and site.yml beside them in a checkout.
+    ours = Path(variables.get("playbook_dir", "/")).resolve() in (
+        role_specs.COLLECTION,
+        role_specs.COLLECTION / "playbooks",
+    )
+    check_tags(given, role_specs.tags(), ours, found)
+    return found
+
+
+def read_inventory(
+    groups: Mapping[str, list[str]], hostvars: Mapping[str, Mapping[str, Any]], read_file: Callable[[str], str]
+) -> Inventory:
     """Return the inventory as `build` takes it: all groups, and the variables of the hosts that are in one of ours."""
     hosts: dict[str, dict[str, Any]] = {}
     broken: dict[str, dict[str, str]] = {}
+    others: dict[str, frozenset[str]] = {}
+    files: dict[str, dict[str, str | OSError]] = {}
+    contents = cache(partial(text_of, read_file))
+    known = {*role_specs.settings(), *PASSWORDS, *KEPT}
     for name in dict.fromkeys(host for group in GROUPS for host in groups.get(group, [])):
         variables = hostvars[name]
-        wanted = [key for key in variables if key in VARIABLES or key.startswith("ha_")]
-        hosts[name], broken[name] = readable(variables, variables.__getitem__, wanted)
-    ours = {key: list(members) for key, members in groups.items() if key not in ("all", "ungrouped")}
-    return Inventory(ours, hosts, broken)
+        ours = [key for key in variables if key in VARIABLES or key.startswith("ha_")]
+        hosts[name], broken[name] = readable(variables, variables.__getitem__, ours)
+        for key in sorted(known.intersection(variables) - set(ours)):
+            try:
+                hosts[name][key] = variables[key]
+            except AnsibleTemplateSyntaxError as error:
+                broken[name][key] = " ".join(str(error).split())
+            except AnsibleError:
+                # It may refer to what is only known once the roles run, a password for instance; they judge it then.
+                continue
+        # One that could not be templated yet is judged by role tls.
+        named = [key for key in own_files(hosts[name]) if key in hosts[name] or key not in variables]
+        files[name] = {key: contents(str(hosts[name].get(key, ""))) for key in named}
+        others[name] = frozenset(variables) - set(ours) - known - role_specs.names_in_use()
+    members = {key: list(names) for key, names in groups.items() if key not in ("all", "ungrouped")}
+    return Inventory(members, hosts, broken, others, files)
+
+
+def text_of(read_file: Callable[[str], str], path: str) -> str | OSError:
+    """Return a file's text, or why it can't be read."""
+    try:
+        with open(path, "rb"):
+            return read_file(os.path.abspath(path))
+    except OSError as error:
+        return error
+    except (AnsibleError, ValueError) as error:
+        return OSError(0, " ".join(str(error).split()))
 
 
 def readable(

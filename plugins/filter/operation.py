@@ -4,9 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..module_utils.operation import plan, stopped, switchover, text
+from ..module_utils.own_address import is_own
+
+
+def plan_from_here(topology: Mapping[str, Any], *args: Any, **options: Any) -> dict[str, Any]:
+    """Return the plan of an operation that this machine, the controller, runs; it may be one of the hosts."""
+    controller = [host for host, own in topology["hosts"].items() if is_own(own["address"])]
+    return plan(topology, *args, controller=controller, **options)
 
 
 class FilterModule:
@@ -15,7 +23,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable]:
         """Return the filters by name."""
         return {
-            "operation_plan": plan,
+            "operation_plan": plan_from_here,
             "operation_text": text,
             "roll_stopped": stopped,
             "switchover_plan": switchover,

@@ -6,15 +6,22 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import re
 
 try:
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
+    from cryptography.x509.oid import ExtendedKeyUsageOID
 
     HAS_CRYPTOGRAPHY = True
 except ImportError:
     HAS_CRYPTOGRAPHY = False
+
+
+# What a host's certificate is for: members of a cluster are servers and clients of each other.
+USAGES = ("serverAuth", "clientAuth")
+KEY_BLOCK = re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----.*?-----END (?:[A-Z]+ )*PRIVATE KEY-----\n?", re.DOTALL)
 
 
 class MissingLibrary(RuntimeError):
@@ -29,7 +36,10 @@ def _require_library() -> None:
 def _certificates(pem: str) -> list[x509.Certificate]:
     if "-----BEGIN CERTIFICATE-----" not in pem:
         return []
-    return x509.load_pem_x509_certificates(pem.encode())
+    try:
+        return x509.load_pem_x509_certificates(pem.encode())
+    except ValueError:
+        raise ValueError("a certificate can't be read") from None
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -56,15 +66,61 @@ def _names(certificate: x509.Certificate) -> set[str]:
     return set(names.get_values_for_type(x509.DNSName)) | {str(address) for address in addresses}
 
 
-def _chain_ends_at(leaf: x509.Certificate, others: list[x509.Certificate], authorities: list[x509.Certificate]) -> bool:
-    current, remaining = leaf, [other for other in others if other != leaf]
+def _lacking(certificate: x509.Certificate, wanted: list[str]) -> list[str]:
+    """Return the names that a certificate is not valid for. A wildcard stands for one label (RFC 6125, section 6.4.3)."""
+    present = {name.lower() for name in _names(certificate)}
+    return sorted(
+        name
+        for name in set(wanted)
+        if name.lower() not in present
+        and (_is_address(name) or "*." + name.lower().partition(".")[2] not in present or "." not in name)
+    )
+
+
+def _usage_faults(certificate: x509.Certificate, usages: tuple[str, ...]) -> list[str]:
+    """Say what a certificate must not be used for. Without the extension of its kind, nothing is forbidden (RFC 5280, 4.2.1)."""
+    faults, extensions = [], certificate.extensions
+    try:
+        allowed = set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+        oids = {"serverAuth": ExtendedKeyUsageOID.SERVER_AUTH, "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH}
+        lacking = [usage for usage in usages if oids[usage] not in allowed]
+        if lacking and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in allowed:
+            faults.append(f"the certificate's extended key usage lacks {' and '.join(lacking)}")
+    except x509.ExtensionNotFound:
+        pass
+    try:
+        if not extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature:
+            faults.append("the certificate's key usage lacks digitalSignature")
+    except x509.ExtensionNotFound:
+        pass
+    return faults
+
+
+def _validity_faults(certificate: x509.Certificate, what: str, before_days: int, now: datetime.datetime) -> list[str]:
+    if certificate.not_valid_before_utc > now:
+        return [f"{what} is valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC only"]
+    days = (certificate.not_valid_after_utc - now).total_seconds() / 86400
+    if days < 0:
+        return [f"{what} ended on {certificate.not_valid_after_utc:%Y-%m-%d}"]
+    return (
+        [f"{what} ends in {days:.0f} days, on {certificate.not_valid_after_utc:%Y-%m-%d}"] if days < before_days else []
+    )
+
+
+def _chain(
+    leaf: x509.Certificate, others: list[x509.Certificate], authorities: list[x509.Certificate]
+) -> list[x509.Certificate]:
+    """Return the certificates by which a leaf is trusted, the authority last; none where it is not."""
+    current, remaining, chain = leaf, [other for other in others if other != leaf], []
     while True:
-        if any(_issued(current, authority) for authority in authorities):
-            return True
+        trusted = next((authority for authority in authorities if _issued(current, authority)), None)
+        if trusted:
+            return [*chain, trusted]
         issuer = next((other for other in remaining if _issued(current, other)), None)
         if issuer is None:
-            return False
+            return []
         remaining.remove(issuer)
+        chain.append(issuer)
         current = issuer
 
 
@@ -90,7 +146,7 @@ def certificate_faults(
         pem: what the host has: CA certificates and its own (with intermediates), PEM, in any order; may be empty.
         public_key: the public half of the host's key, PEM; empty when the host has none.
         authority: the CA's certificates, PEM, that the host should trust.
-        names: DNS names and addresses that the certificate must carry.
+        names: DNS names and addresses that the certificate must be valid for.
         renew_before_days: remaining validity, in days, below which it counts as expiring.
         now: the time to judge at, timezone-aware; the present when None.
 
@@ -117,14 +173,36 @@ def certificate_faults(
         faults.append("the host has no private key")
     elif leaf.public_key() != serialization.load_pem_public_key(public_key.encode()):
         faults.append("the certificate does not belong to the host's private key")
-    if not _chain_ends_at(leaf, present, authorities):
+    chain = _chain(leaf, present, authorities)
+    if not chain:
         faults.append("the certificate was not issued by this certificate authority")
-    missing = sorted(set(names) - _names(leaf))
+    missing = _lacking(leaf, names)
     if missing:
         faults.append("the certificate lacks " + ", ".join(missing))
-    days = (leaf.not_valid_after_utc - now).total_seconds() / 86400
-    if days < renew_before_days:
-        faults.append(f"the certificate ends in {days:.0f} days, on {leaf.not_valid_after_utc:%Y-%m-%d}")
+    faults += _usage_faults(leaf, USAGES)
+    faults += _validity_faults(leaf, "the certificate", renew_before_days, now)
+    for other in chain:
+        faults += _validity_faults(other, f"the CA certificate {other.subject.rfc4514_string()}", 0, now)
+    return faults
+
+
+def served_faults(pem: str, now: datetime.datetime | None = None) -> list[str]:
+    """Say why a file with certificate, chain and key can't be served to clients, one sentence a fault.
+
+    Raises:
+        MissingLibrary: the package cryptography is not installed.
+    """
+    _require_library()
+    now = now or datetime.datetime.now(datetime.UTC)
+    leaf = next((certificate for certificate in _certificates(pem) if not _is_authority(certificate)), None)
+    if leaf is None:
+        return ["it has no certificate of a server"]
+    faults = _usage_faults(leaf, ("serverAuth",)) + _validity_faults(leaf, "the certificate", 0, now)
+    try:
+        if leaf.public_key() != serialization.load_pem_public_key(public_key(pem).encode()):
+            faults.append("the certificate does not belong to the private key")
+    except ValueError as error:
+        faults.append(str(error))
     return faults
 
 
@@ -150,14 +228,25 @@ def foreign_authority(pem: str, authority: str) -> str:
 
 
 def public_key(private_key: str) -> str:
-    """Return the public half, PEM, of an unencrypted private key in PEM.
+    """Return the public half, PEM, of the unencrypted private key in a text with PEM.
 
     Raises:
         MissingLibrary: the package cryptography is not installed.
-        ValueError: the text is no such key.
+        ValueError: there is no such key, and why.
     """
     _require_library()
-    key = serialization.load_pem_private_key(private_key.encode(), password=None)
+    block = KEY_BLOCK.search(private_key)
+    if block is None:
+        raise ValueError("there is no private key in PEM")
+    try:
+        key = serialization.load_pem_private_key(block.group().encode(), password=None)
+    except TypeError:
+        raise ValueError(
+            "the private key is encrypted, and services start without anybody to type its passphrase; "
+            "`openssl pkey -in KEY -out NEW` writes one without"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("the private key can't be read") from None
     return (
         key.public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

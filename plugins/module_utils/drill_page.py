@@ -86,7 +86,7 @@ def figures(report: dict) -> str:
             (
                 name,
                 {True: "met", False: "missed", None: "–"}[found[key]],
-                f"at most {report[limit]} s" if report[limit] else "",
+                f"at most {report[limit]:g} s" if report[limit] else "",
             )
             for name, key, limit in (
                 ("Recovery time (RTO)", "rto_met", "rto_limit_s"),

@@ -74,6 +74,9 @@ _OF_SERVICE = {
 }
 
 
+_BY_HAND = "Run this on another machine; or playbooks/maintenance.yml -e host={0} -e state=present, reboot it, and -e state=absent."
+
+
 def leaders(state: Mapping[str, Any]) -> dict[str, str]:
     """Who leads what, by the keys of LED; without what the topology lacks or nobody leads."""
     found = {
@@ -152,6 +155,7 @@ def plan(
     since: str = "",
     only: Sequence[str] | None = None,
     todo: Mapping[str, Sequence[str]] | None = None,
+    controller: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What an operation will do.
 
@@ -159,9 +163,10 @@ def plan(
     units and booted; a host that could not be asked is left out. verb: restart, upgrade or reboot. service: one name or several with
     commas in between, `all`, or `host`. since: a time (ISO 8601); what was started later counts as done. only: hosts that are meant,
     all by default. todo: for an upgrade, by service the hosts that do not run what is wanted; the others are done.
+    controller: the hosts that are the machine this runs on, which would end with its reboot.
 
     Returns {faults: sentences, each with its remedy, empty where the operation may begin; verb; began: `since`, or the time of the
-    look; services: a list of {name, role, verb, drain, order: host names, done: host names, leads: host name to what it leads};
+    look; services: a list of {name, role, verb, drain, order: host names, done: host names, left: host names that are left to a person, leads: host name to what it leads};
     accept_status: the colour of the search cluster that its gate accepts}.
     """
     names, faults = _chosen(topology, state, service)
@@ -188,7 +193,13 @@ def plan(
         else:
             done = [host for host in meant if host not in todo.get(name, ()) and not drained(state, host)]
         done = [host for host in done if host not in sick]
-        due = [host for host in meant if host not in done]
+        left = [host for host in meant if host not in done and verb == "reboot" and host in controller]
+        faults += [
+            f"{host} is the controller, whose reboot would end this run. {_BY_HAND.format(host)}"
+            for host in left
+            if only
+        ]
+        due = [host for host in meant if host not in (*done, *left)]
         if sick and due and not set(sick) & set(due):
             faults.append(
                 f"{name}: {sick[0]} does not serve, and is not among the hosts of this operation ({', '.join(due)}). Repair it first."
@@ -203,6 +214,7 @@ def plan(
                 "drain": parts.drain if parts else True,
                 "order": order(due, led, [*sick, *(host for host in due if drained(state, host))], confirming(state)),
                 "done": done,
+                "left": left,
                 "leads": {host: [LED[what] for what in own] for host, own in led.items() if host in due},
             }
         )
@@ -400,6 +412,10 @@ def text(planned: Mapping[str, Any]) -> str:
     lines = table([["turn", "service", "host", ""], *rows]) if rows else ["Nothing is left to do."]
     if passed:
         lines.append(f"Done before, and passed over: {'; '.join(passed)}.")
+    for host in dict.fromkeys(host for part in planned["services"] for host in part["left"]):
+        lines.append(
+            f"Left out: {host}, which is the controller: its reboot would end this run. {_BY_HAND.format(host)}"
+        )
     turns = "1 turn" if number == 1 else f"{number} turns"
     return "\n".join([f"Rolling {planned['verb']}, {turns}, one host at a time", *(f"  {line}" for line in lines)])
 

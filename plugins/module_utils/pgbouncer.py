@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .topology_faults import Findings
+from .topology_settings import switch
 from .topology_timing import number
 
 # The databases of pgbouncer itself: its console, and the one that knows the passwords.
@@ -35,10 +36,7 @@ def pool_sizes(max_connections: int, balancers: int, databases: int) -> dict[str
 
 def pooling(settings: Mapping[str, Any], members: Mapping[str, list[str]], found: Findings) -> dict[str, Any]:
     """Return enabled, sizes, max_connections and databases (names); what is wrong goes to `found`."""
-    wanted = settings["pgbouncer_enabled"]
-    if not isinstance(wanted, bool):
-        found.refuse("group all", "pgbouncer_enabled", f"is {wanted!r}", "Set true or false")
-        wanted = False
+    wanted = switch("group all", "pgbouncer_enabled", settings["pgbouncer_enabled"], found)
     connections = number(settings["postgresql_max_connections"])
     if not isinstance(connections, int) or connections < RESERVED_LEAST:
         found.refuse(

@@ -13,11 +13,13 @@ from typing import Any
 
 from .pgbouncer import pooling
 from .topology_addresses import check_hosts, check_name, host_address, url, virtual_ip
+from .topology_certificates import check_certificates
+from .topology_components import Options, check_components
 from .topology_faults import Findings, TopologyError
 from .topology_groups import GROUPS, check_members, members_of, memory_share, quorum, synchronous_mode
 from .topology_names import check_databases, check_names
 from .topology_ports import check_collisions, ports
-from .topology_services import backend_tls, check_elasticsearch, elasticsearch, flavor, node_roles, redis
+from .topology_services import check_elasticsearch, elasticsearch, flavor, node_roles, redis
 from .topology_settings import (
     DEFAULTS,
     Inventory,
@@ -25,10 +27,10 @@ from .topology_settings import (
     check_member_names,
     check_variables,
     cluster_name,
-    drill_allowed,
     memory_mb,
     priorities,
     router_id,
+    switch,
     take_over,
     tls_files,
     vip_name,
@@ -40,19 +42,26 @@ LAYERS = (*GROUPS, "backend")
 
 # What playbooks/maintenance.yml leaves on a host: since when, and why.
 MAINTENANCE_FILE = "/var/lib/utmstack-ha/maintenance"
+# The interpreter of tasks that act as the account postgres. Root is then all that sudo has to allow.
+POSTGRESQL_PYTHON = "/usr/local/lib/utmstack-ha/python-as-postgres"
 
 
-def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
+def build(
+    inventory: Inventory, settings: Mapping[str, Any], options: Options | None = None, found: Findings | None = None
+) -> dict[str, Any]:
     """Return the topology (without `host`, which each host adds for itself).
 
     `settings` are the values of DEFAULTS and of the passwords as the play sees them; what is missing has its default.
+    `options` are the settings of the roles' argument specs, by which those of the components are judged.
+    `found` has what is wrong beside the inventory.
     Every rule is asked, whatever the others found. Raises TopologyError with all faults.
     """
-    found = Findings()
+    found = found or Findings()
     members = members_of(inventory.groups, found)
     hosts = list(dict.fromkeys(host for layer in LAYERS for host in members[layer]))
     layers = {host: [layer for layer in LAYERS if host in members[layer]] for host in hosts}
     check_variables(inventory, hosts, settings, found)
+    check_components(inventory, hosts, options or {}, found)
     settings = {**DEFAULTS, **{name: value for name, value in settings.items() if value is not None}}
 
     figures, changed_timing = timing(settings["ha_failover_profile"], settings["ha_timing"], found)
@@ -63,7 +72,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
     vip["name"] = vip_name(settings["ha_vip_name"], hosts, found)
     cluster = cluster_name(settings["ha_cluster_name"], found)
     tls = tls_files(settings["ha_tls_directory"], found)
-    drill = drill_allowed(settings["ha_drill_allowed"], found)
+    drill = switch("group all", "ha_drill_allowed", settings["ha_drill_allowed"], found)
     priority = priorities(inventory, members["loadbalancer"], found)
     memory = {host: memory_mb(inventory, host, found) for host in hosts}
     given_up = {host: take_over(inventory, host, found) for host in hosts}
@@ -81,7 +90,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
         for host in members["elasticsearch"]
     }
     check_elasticsearch(roles, found)
-    encrypted = backend_tls(settings["backend_tls"], found)
+    encrypted = switch("group all", "backend_tls", settings["backend_tls"], found)
     redis_facts = redis(settings, len(members["redis"]), found)
     check_members(members, found)
     check_member_names(members["postgresql"], found)
@@ -90,6 +99,8 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
     present = {layer for layer in LAYERS if members[layer]} | ({"pgbouncer"} if pool["enabled"] else set())
     for host in hosts:
         check_collisions(host, layers[host], present, numbers, found)
+    names = {host: _certificate_names(host, addresses.get(host, ""), layers[host], vip) for host in hosts}
+    check_certificates(inventory, names, found)
     if found.faults:
         raise TopologyError(found.faults)
 
@@ -109,6 +120,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
         "ports": numbers,
         "overrides": {"timing": changed_timing, "ports": changed_ports},
         "tls": tls,
+        "secrets_dir": settings["ha_secrets_dir"],
         "virtual_ip": vip,
         "hosts": {
             host: {
@@ -119,7 +131,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
                 "rack": _rack(inventory, host),
                 "memory_mb": memory[host],
                 "memory_share": memory_share(layers[host]),
-                "names": _certificate_names(host, addresses[host], layers[host], vip),
+                "names": names[host],
                 "take_over": given_up[host],
             }
             for host in hosts
@@ -134,6 +146,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
             "quorum": quorum(len(members["postgresql"])),
             "synchronous_mode": mode,
             "synchronous_node_count": node_count,
+            "python": POSTGRESQL_PYTHON,
             "scope": cluster,
             "namespace": "/service/",
             "write": {"host": vip["address"], "port": numbers["postgresql_write"]},
@@ -207,5 +220,5 @@ def _certificate_names(host: str, address: str, layers: list[str], vip: Mapping[
     """
     names = [host, address]
     if {"loadbalancer", "postgresql", "redis", "backend"}.intersection(layers):
-        names += [vip["address"], vip["name"]]
+        names += [vip.get("address", ""), vip["name"]]
     return list(dict.fromkeys(name for name in names if name))

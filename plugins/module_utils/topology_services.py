@@ -162,10 +162,3 @@ def redis(settings: Mapping[str, Any], members: int, found: Findings) -> dict[st
                     "Leave it unset where none may be lost",
                 )
     return {"master_name": str(name), "min_replicas_to_write": least}
-
-
-def backend_tls(value: Any, found: Findings) -> bool:
-    """Return whether the backend serves HTTPS and gRPC with the certificate of its host."""
-    if not isinstance(value, bool):
-        found.refuse("group all", "backend_tls", f"is {value!r}", "Set true or false")
-    return value is True

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from .topology_addresses import HOSTNAME, parse
 from .topology_faults import Findings, nearest
 from .topology_names import path_fault
 from .topology_timing import number
+from .topology_values import boolean
 
 # The settings that cross roles, with their defaults; role topology documents them (a test compares the two).
 DEFAULTS: dict[str, Any] = {
@@ -27,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "ha_ports": {},
     "ha_tls_directory": "/etc/utmstack-ha/tls",
     "ha_drill_allowed": False,
+    "ha_secrets_dir": "",
     "postgresql_synchronous_mode": "",
     "postgresql_synchronous_node_count": 1,
     "postgresql_max_connections": 200,
@@ -46,10 +48,10 @@ HOST_SETTINGS = (
     "ha_take_over",
     "elasticsearch_node_roles",
 )
-# Names that begin with ha_ without being read here: the secrets' directory, and what role topology sets itself.
-OTHER_NAMES = ("ha_secrets_dir", "ha_secrets")
+# Names that begin with ha_ without being settings: what role topology sets itself.
+OTHER_NAMES = ("ha_secrets",)
 # The variables of a host that the topology looks at.
-VARIABLES = (*DEFAULTS, *HOST_SETTINGS, *PASSWORDS, "ansible_host")
+VARIABLES = (*DEFAULTS, *HOST_SETTINGS, *PASSWORDS, "ansible_host", "inventory_dir")
 
 # A unit of systemd, with its ending or without, or an absolute path.
 TAKEN_OVER = re.compile(r"/\S+|[A-Za-z0-9@:_.\\-]{1,255}")
@@ -63,16 +65,29 @@ class Inventory:
     """What the controller knows of the hosts.
 
     groups: name -> hosts, in inventory order. hosts: name -> its variables, templated (of those that begin with ha_
-    all, of the others VARIABLES). broken: host -> variable -> why it could not be templated.
+    all, of the others VARIABLES and the settings of the roles). broken: host -> variable -> why it could not be templated.
+    others: host -> names of variables that no file of this collection uses. files: host ->
+    setting -> text of the file of certificates or keys that it names, or the OSError why there is none.
     """
 
     groups: Mapping[str, list[str]]
     hosts: Mapping[str, Mapping[str, Any]]
     broken: dict[str, dict[str, str]] = field(default_factory=dict)
+    others: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, str | OSError]] = field(default_factory=dict)
 
     def variables(self, host: str) -> Mapping[str, Any]:
         """Return a host's variables; a host without any has none."""
         return self.hosts.get(host, {})
+
+    def place(self, those: list[str], hosts: list[str]) -> str:
+        """Return what to call some of the hosts in a message: all, a group, or by their names."""
+        if those == hosts:
+            return "group all"
+        group = next((name for name, members in self.groups.items() if list(members) == those), None)
+        if group and len(those) > 1:
+            return f"group {group}"
+        return f"host{'s' * (len(those) > 1)} {', '.join(those)}"
 
 
 def check_variables(inventory: Inventory, hosts: list[str], settings: Mapping[str, Any], found: Findings) -> None:
@@ -212,11 +227,12 @@ def cluster_name(value: Any, found: Findings) -> str:
     return str(value)
 
 
-def drill_allowed(value: Any, found: Findings) -> bool:
-    """Return whether a drill may break parts of this cluster; only a plain true says so."""
-    if not isinstance(value, bool):
-        found.refuse("group all", "ha_drill_allowed", f"is {value!r}", "Set true or false")
-    return value is True
+def switch(where: str, name: str, value: Any, found: Findings) -> bool:
+    """Return whether a setting is true; what is neither true nor false is refused, and counts as false."""
+    wanted = boolean(value)
+    if wanted is None:
+        found.refuse(where, name, f"is {value!r}", "Set true or false")
+    return wanted is True
 
 
 def tls_files(value: Any, found: Findings) -> dict[str, str]:
@@ -236,6 +252,30 @@ def tls_files(value: Any, found: Findings) -> dict[str, str]:
         "key": f"{directory}/host.key",
         "group": "utmstack-tls",
     }
+
+
+def secrets_dir(setting: Any, inventory_dirs: list[str], exists: Callable[[str], bool], found: Findings) -> str:
+    """Return the one directory on the controller for passwords and local CA; nothing where there is none.
+
+    inventory_dirs: the directories of the files that the hosts come from. The first that has a .secrets counts, and where none has
+    one yet, the first.
+    """
+    if setting:
+        if not posixpath.isabs(str(setting)):
+            found.refuse(
+                "group all", "ha_secrets_dir", f"is {setting!r}", "Set it to an absolute path on the controller"
+            )
+        return str(setting)
+    places = [f"{directory}/.secrets" for directory in dict.fromkeys(inventory_dirs) if directory]
+    there = [place for place in places if exists(place)]
+    if len(there) > 1:
+        found.refuse(
+            "group all",
+            "ha_secrets_dir",
+            f"is not set, and the inventory has {' and '.join(there)}",
+            "Set it to the one that this cluster was deployed with",
+        )
+    return (there or places or [""])[0]
 
 
 def memory_mb(inventory: Inventory, host: str, found: Findings) -> int | None:
@@ -275,9 +315,7 @@ def backup_servers(
     result = {}
     for host in hosts:
         value = inventory.variables(host).get("ha_backup_server", False)
-        if not isinstance(value, bool):
-            found.refuse(f"host {host}", "ha_backup_server", f"is {value!r}", "Set true or false")
-        result[host] = value is True
+        result[host] = switch(f"host {host}", "ha_backup_server", value, found)
     for group in ("backend", "web"):
         if members[group] and all(result[host] for host in members[group]):
             found.refuse(

@@ -92,6 +92,11 @@ time:
   description: The host's time, in seconds since 1970.
   type: float
   returned: success
+clock:
+  description: By how much the host's clock is ahead of the controller's, C(offset_s), and how far that may be off, C(uncertainty_s).
+  type: dict
+  returned: success
+  sample: {offset_s: -0.012, uncertainty_s: 0.3}
 missing_packages:
   description: Those of O(packages) that are not installed.
   type: list

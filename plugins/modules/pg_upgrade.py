@@ -15,7 +15,7 @@ description:
     C(pg_upgrade --check) judge, and runs C(pg_upgrade --link).
   - It works in a directory beside O(new_directory), which appears when all is done and not before. What an interrupted run left is thrown
     away and made anew.
-  - Has to run as the user of the data (become_user).
+  - Has to run as the user of the data. The roles use C(ha.postgresql.python) as interpreter for that, so that sudo need not allow it.
 options:
   state:
     description:
@@ -71,7 +71,9 @@ EXAMPLES = r"""
     new_version: "17"
     new_directory: /var/lib/postgresql/17/utmstack
   become: true
-  become_user: postgres
+  vars:
+    ansible_python_interpreter: "{{ ha.postgresql.python }}"
+    ansible_pipelining: true
 """
 
 RETURN = r"""

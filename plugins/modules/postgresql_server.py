@@ -13,7 +13,7 @@ author: The utmstack.ha developers (@utmstack)
 description:
   - Stops the server of a data directory by C(pg_ctl), where one runs, and tells what C(pg_controldata) says then.
   - A standby is stopped only when it has replayed what O(after) says, so that it has all of its primary.
-  - Has to run as the user of the data (become_user).
+  - Has to run as the user of the data. The roles use C(ha.postgresql.python) as interpreter for that, so that sudo need not allow it.
 options:
   directory:
     description: The data directory.
@@ -50,7 +50,9 @@ EXAMPLES = r"""
     directory: /var/lib/postgresql/15/utmstack
     version: "15"
   become: true
-  become_user: postgres
+  vars:
+    ansible_python_interpreter: "{{ ha.postgresql.python }}"
+    ansible_pipelining: true
   register: stopped
 """
 

@@ -40,13 +40,13 @@ notes:
 EXAMPLES = r"""
 - name: Read the passwords, and make the missing ones
   utmstack.ha.secrets:
-    directory: "{{ ha_secrets_dir }}"
+    directory: "{{ ha.secrets_dir }}"
   register: result
   run_once: true
 
 - name: Keep the key that Swarm has made
   utmstack.ha.secrets:
-    directory: "{{ ha_secrets_dir }}"
+    directory: "{{ ha.secrets_dir }}"
     store:
       swarm_unlock_key: "{{ swarm_key.stdout }}"
   run_once: true

@@ -55,6 +55,7 @@ topology:
     ports: {description: Port numbers by purpose., type: dict}
     overrides: {description: Names of the timings and ports that the user set., type: dict}
     tls: {description: Paths of the TLS files on every host., type: dict}
+    secrets_dir: {description: Directory of passwords and local CA on the controller., type: str}
     virtual_ip: {description: "Address, prefix, cidr, router_id and name of the virtual IP.", type: dict}
     hosts: {description: "By host: name, address, groups, priority, rack, memory_mb, memory_share, names.", type: dict}
     loadbalancer: {description: "C(members), highest VRRP priority first.", type: dict}

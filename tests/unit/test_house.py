@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import os
+import pwd
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -69,6 +72,41 @@ def test_a_checkout_without_its_settings_file_still_finds_the_collection_beside_
         cwd=tmp_path, config=config,
     )  # fmt: skip
     assert "Synchronous mode strict" in shown
+
+
+def test_sudo_has_to_allow_root_only():
+    files = [
+        path
+        for place in ("roles", "playbooks")
+        for path in (ROOT / place).rglob("*.yml")
+        if "collections" not in path.parts
+    ]
+    assert [str(path) for path in files if re.search(r"become_user|become_method|su -|runuser", path.read_text())] == []
+    used = [path for path in files if 'ansible_python_interpreter: "{{ ha.postgresql.python }}"' in path.read_text()]
+    assert len(used) > 10
+    for path in used:
+        # The account can't read what Ansible would otherwise copy to the host first, as root.
+        text = path.read_text()
+        assert text.count("ha.postgresql.python") == text.count("ansible_pipelining: true"), path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone may become another user")
+def test_the_interpreter_of_postgres_runs_as_that_account_and_keeps_the_environment(tmp_path):
+    text = (ROOT / "roles/base/templates/python-as-postgres.j2").read_text()
+    account = pwd.getpwnam("games")
+    script = tmp_path / "python"
+    script.write_text(
+        text.replace("postgres", account.pw_name).replace(
+            "/usr/bin/python3", shutil.which("python3", path="/usr/bin:/bin")
+        )
+    )
+    script.chmod(0o755)
+    asked = "import os, sys; print(os.getuid(), os.getgid(), os.environ['HOME'], os.environ['PGOPTIONS'], sys.argv)"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"PGOPTIONS=-cx=1 {script} && sleep 0"],
+        input=asked, capture_output=True, text=True, check=True, cwd="/",
+    )  # fmt: skip
+    assert done.stdout.split() == [str(account.pw_uid), str(account.pw_gid), account.pw_dir, "-cx=1", "['']"]
 
 
 def tasks(entries: list) -> Iterator[dict]:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.utmstack.ha.plugins.filter.operation import FilterModule
 from ansible_collections.utmstack.ha.plugins.module_utils import operation
+from ansible_collections.utmstack.ha.plugins.module_utils.own_address import is_own
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import MAINTENANCE_FILE
 
 NODES = ("node1", "node2", "node3")
@@ -400,3 +402,42 @@ def test_the_roles_know_the_same_services_and_units():
     assert sorted(asked) == sorted(operation.UNITS)
     parts = yaml.safe_load((roles / "base" / "vars" / "main.yml").read_text())["base_upgrade_parts"]
     assert {*parts, "backend"} == set(operation.SERVICES)
+
+
+def test_a_controller_that_is_a_host_is_not_rebooted_and_the_plan_says_so():
+    planned = plan(verb="reboot", service="host", controller=["node2"])
+    assert planned["faults"] == []
+    assert sorted(planned["services"][0]["order"]) == ["node1", "node3"] and planned["services"][0]["left"] == ["node2"]
+    shown = operation.text(planned)
+    assert "2 turns" in shown
+    assert (
+        "Left out: node2, which is the controller" in shown
+        and "maintenance.yml -e host=node2 -e state=present" in shown
+    )
+
+
+def test_a_controller_that_is_named_is_refused_and_one_that_was_rebooted_is_done():
+    (fault,) = plan(verb="reboot", service="host", controller=["node2"], only=["node2"])["faults"]
+    assert fault.startswith("node2 is the controller, whose reboot would end this run. Run this on another machine")
+    done = plan(seen=looked(booted=LATE), verb="reboot", service="host", since=BEGAN, controller=["node2"])
+    assert done["services"][0]["left"] == [] and "Left out" not in operation.text(done)
+
+
+@pytest.mark.parametrize("verb", ["restart", "upgrade", "maintenance"])
+def test_other_operations_take_the_controller_as_any_host(verb):
+    assert plan(verb=verb, service="etcd", controller=["node2"])["services"][0]["left"] == []
+
+
+def test_the_filter_finds_out_which_host_is_the_controller():
+    topology = copy.deepcopy(TOPOLOGY)
+    for name, address in zip(NODES, ("192.0.2.1", "127.0.0.1", "192.0.2.3")):
+        topology["hosts"][name]["address"] = address
+    planned = FilterModule().filters()["operation_plan"](topology, whole(), looked(), "reboot", service="host")
+    assert planned["services"][0]["left"] == ["node2"]
+
+
+@pytest.mark.parametrize(
+    "address, own", [("127.0.0.1", True), ("192.0.2.7", False), ("2001:db8::7", False), ("198.51.100.1", False)]
+)
+def test_an_address_is_own_only_where_the_machine_has_it(address, own):
+    assert is_own(address) is own

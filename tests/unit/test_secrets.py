@@ -27,6 +27,8 @@ from ansible_collections.utmstack.ha.plugins.module_utils.secrets import (
     generate,
     trouble,
 )
+from ansible_collections.utmstack.ha.plugins.module_utils.topology_faults import Findings
+from ansible_collections.utmstack.ha.plugins.module_utils.topology_settings import secrets_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 GIVEN = "Given-by-the-user-1"
@@ -242,3 +244,73 @@ def test_what_a_service_made_is_kept_with_the_others_and_replaced_when_it_change
 def test_nothing_else_can_be_stored(path):
     with pytest.raises(AnsibleActionFail, match="haproxy_stats_password"):
         read(path, store={"haproxy_stats_password": "something-long-enough"})
+
+
+@pytest.mark.parametrize(
+    ("setting", "directories", "there", "expected"),
+    [
+        ("", ["/a"], [], "/a/.secrets"),
+        ("", ["/a", "/a", "/b"], [], "/a/.secrets"),
+        ("", ["/a", "/b"], ["/b/.secrets"], "/b/.secrets"),
+        ("", ["/b", "/a"], ["/b/.secrets"], "/b/.secrets"),
+        ("/c", ["/a", "/b"], ["/a/.secrets", "/b/.secrets"], "/c"),
+        ("", [""], [], ""),
+        ("", [], [], ""),
+    ],
+)
+def test_there_is_one_directory_however_many_inventories_there_are(setting, directories, there, expected):
+    found = Findings()
+    assert secrets_dir(setting, directories, there.__contains__, found) == expected
+    assert found.faults == []
+
+
+def test_two_directories_are_refused_and_so_is_a_relative_one():
+    found = Findings()
+    secrets_dir("", ["/a", "/b"], lambda _path: True, found)
+    secrets_dir("secrets", [], lambda _path: False, found)
+    assert [str(fault) for fault in found.faults] == [
+        "group all: ha_secrets_dir is not set, and the inventory has /a/.secrets and /b/.secrets. Set it to the one that this "
+        "cluster was deployed with.",
+        "group all: ha_secrets_dir is 'secrets'. Set it to an absolute path on the controller.",
+    ]
+
+
+def test_passwords_and_ca_of_two_inventory_sources_are_in_one_directory(tmp_path):
+    """Two hosts are from one source, one from another; each host says where it looks for the CA."""
+    groups = {name: {"hosts": {"node1": None}} for name in ("loadbalancer", "etcd", "postgresql")}
+    sources = {
+        "one": {
+            "all": {
+                "hosts": {"node1": {"ansible_host": "192.0.2.1"}},
+                "vars": {"ha_vip": "192.0.2.100"},
+                "children": groups,
+            }
+        },
+        "two": {"loadbalancer": {"hosts": {"node2": {"ansible_host": "192.0.2.2"}}}},
+    }
+    for name, content in sources.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "hosts.yml").write_text(yaml.safe_dump(content))
+    (tmp_path / "play.yml").write_text(PLAYBOOK.split("  tasks:")[0] + ASKS_FOR_THE_CA)
+    command = [
+        Path(sys.executable).parent / "ansible-playbook",
+        tmp_path / "play.yml",
+        "-e",
+        f"tls_vars={ROOT}/roles/tls/vars/main.yml",
+    ]
+    for name in sources:
+        command += ["-i", tmp_path / name / "hosts.yml"]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(f"ca={tmp_path}/one/.secrets/ca.crt") == 2
+    assert (tmp_path / "one" / ".secrets" / "passwords.yml").exists()
+    assert not (tmp_path / "two" / ".secrets").exists()
+
+
+ASKS_FOR_THE_CA = """
+  tasks:
+    - ansible.builtin.include_vars: "{{ tls_vars }}"
+    - ansible.builtin.debug:
+        msg: "ca={{ tls_authority_certificate }}"
+"""

@@ -98,3 +98,71 @@ def test_an_inventory_without_our_groups_is_told_which_there_are(site):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode != 0
     assert "Put hosts into loadbalancer, etcd, postgresql" in done.stdout
+
+
+def test_settings_of_components_are_judged_with_the_rest_and_before_any_host_is_touched(site):
+    place = site(
+        {
+            "elasticsearch_verison": "8.19.4",
+            "postgresql_parameters": ["work_mem=8MB"],
+            "redis_maxmemory": "{{ what_only_a_role_knows }}",
+            "swarm_labels": "{{ {'rack': rack_of_mine } }}",
+            "rack_of_mine": "r1",
+            "haproxy_extra_config": "{{ broken",
+        },
+        node3={"redis_settings": ["maxmemory 1gb"]},
+    )
+    code, output = run(place, "site.yml", "-e", "pgbouncer_enabled=perhaps", "-e", "haproxy_maxcon=5")
+    assert code != 0
+    for part in (
+        "no host was touched: 8 faults.",
+        "group all: elasticsearch_verison is no setting of this collection. Did you mean elasticsearch_version?",
+        "group all: haproxy_maxcon is no setting of this collection. Did you mean haproxy_maxconn?",
+        "group all: postgresql_parameters is a list, no mapping.",
+        "host node3: redis_settings is a list, no mapping.",
+        "group all: pgbouncer_enabled is 'perhaps'. Set true or false.",
+        "host node1: haproxy_extra_config can't be templated",
+    ):
+        assert part in output, output
+    assert not (place / "connected").exists()
+    assert not (place / ".secrets").exists()
+
+
+@pytest.mark.parametrize(("option", "tag"), [("--tags", "redsi"), ("--skip-tags", "redsi"), ("--tags", "etcd,redsi")])
+def test_a_tag_that_does_not_exist_is_refused(site, option, tag):
+    place = site()
+    code, output = run(place, "site.yml", option, tag)
+    assert code != 0
+    assert f"command line: {option} has redsi, which is no tag of this collection. Did you mean redis?" in output
+    assert not (place / "connected").exists() and not (place / ".secrets").exists()
+
+
+def test_booleans_and_numbers_may_be_extra_variables(site):
+    given = (
+        "pgbouncer_enabled=false swarm_autolock=no haproxy_maxconn=5000 ha_vip_router_id=7 base_clock_skew_max_s=0.5"
+    )
+    code, output = run(site(), "plan.yml", "-e", given, "-e", "format=json")
+    assert code == 0, output
+    text = output[output.index("msg: |-") + len("msg: |-") : output.index("PLAY RECAP")]
+    assert json.loads(text)["pgbouncer"]["enabled"] is False
+
+
+def test_own_certificates_are_read_on_the_controller_host_by_host(site):
+    own = {
+        "tls_source": "files",
+        "tls_ca_file": "{{ inventory_dir }}/ca.crt",
+        "tls_certificate_file": "{{ inventory_dir }}/{{ inventory_hostname }}.crt",
+        "tls_private_key_file": "{{ inventory_dir }}/{{ inventory_hostname }}.key",
+    }
+    place = site(own)
+    key = place / "node1.key"
+    subprocess.run(
+        ["openssl", "genpkey", "-algorithm", "RSA", "-aes256", "-pass", "pass:x", "-out", key],
+        check=True,
+        capture_output=True,
+    )
+    code, output = run(place, "plan.yml")
+    assert code != 0
+    assert f"group all: tls_ca_file is {place}/ca.crt, which can't be read on the controller: No such file" in output
+    assert f"host node2: tls_certificate_file is {place}/node2.crt, which can't be read" in output
+    assert "host node1: tls_private_key_file can't be used: the private key is encrypted" in output
