@@ -21,6 +21,7 @@ from ..module_utils.topology_faults import Findings, TopologyError
 from ..module_utils.topology_groups import GROUPS
 from ..module_utils.topology_settings import DEFAULTS, VARIABLES, Inventory, secrets_dir
 from ..module_utils.topology_tags import check_tags
+from ..plugin_utils import filters as _filters  # noqa: F401  every play has this action first
 
 
 class ActionModule(ActionBase):
