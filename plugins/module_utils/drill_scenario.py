@@ -26,6 +26,7 @@ def _units(service: str) -> list[str]:
 
 # The service whose hosts have a process, its units, which of their processes (see processes() of drill_fault.py), and its name.
 PROCESSES: dict[str, dict[str, Any]] = {
+    "postgresql": {"units": _units("postgresql"), "what": "PostgreSQL"},
     "postmaster": {"units": _units("postgresql"), "only": "postgres", "what": "PostgreSQL's postmaster"},
     "patroni": {"units": _units("postgresql"), "only": "main", "what": "Patroni"},
     "etcd": {"units": _units("etcd"), "only": "main", "what": "etcd"},
@@ -279,16 +280,20 @@ def injection(
     own, host = dict(fault["fault"]), chosen["host"]
     address, ssh = topology["hosts"][host]["address"], topology["ports"]["ssh"]
     kind, why = own["kind"], ""
-    if kind == "signal":
+    if kind in ("signal", "dead"):
         process = own.pop("process")
         own |= PROCESSES.get(process, {"what": process})
-    elif kind == "partition":
+    elif kind in ("partition", "lossy"):
         own |= _cut(own.pop("cut"), chosen, topology)
         own["ssh_port"] = ssh
-        why = "" if own["cut"] else "there is nobody to be cut off from"
-    elif kind == "fill":
+        why = "" if own["cut"] or own.get("everyone") else "there is nobody to be cut off from"
+        if kind == "lossy":
+            own["loss_percent"] = int(own.get("loss_percent", settings["loss_percent"]))
+            own.setdefault("direction", settings["loss_direction"])
+    elif kind in ("fill", "hung"):
         own["path"] = settings["volumes"].get(own.pop("volume"), "")
-        own["limit_bytes"] = int(float(settings["fill_limit_gb"]) * 2**30)
+        if kind == "fill":
+            own["limit_bytes"] = int(float(settings["fill_limit_gb"]) * 2**30)
     elif kind == "certificate":
         expired = own.pop("certificate") == "expired"
         own["content"] = settings["certificate"] if expired else ""
@@ -318,6 +323,8 @@ def _cut(whom, chosen, topology):
         if set(own["groups"]) - {"drill", "monitoring", "backup"}
     }
     vip = topology["virtual_ip"]["address"]
+    if whom == "everyone":
+        return {"cut": [], "everyone": True}
     if whom == "clients":
         return {"cut": list(platform.values()), "clients_of": vip}
     if whom == "one":
@@ -330,14 +337,23 @@ def expected_loss(fault: Mapping[str, Any], host: str, topology: Topology, led: 
     """How many seconds of acknowledged writes a fault costs by design, and why.
 
     A Redis master that is cut off takes its clients' writes until it misses its replicas (min-replicas-max-lag). Where nothing stops
-    it, that is no design but a setting, and every loss counts.
+    it, that is no design but a setting, and every loss counts. One that hears them now and then may lose as much when another is
+    promoted; more counts as a loss, though nothing in Redis keeps it from that.
     """
     redis = topology["redis"]
-    cut_off = fault["fault"]["kind"] == "partition" and fault["fault"]["cut"] == "rest" and led.get("redis") == host
-    if not cut_off or not redis["min_replicas_to_write"]:
+    kind, whom = fault["fault"]["kind"], fault["fault"].get("cut")
+    cut_off = kind == "partition" and whom == "rest" or kind == "lossy" and whom in ("rest", "everyone")
+    if not cut_off or led.get("redis") != host or not redis["min_replicas_to_write"]:
         return {"expected_loss_s": 0, "expected_loss_why": ""}
     # Redis takes both times in whole seconds, so lag + 1 s may have to pass, and looks once a second; half a second more if it is busy.
     lag = topology["timing"]["redis"]["min_replicas_max_lag_s"]
+    if kind == "lossy":
+        why = (
+            f"What had not reached a replica is lost when another one is promoted. The master takes writes until its replicas have been "
+            f"silent for more than min-replicas-max-lag, {lag:g} s, so this much is told as expected. It is no limit here: where their "
+            "signs of life arrive and its data do not, more can be lost, which then counts as a loss."
+        )
+        return {"expected_loss_s": lag + 2.5, "expected_loss_why": why}
     why = (
         f"The cut-off Redis master takes writes of clients that still reach it until its replicas have been silent for more "
         f"than min-replicas-max-lag, {lag:g} s. It counts in whole seconds and looks once a second, so this takes up to "
