@@ -1,10 +1,6 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a drill does, and to whom: pure decisions on the topology, the state of the platform and the catalogue of faults.
-
-A fault of the catalogue (role drill, vars/main/faults.yml) is {text, target, service, alone, fault, hold_s, target_s}; a scenario
-is {text, faults}, with names of the catalogue, or such faults of its own with a name besides.
-"""
+"""What a drill does, and to whom: pure decisions on the topology, the state of the platform and the faults that drill_choice.py has."""
 
 from __future__ import annotations
 
@@ -40,73 +36,23 @@ PROCESSES: dict[str, dict[str, Any]] = {
 }
 # What leads, in the order in which it is handed over; the swarm's managers elect whom they want.
 HANDED_OVER = ("etcd", "redis", "elasticsearch", "postgresql", "vip")
+# Whom a fault may meet, but for a host by its name, and the services of which one may be a leader or a replica.
+ROLES = ("leader", "replica", "vip_holder", "leader_of_all")
+TARGETED = (*LED, "sentinel", "backend")
 # Kinds of which the controller runs the commands: what takes the host away, and what brings it back.
 COMMANDS = {"power": ("power_off", "power_on"), "frozen": ("freeze", "thaw")}
 # How long a fault may last beyond its time until the host undoes it by itself, in seconds.
 MARGIN_S = 90
 
 
-def scenario(
-    name: str,
-    scenarios: Mapping[str, Mapping[str, Any]],
-    catalogue: Mapping[str, Mapping[str, Any]],
-    own: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The faults that a name stands for: of a scenario, of one fault of the catalogue, or `all`. own: what a file said in its place.
-
-    Returns {text, faults: name to fault, problems: what is wrong, each with its remedy}.
-    """
-    if name in catalogue and not own:
-        chosen: Mapping[str, Any] = {"text": catalogue[name]["text"], "faults": [name]}
-    elif name == "all" and not own:
-        chosen = {"text": "every fault", "faults": list(catalogue)}
-    elif own or name in scenarios:
-        chosen = own or scenarios[name]
-    else:
-        known = ("default", "all", "cleanup", *scenarios, *catalogue)
-        told = (
-            f"scenario={name} is not known. {nearest(name, dict.fromkeys(known))}" if name else "No scenario is chosen."
-        )
-        return {"text": "", "faults": {}, "problems": [f"{told} playbooks/drill.yml tells which there are."]}
-    faults, problems = {}, []
-    for entry in chosen["faults"]:
-        label = entry if isinstance(entry, str) else entry.get("name", "")
-        if isinstance(entry, Mapping):
-            faults[label] = {**catalogue.get(label, {}), **entry}
-        elif label in catalogue:
-            faults[label] = dict(catalogue[label])
-        else:
-            problems.append(f"scenario={name} has a fault {label}, which is not known. {nearest(label, catalogue)}")
-    for label, fault in faults.items():
-        lacking = [key for key in ("text", "target", "fault", "hold_s") if not fault.get(key)]
-        if lacking or not label:
-            problems.append(
-                f"scenario={name}: the fault {label or '(without a name)'} lacks {', '.join(lacking) or 'name'}."
-            )
-    return {"text": chosen.get("text", name), "faults": faults, "problems": problems}
-
-
-def not_allowed(topology: Topology) -> list[str]:
-    """Why this cluster is not to be drilled at all, with the remedy; empty where it may."""
-    if topology["drill"]["allowed"]:
-        return []
-    return [
-        f"Cluster {topology['cluster']} is not marked for drills, which break parts of it on purpose. Where that may be, set "
-        "ha_drill_allowed: true for all hosts and run site.yml, which also makes the users that the drill writes with."
+def refusals(state: State) -> list[str]:
+    """Why no drill may begin now, each with its remedy; empty where it may."""
+    found = [
+        f"{host['name']} is in maintenance ({host['maintenance']}). End that first: playbooks/maintenance.yml "
+        f"-e host={host['name']} -e state=absent."
+        for host in state["hosts"]
+        if host["maintenance"]
     ]
-
-
-def refusals(topology: Topology, state: State, repeat: Any) -> list[str]:
-    """Why no drill may begin, each with its remedy; empty where it may. repeat: how often, as it was given."""
-    found = not_allowed(topology)
-    for host in state["hosts"]:
-        if host["maintenance"]:
-            found.append(
-                f"{host['name']} is in maintenance ({host['maintenance']}). End that first: playbooks/maintenance.yml "
-                f"-e host={host['name']} -e state=absent."
-            )
-    if not str(repeat).isdigit() or int(repeat) < 1:
-        found.append(f"repeat={repeat} is no number of times. Give a whole number from 1.")
     other = [problem for problem in state["problems"] if "is in maintenance" not in problem]
     if other:
         found.append(
@@ -120,11 +66,11 @@ def plan(
 ) -> dict[str, Any]:
     """The turns of a drill.
 
-    chosen: what scenario() returned. repeat: how often all of it is done. commands: those of COMMANDS that the operator gave, by name.
+    chosen: what scenario() of drill_choice.py returned, without problems. repeat: how often all of it is done. commands: those of COMMANDS that the operator gave, by name.
     Returns {problems, turns: a list of {number, id, name, repeat, fault}, passed_over: a list of {fault, why}, targets: name to
     seconds or to seconds by path, text: for a person}. The targets' hosts are only what a turn would take now; each turn chooses anew.
     """
-    problems = [*refusals(topology, state, repeat), *chosen["problems"]]
+    problems = refusals(state)
     if problems:
         return {"problems": problems, "turns": [], "passed_over": [], "targets": {}, "text": ""}
     met = {name: target(fault, topology, state) for name, fault in chosen["faults"].items()}
@@ -206,7 +152,7 @@ def target(fault: Mapping[str, Any], topology: Topology, state: State) -> dict[s
     elif role in topology["hosts"]:
         host = role
     else:
-        why = f"target {role} is neither a role nor a host. {nearest(role, ['leader', 'replica', 'vip_holder', 'leader_of_all', *topology['hosts']])}"
+        why = f"target {role} is neither a role nor a host. {nearest(role, [*ROLES, *topology['hosts']])}"
     if host and fault.get("alone"):
         handovers = _alone(topology, state, led, host, service)
     partner = next((one for one in hosts_of(topology, service) if one != host), None) if host else None
@@ -228,7 +174,7 @@ def hosts_of(topology: Topology, service: str) -> list[str]:
         return [member["name"] for member in topology["swarm"]["managers"]]
     if service == "backend":
         return [member["name"] for member in topology["backend"]["members"]]
-    return members(topology, _label(service)) if service in (*LED, "sentinel") else []
+    return members(topology, _label(service)) if service in TARGETED else []
 
 
 def _label(service):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils import (
+    drill_choice,
     drill_kinds,
     drill_partition,
     drill_paths,
@@ -49,7 +50,8 @@ def meets(state=None, ha=THREE, **fault):
 
 
 def planned(name="default", state=None, repeat=1, ha=THREE, commands=COMMANDS, own=None):
-    chosen = drill_scenario.scenario(name, SCENARIOS, CATALOGUE, own)
+    chosen = drill_choice.scenario(name, SCENARIOS, CATALOGUE, own, list(SETTINGS["volumes"]), NODES)
+    assert chosen["problems"] == []
     return drill_scenario.plan(ha, state or healthy(), chosen, repeat, commands)
 
 
@@ -140,30 +142,6 @@ def test_without_the_operators_commands_a_host_keeps_its_power():
     why = {entry["fault"]: entry["why"] for entry in result["passed_over"]}
     assert "drill_power_off and drill_power_on" in why["leader-of-all-power-off"]
     assert "drill_freeze and drill_thaw" in why["leader-of-all-frozen"]
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ({"name": "defualt"}, "scenario=defualt is not known. Did you mean default?"),
-        ({"name": "redis-sigkil"}, "Did you mean redis-sigkill?"),
-        ({"name": ""}, "No scenario is chosen."),
-        ({"repeat": "often"}, "repeat=often is no number of times. Give a whole number from 1."),
-        ({"repeat": 0}, "repeat=0 is no number of times."),
-        ({"own": {"faults": ["no-such"]}}, "has a fault no-such, which is not known."),
-        ({"own": {"faults": [{"name": "mine", "target": "vip_holder"}]}}, "the fault mine lacks text, fault, hold_s."),
-    ],
-)
-def test_a_wrong_choice_is_refused_with_the_remedy(options, told):
-    result = planned(**options)
-    assert any(told in problem for problem in result["problems"]), result["problems"]
-    assert result["turns"] == []
-
-
-def test_a_cluster_that_is_not_marked_is_refused_whatever_else_is_wrong():
-    problems = planned(ha={**THREE, "drill": {"allowed": False, "members": []}})["problems"]
-    assert "not marked for drills" in problems[0]
-    assert "ha_drill_allowed: true" in problems[0]
 
 
 def test_an_unhealthy_cluster_is_refused_with_what_is_wrong():

@@ -98,3 +98,27 @@ def test_an_inventory_without_our_groups_is_told_which_there_are(site):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode != 0
     assert "Put hosts into loadbalancer, etcd, postgresql" in done.stdout
+
+
+def test_a_drill_refuses_a_wrong_choice_before_it_connects(site, tmp_path):
+    place = site({"ha_drill_allowed": False})
+    code, output = run(
+        place,
+        "drill.yml",
+        "-e",
+        "scenario=postgresql-losy,haproxy-sigkill",
+        "-e",
+        "drill_loss_percent=0",
+        "-e",
+        "repeat=0",
+    )
+    told = " ".join(output.split())
+    assert code != 0
+    for part in (
+        "is not marked for drills",
+        "scenario=postgresql-losy is not known. Did you mean postgresql-lossy?",
+        "repeat=0 is no number of times",
+        "drill_loss_percent is '0', and has to be a whole number from 1 to 99",
+    ):
+        assert part in told, output
+    assert not (place / "connected").exists()
