@@ -1,12 +1,12 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters that plan a drill; what they do is in module_utils/drill_choice.py, drill_scenario.py and drill_settings.py."""
+"""Filters that plan a drill; what they do is in module_utils/drill_choice.py, drill_lock.py, drill_scenario.py and drill_settings.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..module_utils import drill_choice, drill_scenario
+from ..module_utils import drill_choice, drill_lock, drill_scenario
 from ..module_utils.drill_settings import ledger_settings
 
 
@@ -20,6 +20,8 @@ class FilterModule:
             "drill_injection": drill_scenario.injection,
             "drill_leading": drill_scenario.leading,
             "drill_ledger_settings": ledger_settings,
+            "drill_lock_told": drill_lock.told,
+            "drill_locked": drill_lock.refusal,
             "drill_not_healed": drill_scenario.not_healed,
             "drill_plan": drill_scenario.plan,
             "drill_problems": drill_scenario.problems_after,

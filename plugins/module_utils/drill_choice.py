@@ -22,10 +22,8 @@ DIRECTIONS = ("both", "in", "out")
 
 
 def _number(value: Any) -> str:
-    try:
-        return "" if float(value) else "has to be a number other than 0"
-    except (TypeError, ValueError):
-        return "is no number"
+    right = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return "" if right else "is no number"
 
 
 def share(value: Any) -> str:

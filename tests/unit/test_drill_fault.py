@@ -23,6 +23,7 @@ from ansible_collections.utmstack.ha.plugins.module_utils import (
     drill_fault,
     drill_host,
     drill_kinds,
+    drill_lock,
     drill_partition,
 )
 from ansible_collections.utmstack.ha.plugins.module_utils.drill_fault import Keeper
@@ -93,7 +94,9 @@ def test_the_undo_comes_by_itself_when_the_drill_died(keeper, sleeper):
 def test_undoing_what_was_noted_but_never_injected_or_is_gone_does_no_harm(keeper, sleeper):
     keeper.host.kill = lambda pid, number: (never for never in ()).throw(KeyboardInterrupt)
     keeper.notes.mkdir()
-    keeper._write("01", {"id": "01", "fault": frozen(), "memory": {"processes": {str(sleeper.pid): 1}}})
+    drill_lock.write(
+        keeper.notes / "01.json", {"id": "01", "fault": frozen(), "memory": {"processes": {str(sleeper.pid): 1}}}
+    )
     assert keeper.undo("01")
     assert keeper.undo("01") is None
 
