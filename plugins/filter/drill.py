@@ -17,6 +17,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "drill_expected_loss": drill_scenario.expected_loss,
+            "drill_heal_spans": drill_scenario.heal_spans,
             "drill_injection": drill_scenario.injection,
             "drill_leading": drill_scenario.leading,
             "drill_ledger_settings": ledger_settings,

@@ -343,10 +343,21 @@ def problems_after(name: str, verdicts: Mapping[str, Mapping[str, Any]], loss: M
     return found
 
 
-def not_healed(name: str, seconds: float, problems: Iterable[str]) -> str:
+def heal_spans(seconds: Any, pause_s: float) -> list[int]:
+    """How often to look at a cluster until a time is over, with a pause in between: in spans, each as long as all before it.
+
+    So a cluster that heals early costs few rounds that are planned and passed over, and one that does not as many as it got.
+    """
+    spans = [1]
+    while sum(spans) * max(1, pause_s) < float(seconds):
+        spans.append(sum(spans))
+    return spans
+
+
+def not_healed(name: str, seconds: Any, problems: Iterable[str]) -> str:
     """What the drill says where a cluster does not heal."""
     return (
-        f"{name}: the cluster is not whole {seconds:g} s after the fault was undone, so the drill ends here. Seen: "
+        f"{name}: the cluster is not whole {float(seconds):g} s after the fault was undone, so the drill ends here. Seen: "
         f'{"; ".join(problems) or "nothing"}. Repair it as docs/failover.md, "When the cluster does not heal", says; '
         "playbooks/status.yml tells when it is whole."
     )
