@@ -15,6 +15,7 @@ from ..module_utils.topology import build
 from ..module_utils.topology_faults import TopologyError
 from ..module_utils.topology_groups import GROUPS
 from ..module_utils.topology_settings import DEFAULTS, VARIABLES, Inventory
+from ..plugin_utils import filters as _filters  # noqa: F401  every play has this action first
 
 
 class ActionModule(ActionBase):
