@@ -61,7 +61,7 @@ class Lock:
         seconds: when the lock ends by itself. again: it has to be there already. instead_of: the id of a holder that is known to be dead.
         only_ask: change nothing. Returns {mine: whether it is ours, holder: whoever has it then, or None}.
         """
-        with alone(self.notes):
+        with contextlib.nullcontext() if only_ask else alone(self.notes):
             held = self._read()
             mine = bool(held and held["id"] == holder["id"])
             if not mine and (again or held and held["until"] > self.now() and held["id"] != instead_of):
@@ -74,7 +74,7 @@ class Lock:
 
     def free(self, ident: str = "", only_ask: bool = False) -> dict[str, Any] | None:
         """End the lock of that holder, or whoever has it. Returns who had it."""
-        with alone(self.notes):
+        with contextlib.nullcontext() if only_ask else alone(self.notes):
             held = self._read()
             if not held or ident not in ("", held["id"]):
                 return None
