@@ -1,12 +1,12 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters that plan a drill; what they do is in module_utils/drill_scenario.py and drill_settings.py."""
+"""Filters that plan a drill; what they do is in module_utils/drill_choice.py, drill_lock.py, drill_scenario.py and drill_settings.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..module_utils import drill_scenario
+from ..module_utils import drill_choice, drill_lock, drill_scenario
 from ..module_utils.drill_settings import ledger_settings
 
 
@@ -17,15 +17,18 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "drill_expected_loss": drill_scenario.expected_loss,
+            "drill_heal_spans": drill_scenario.heal_spans,
             "drill_injection": drill_scenario.injection,
             "drill_leading": drill_scenario.leading,
             "drill_ledger_settings": ledger_settings,
-            "drill_not_allowed": drill_scenario.not_allowed,
+            "drill_lock_told": drill_lock.told,
+            "drill_locked": drill_lock.refusal,
             "drill_not_healed": drill_scenario.not_healed,
             "drill_plan": drill_scenario.plan,
             "drill_problems": drill_scenario.problems_after,
+            "drill_refusals": drill_choice.refusals,
             "drill_restoring": drill_scenario.restoring,
             "drill_run_name": drill_scenario.run_name,
-            "drill_scenario": drill_scenario.scenario,
+            "drill_scenario": drill_choice.scenario,
             "drill_target": drill_scenario.target,
         }

@@ -10,19 +10,18 @@ undoes it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from .drill_host import Fault, FaultError, Host, Refused
 from .drill_kinds import KINDS
+from .drill_lock import NOTES, Lock, alone, write
 
-NOTES = "/var/lib/utmstack-ha/drill"
 # The package that this file is in, on a host.
 PACKAGE = "/usr/local/lib/utmstack-ha/utmstack_drill"
 UNIT = "utmstack-ha-drill-undo-{}"
@@ -49,12 +48,12 @@ class Keeper:
 
         Returns when it was injected and when it had taken effect, in seconds since 1970. Raises Refused, FaultError.
         """
-        with self._alone():
+        with alone(self.notes):
             if left := self.found():
                 raise Refused(f"the fault {left[0]} is still there. Run drill.yml -e scenario=cleanup")
             kind = KINDS[fault["kind"]]
             memory = kind.prepare(fault, self.host)
-            self._write(ident, {"id": ident, "fault": dict(fault), "memory": memory, "noted": time.time()})
+            write(self._note(ident), {"id": ident, "fault": dict(fault), "memory": memory, "noted": time.time()})
             try:
                 self._arm(ident, limit_s)
                 began, since = time.time(), time.monotonic()
@@ -67,7 +66,7 @@ class Keeper:
 
     def undo(self, ident: str) -> float | None:
         """Undo a fault, and forget it. Returns when it was undone, or None where there was none. Raises FaultError."""
-        with self._alone():
+        with alone(self.notes):
             return self._undo(ident)
 
     def found(self) -> list[str]:
@@ -75,7 +74,7 @@ class Keeper:
         return sorted(path.stem for path in self.notes.glob("*.json"))
 
     def _undo(self, ident):
-        path = self.notes / f"{ident}.json"
+        path = self._note(ident)
         if not path.exists():
             return None
         note = json.loads(path.read_text())
@@ -94,14 +93,6 @@ class Keeper:
             if time.monotonic() > deadline:
                 raise FaultError(f"The fault {what} in {seconds:g} s: {why}.")
             time.sleep(0.1)
-
-    def _write(self, ident, note):
-        path = self.notes / f".{ident}.new"
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(note, file)
-            file.flush()
-            os.fsync(file.fileno())
-        path.rename(self.notes / f"{ident}.json")
 
     def _arm(self, ident, limit_s):
         if self._has_systemd():
@@ -127,13 +118,8 @@ class Keeper:
     def _has_systemd(self):
         return str(self.notes) == NOTES and os.path.isdir("/run/systemd/system")
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One at a time: the timer must not undo while the drill does."""
-        self.notes.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(self.notes / ".lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def _note(self, ident):
+        return self.notes / f"{ident}.json"
 
 
 def later(keeper: Keeper, ident: str, seconds: float) -> None:
@@ -147,7 +133,7 @@ def later(keeper: Keeper, ident: str, seconds: float) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Undo one fault, or all that are noted here; `later` is what the controller leaves running."""
+    """Undo one fault, or all that are noted here and the lock with them; `later` is what the controller leaves running."""
     if arguments[:1] == ["later"]:
         later(Keeper(arguments[3]), arguments[1], float(arguments[2]))
         return 0
@@ -155,6 +141,8 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write("usage: drill_fault undo [ID]\n")
         return 2
     keeper, failed = Keeper(), 0
+    if not arguments[1:]:
+        Lock(str(keeper.notes)).free()
     for ident in arguments[1:] or keeper.found():
         try:
             keeper.undo(ident)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,7 @@ class Host:
 
     run: Callable[..., str] = command
     kill: Callable[[int, int], None] = os.kill
+    ioctl: Callable[..., object] = fcntl.ioctl
     proc: Path = Path("/proc")
 
     def process(self, pid: int) -> tuple[str, int, int, str] | None:
@@ -67,6 +69,11 @@ class Host:
                     if any(f"/{name}/" in f"{path}/" for path in paths):
                         found.append(int(entry.name))
         return sorted(found)
+
+
+def in_container() -> bool:
+    """Whether this host is a container, which shares its clock and perhaps its disks with others."""
+    return Path("/run/systemd/container").exists() or Path("/.dockerenv").exists()
 
 
 def processes(fault: Fault, host: Host) -> dict[int, int]:

@@ -19,7 +19,8 @@ import ssl
 import time
 from pathlib import Path
 
-from .drill_host import Fault, FaultError, Host, Memory, Refused, processes
+from .drill_disk import Dead, Hung
+from .drill_host import Fault, FaultError, Host, Memory, Refused, in_container, processes
 from .drill_partition import Partition
 
 FILL = ".utmstack-ha-drill"
@@ -144,7 +145,7 @@ class Clock:
 
     @staticmethod
     def prepare(fault: Fault, host: Host) -> Memory:
-        if Path("/run/systemd/container").exists() or Path("/.dockerenv").exists():
+        if in_container():
             raise Refused(
                 "a container has the clock of its machine, which must not jump. Run this fault on hosts of their own"
             )
@@ -334,7 +335,10 @@ def answers(address: str, port: int, timeout_s: float = 2) -> bool:
 KINDS = {
     "signal": Signal,
     "partition": Partition,
+    "lossy": Partition,
     "fill": Fill,
+    "dead": Dead,
+    "hung": Hung,
     "clock": Clock,
     "certificate": Certificate,
     "unshare": Unshare,

@@ -1,6 +1,6 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A host that is cut off from others, by nftables on the host itself."""
+"""A host that is cut off from others, or loses a share of its packets, by nftables on the host itself."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ TABLE = "utmstack_ha_drill"
 
 
 def rules(fault: Fault) -> str:
-    """The table that cuts this host off, for `nft -f`; SSH and the host's own talk with itself go on.
+    """The table that cuts this host off, for `nft -f`; SSH and the host's own talk with itself, its containers included, go on.
 
-    cut: addresses from which nothing arrives (direction in), to which nothing leaves (out), or both. clients_of: an address which nobody
-    but `cut` reaches any more, in place of that.
+    cut: addresses from which nothing arrives (direction in), to which nothing leaves (out), or both. everyone: whatever address it is, in
+    place of that. clients_of: an address which nobody but `cut` reaches any more, in place of that. loss_percent: of 100 packets so many
+    are lost, at random, and not all.
     """
+    drop = (
+        f"numgen random mod 100 lt {int(fault['loss_percent'])} counter drop"
+        if fault.get("loss_percent")
+        else "counter drop"
+    )
     ports = f"{{ {', '.join(str(port) for port in sorted({22, int(fault.get('ssh_port') or 22)}))} }}"
     keep = [f"tcp dport {ports} accept", f"tcp sport {ports} accept"]
     lines = [f"table inet {TABLE}", f"delete table inet {TABLE}", f"table inet {TABLE} {{"]
@@ -34,19 +40,23 @@ def rules(fault: Fault) -> str:
     if fault.get("clients_of"):
         family = "ip6" if ":" in fault["clients_of"] else "ip"
         peers = f"{{ {', '.join(families[family])} }}"
-        drop = f"{family} daddr {fault['clients_of']} {family} saddr != {peers} counter drop"
-        chain("arriving", "prerouting", ['iifname "lo" accept', 'iifname "docker*" accept'], [drop])
+        others = f"{family} daddr {fault['clients_of']} {family} saddr != {peers} {drop}"
+        chain("arriving", "prerouting", ['iifname "lo" accept', 'iifname "docker*" accept'], [others])
     else:
         drops = {
-            way: [f"{family} {way} {{ {', '.join(own)} }} counter drop" for family, own in families.items() if own]
+            way: [f"{family} {way} {{ {', '.join(own)} }} {drop}" for family, own in families.items() if own]
             for way in ("saddr", "daddr")
         }
+        inside: list[str] = []
+        if fault.get("everyone"):
+            # Without addresses, what a container says to this host is told by its bridge.
+            drops, inside = {"saddr": [drop], "daddr": [drop]}, ["docker*"]
         direction = fault.get("direction", "both")
         if direction in ("both", "in"):
-            chain("arriving", "prerouting", ['iifname "lo" accept'], drops["saddr"])
+            chain("arriving", "prerouting", [f'iifname "{name}" accept' for name in ["lo", *inside]], drops["saddr"])
         if direction in ("both", "out"):
-            chain("leaving", "output", ['oifname "lo" accept'], drops["daddr"])
-            chain("passing", "forward", [], drops["daddr"])
+            chain("leaving", "output", [f'oifname "{name}" accept' for name in ["lo", *inside]], drops["daddr"])
+            chain("passing", "forward", [f'oifname "{name}" accept' for name in inside], drops["daddr"])
     return "\n".join([*lines, "}", ""])
 
 
@@ -60,14 +70,17 @@ def dropped(listing: str) -> int:
 
 
 class Partition:
-    """cut, direction, clients_of: see rules(). A table of its own, so that the undo removes that and nothing else."""
+    """What it takes, see rules(). A table of its own, so that the undo removes that and nothing else."""
 
     @staticmethod
     def prepare(fault: Fault, host: Host) -> Memory:
         try:
             host.run(["nft", "--check", "--file", "-"], rules(fault))
         except FaultError as error:
-            raise Refused(f"nftables can't cut this host off ({error}). Install package nftables here") from error
+            lossy = ", and a kernel with nft_numgen," if fault.get("loss_percent") else ""
+            raise Refused(
+                f"nftables can't do that here ({error}). It needs package nftables{lossy} on this host"
+            ) from error
         return {}
 
     @staticmethod

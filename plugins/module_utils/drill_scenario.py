@@ -1,10 +1,6 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a drill does, and to whom: pure decisions on the topology, the state of the platform and the catalogue of faults.
-
-A fault of the catalogue (role drill, vars/main/faults.yml) is {text, target, service, alone, fault, hold_s, target_s}; a scenario
-is {text, faults}, with names of the catalogue, or such faults of its own with a name besides.
-"""
+"""What a drill does, and to whom: pure decisions on the topology, the state of the platform and the faults that drill_choice.py has."""
 
 from __future__ import annotations
 
@@ -26,6 +22,7 @@ def _units(service: str) -> list[str]:
 
 # The service whose hosts have a process, its units, which of their processes (see processes() of drill_fault.py), and its name.
 PROCESSES: dict[str, dict[str, Any]] = {
+    "postgresql": {"units": _units("postgresql"), "what": "PostgreSQL"},
     "postmaster": {"units": _units("postgresql"), "only": "postgres", "what": "PostgreSQL's postmaster"},
     "patroni": {"units": _units("postgresql"), "only": "main", "what": "Patroni"},
     "etcd": {"units": _units("etcd"), "only": "main", "what": "etcd"},
@@ -39,73 +36,23 @@ PROCESSES: dict[str, dict[str, Any]] = {
 }
 # What leads, in the order in which it is handed over; the swarm's managers elect whom they want.
 HANDED_OVER = ("etcd", "redis", "elasticsearch", "postgresql", "vip")
+# Whom a fault may meet, but for a host by its name, and the services of which one may be a leader or a replica.
+ROLES = ("leader", "replica", "vip_holder", "leader_of_all")
+TARGETED = (*LED, "sentinel", "backend")
 # Kinds of which the controller runs the commands: what takes the host away, and what brings it back.
 COMMANDS = {"power": ("power_off", "power_on"), "frozen": ("freeze", "thaw")}
 # How long a fault may last beyond its time until the host undoes it by itself, in seconds.
 MARGIN_S = 90
 
 
-def scenario(
-    name: str,
-    scenarios: Mapping[str, Mapping[str, Any]],
-    catalogue: Mapping[str, Mapping[str, Any]],
-    own: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The faults that a name stands for: of a scenario, of one fault of the catalogue, or `all`. own: what a file said in its place.
-
-    Returns {text, faults: name to fault, problems: what is wrong, each with its remedy}.
-    """
-    if name in catalogue and not own:
-        chosen: Mapping[str, Any] = {"text": catalogue[name]["text"], "faults": [name]}
-    elif name == "all" and not own:
-        chosen = {"text": "every fault", "faults": list(catalogue)}
-    elif own or name in scenarios:
-        chosen = own or scenarios[name]
-    else:
-        known = ("default", "all", "cleanup", *scenarios, *catalogue)
-        told = (
-            f"scenario={name} is not known. {nearest(name, dict.fromkeys(known))}" if name else "No scenario is chosen."
-        )
-        return {"text": "", "faults": {}, "problems": [f"{told} playbooks/drill.yml tells which there are."]}
-    faults, problems = {}, []
-    for entry in chosen["faults"]:
-        label = entry if isinstance(entry, str) else entry.get("name", "")
-        if isinstance(entry, Mapping):
-            faults[label] = {**catalogue.get(label, {}), **entry}
-        elif label in catalogue:
-            faults[label] = dict(catalogue[label])
-        else:
-            problems.append(f"scenario={name} has a fault {label}, which is not known. {nearest(label, catalogue)}")
-    for label, fault in faults.items():
-        lacking = [key for key in ("text", "target", "fault", "hold_s") if not fault.get(key)]
-        if lacking or not label:
-            problems.append(
-                f"scenario={name}: the fault {label or '(without a name)'} lacks {', '.join(lacking) or 'name'}."
-            )
-    return {"text": chosen.get("text", name), "faults": faults, "problems": problems}
-
-
-def not_allowed(topology: Topology) -> list[str]:
-    """Why this cluster is not to be drilled at all, with the remedy; empty where it may."""
-    if topology["drill"]["allowed"]:
-        return []
-    return [
-        f"Cluster {topology['cluster']} is not marked for drills, which break parts of it on purpose. Where that may be, set "
-        "ha_drill_allowed: true for all hosts and run site.yml, which also makes the users that the drill writes with."
+def refusals(state: State) -> list[str]:
+    """Why no drill may begin now, each with its remedy; empty where it may."""
+    found = [
+        f"{host['name']} is in maintenance ({host['maintenance']}). End that first: playbooks/maintenance.yml "
+        f"-e host={host['name']} -e state=absent."
+        for host in state["hosts"]
+        if host["maintenance"]
     ]
-
-
-def refusals(topology: Topology, state: State, repeat: Any) -> list[str]:
-    """Why no drill may begin, each with its remedy; empty where it may. repeat: how often, as it was given."""
-    found = not_allowed(topology)
-    for host in state["hosts"]:
-        if host["maintenance"]:
-            found.append(
-                f"{host['name']} is in maintenance ({host['maintenance']}). End that first: playbooks/maintenance.yml "
-                f"-e host={host['name']} -e state=absent."
-            )
-    if not str(repeat).isdigit() or int(repeat) < 1:
-        found.append(f"repeat={repeat} is no number of times. Give a whole number from 1.")
     other = [problem for problem in state["problems"] if "is in maintenance" not in problem]
     if other:
         found.append(
@@ -119,11 +66,11 @@ def plan(
 ) -> dict[str, Any]:
     """The turns of a drill.
 
-    chosen: what scenario() returned. repeat: how often all of it is done. commands: those of COMMANDS that the operator gave, by name.
+    chosen: what scenario() of drill_choice.py returned, without problems. repeat: how often all of it is done. commands: those of COMMANDS that the operator gave, by name.
     Returns {problems, turns: a list of {number, id, name, repeat, fault}, passed_over: a list of {fault, why}, targets: name to
     seconds or to seconds by path, text: for a person}. The targets' hosts are only what a turn would take now; each turn chooses anew.
     """
-    problems = [*refusals(topology, state, repeat), *chosen["problems"]]
+    problems = refusals(state)
     if problems:
         return {"problems": problems, "turns": [], "passed_over": [], "targets": {}, "text": ""}
     met = {name: target(fault, topology, state) for name, fault in chosen["faults"].items()}
@@ -205,7 +152,7 @@ def target(fault: Mapping[str, Any], topology: Topology, state: State) -> dict[s
     elif role in topology["hosts"]:
         host = role
     else:
-        why = f"target {role} is neither a role nor a host. {nearest(role, ['leader', 'replica', 'vip_holder', 'leader_of_all', *topology['hosts']])}"
+        why = f"target {role} is neither a role nor a host. {nearest(role, [*ROLES, *topology['hosts']])}"
     if host and fault.get("alone"):
         handovers = _alone(topology, state, led, host, service)
     partner = next((one for one in hosts_of(topology, service) if one != host), None) if host else None
@@ -227,7 +174,7 @@ def hosts_of(topology: Topology, service: str) -> list[str]:
         return [member["name"] for member in topology["swarm"]["managers"]]
     if service == "backend":
         return [member["name"] for member in topology["backend"]["members"]]
-    return members(topology, _label(service)) if service in (*LED, "sentinel") else []
+    return members(topology, _label(service)) if service in TARGETED else []
 
 
 def _label(service):
@@ -279,16 +226,20 @@ def injection(
     own, host = dict(fault["fault"]), chosen["host"]
     address, ssh = topology["hosts"][host]["address"], topology["ports"]["ssh"]
     kind, why = own["kind"], ""
-    if kind == "signal":
+    if kind in ("signal", "dead"):
         process = own.pop("process")
         own |= PROCESSES.get(process, {"what": process})
-    elif kind == "partition":
+    elif kind in ("partition", "lossy"):
         own |= _cut(own.pop("cut"), chosen, topology)
         own["ssh_port"] = ssh
-        why = "" if own["cut"] else "there is nobody to be cut off from"
-    elif kind == "fill":
+        why = "" if own["cut"] or own.get("everyone") else "there is nobody to be cut off from"
+        if kind == "lossy":
+            own["loss_percent"] = int(own.get("loss_percent", settings["loss_percent"]))
+            own.setdefault("direction", settings["loss_direction"])
+    elif kind in ("fill", "hung"):
         own["path"] = settings["volumes"].get(own.pop("volume"), "")
-        own["limit_bytes"] = int(float(settings["fill_limit_gb"]) * 2**30)
+        if kind == "fill":
+            own["limit_bytes"] = int(float(settings["fill_limit_gb"]) * 2**30)
     elif kind == "certificate":
         expired = own.pop("certificate") == "expired"
         own["content"] = settings["certificate"] if expired else ""
@@ -318,6 +269,8 @@ def _cut(whom, chosen, topology):
         if set(own["groups"]) - {"drill", "monitoring", "backup"}
     }
     vip = topology["virtual_ip"]["address"]
+    if whom == "everyone":
+        return {"cut": [], "everyone": True}
     if whom == "clients":
         return {"cut": list(platform.values()), "clients_of": vip}
     if whom == "one":
@@ -330,14 +283,23 @@ def expected_loss(fault: Mapping[str, Any], host: str, topology: Topology, led: 
     """How many seconds of acknowledged writes a fault costs by design, and why.
 
     A Redis master that is cut off takes its clients' writes until it misses its replicas (min-replicas-max-lag). Where nothing stops
-    it, that is no design but a setting, and every loss counts.
+    it, that is no design but a setting, and every loss counts. One that hears them now and then may lose as much when another is
+    promoted; more counts as a loss, though nothing in Redis keeps it from that.
     """
     redis = topology["redis"]
-    cut_off = fault["fault"]["kind"] == "partition" and fault["fault"]["cut"] == "rest" and led.get("redis") == host
-    if not cut_off or not redis["min_replicas_to_write"]:
+    kind, whom = fault["fault"]["kind"], fault["fault"].get("cut")
+    cut_off = kind == "partition" and whom == "rest" or kind == "lossy" and whom in ("rest", "everyone")
+    if not cut_off or led.get("redis") != host or not redis["min_replicas_to_write"]:
         return {"expected_loss_s": 0, "expected_loss_why": ""}
     # Redis takes both times in whole seconds, so lag + 1 s may have to pass, and looks once a second; half a second more if it is busy.
     lag = topology["timing"]["redis"]["min_replicas_max_lag_s"]
+    if kind == "lossy":
+        why = (
+            f"What had not reached a replica is lost when another one is promoted. The master takes writes until its replicas have been "
+            f"silent for more than min-replicas-max-lag, {lag:g} s, so this much is told as expected. It is no limit here: where their "
+            "signs of life arrive and its data do not, more can be lost, which then counts as a loss."
+        )
+        return {"expected_loss_s": lag + 2.5, "expected_loss_why": why}
     why = (
         f"The cut-off Redis master takes writes of clients that still reach it until its replicas have been silent for more "
         f"than min-replicas-max-lag, {lag:g} s. It counts in whole seconds and looks once a second, so this takes up to "
@@ -381,10 +343,21 @@ def problems_after(name: str, verdicts: Mapping[str, Mapping[str, Any]], loss: M
     return found
 
 
-def not_healed(name: str, seconds: float, problems: Iterable[str]) -> str:
+def heal_spans(seconds: Any, pause_s: float) -> list[int]:
+    """How often to look at a cluster until a time is over, with a pause in between: in spans, each as long as all before it.
+
+    So a cluster that heals early costs few rounds that are planned and passed over, and one that does not as many as it got.
+    """
+    spans = [1]
+    while sum(spans) * max(1, pause_s) < float(seconds):
+        spans.append(sum(spans))
+    return spans
+
+
+def not_healed(name: str, seconds: Any, problems: Iterable[str]) -> str:
     """What the drill says where a cluster does not heal."""
     return (
-        f"{name}: the cluster is not whole {seconds:g} s after the fault was undone, so the drill ends here. Seen: "
+        f"{name}: the cluster is not whole {float(seconds):g} s after the fault was undone, so the drill ends here. Seen: "
         f'{"; ".join(problems) or "nothing"}. Repair it as docs/failover.md, "When the cluster does not heal", says; '
         "playbooks/status.yml tells when it is whole."
     )

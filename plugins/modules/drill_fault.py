@@ -35,8 +35,8 @@ options:
     default: present
   fault:
     description:
-      - What the fault is, with C(kind), V(signal), V(partition), V(fill), V(clock), V(certificate), V(unshare) or V(command),
-        and what that kind takes, as the drill plans it.
+      - What the fault is, with C(kind), V(signal), V(partition), V(lossy), V(fill), V(dead), V(hung), V(clock), V(certificate),
+        V(unshare) or V(command), and what that kind takes, as the drill plans it.
     type: dict
   limit:
     description: When the fault is undone by itself, in seconds.

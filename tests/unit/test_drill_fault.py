@@ -7,6 +7,7 @@ What can be had without privileges is the real thing: processes of our own get r
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -17,7 +18,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.utmstack.ha.plugins.module_utils import drill_fault, drill_host, drill_kinds, drill_partition
+from ansible_collections.utmstack.ha.plugins.module_utils import (
+    drill_disk,
+    drill_fault,
+    drill_host,
+    drill_kinds,
+    drill_lock,
+    drill_partition,
+)
 from ansible_collections.utmstack.ha.plugins.module_utils.drill_fault import Keeper
 from ansible_collections.utmstack.ha.plugins.module_utils.drill_host import FaultError, Host, Refused
 
@@ -86,7 +94,9 @@ def test_the_undo_comes_by_itself_when_the_drill_died(keeper, sleeper):
 def test_undoing_what_was_noted_but_never_injected_or_is_gone_does_no_harm(keeper, sleeper):
     keeper.host.kill = lambda pid, number: (never for never in ()).throw(KeyboardInterrupt)
     keeper.notes.mkdir()
-    keeper._write("01", {"id": "01", "fault": frozen(), "memory": {"processes": {str(sleeper.pid): 1}}})
+    drill_lock.write(
+        keeper.notes / "01.json", {"id": "01", "fault": frozen(), "memory": {"processes": {str(sleeper.pid): 1}}}
+    )
     assert keeper.undo("01")
     assert keeper.undo("01") is None
 
@@ -149,6 +159,10 @@ def test_only_the_processes_of_that_container_are_meant(tmp_path):
         ({"cut": ["10.0.1.12", "fd00::12"]}, ["ip saddr { 10.0.1.12 }", "ip6 saddr { fd00::12 }"], []),
         ({"cut": PEERS[:2], "clients_of": PEERS[2]},
          ["ip daddr 10.0.1.100 ip saddr != { 10.0.1.12, 10.0.1.13 } counter drop"], ["hook output"]),
+        ({"cut": PEERS[:1], "loss_percent": 40}, ["ip saddr { 10.0.1.12 } numgen random mod 100 lt 40 counter drop"], []),
+        ({"cut": [], "everyone": True, "loss_percent": 25},
+         ["hook prerouting", "hook output", "hook forward", "\n    numgen random mod 100 lt 25 counter drop"], ["addr"]),
+        ({"cut": [], "everyone": True, "loss_percent": 25, "direction": "out"}, ["hook output"], ["hook prerouting"]),
     ],
 )  # fmt: skip
 def test_the_rules_cut_off_what_is_meant(fault, there, absent):
@@ -157,7 +171,10 @@ def test_the_rules_cut_off_what_is_meant(fault, there, absent):
     assert [part for part in absent if part in text] == []
 
 
-@pytest.mark.parametrize("fault", [{"cut": PEERS}, {"cut": PEERS, "clients_of": PEERS[2]}])
+@pytest.mark.parametrize(
+    "fault",
+    [{"cut": PEERS}, {"cut": PEERS, "clients_of": PEERS[2]}, {"cut": [], "everyone": True, "loss_percent": 25}],
+)
 def test_no_chain_drops_anything_before_it_let_ssh_and_the_host_itself_through(fault):
     for chain in drill_partition.rules({**fault, "ssh_port": 2222}).split("chain ")[1:]:
         keep, drop = chain.index("tcp dport { 22, 2222 } accept"), chain.index("drop")
@@ -179,6 +196,130 @@ def test_the_root_file_system_and_a_large_volume_are_never_filled(tmp_path, monk
     assert os.stat("/dev/shm").st_dev != os.stat("/").st_dev
     with pytest.raises(Refused, match="fills none over 0.0 GiB. Raise drill_fill_limit_gb"):
         drill_kinds.Fill.prepare({"kind": "fill", "path": "/dev/shm", "limit_bytes": 4096}, Host())
+
+
+WRITER = """
+import os, sys, time
+child = os.fork()
+name = sys.argv[1] + ("-child" if child == 0 else "")
+while True:
+    try:
+        with open(name, "ab", buffering=0) as file:
+            file.write(b"x")
+    except OSError:
+        pass
+    time.sleep(0.02)
+"""
+
+
+@pytest.fixture
+def writers(tmp_path):
+    """A unit with two processes that append to a file each, all the time."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "file")], start_new_session=True)
+    yield process
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def children(pid):
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def grows(*files):
+    """Those of the files that grow within 0.3 s."""
+    before = {file: file.stat().st_size for file in files}
+    time.sleep(0.3)
+    return [file.name for file in files if file.stat().st_size > before[file]]
+
+
+def test_a_service_with_a_dead_disk_writes_nothing_until_that_is_undone(tmp_path, writers, monkeypatch):
+    files = tmp_path / "file", tmp_path / "file-child"
+    deadline = time.monotonic() + 20
+    while not all(file.exists() for file in files) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    host = Host()
+
+    def run(argv, text=""):
+        # Only root may take another account, and only with systemd is there a timer.
+        own = argv[argv.index("prlimit") :] if "prlimit" in argv else ["true"]
+        return drill_host.command(own, text)
+
+    host.run, host.of_cgroup = run, lambda unit: [writers.pid, *children(writers.pid)]
+    keeper = Keeper(str(tmp_path / "notes"), str(PACKAGE), host)
+    fault = {"kind": "dead", "units": ["elasticsearch.service"], "what": "Elasticsearch"}
+    assert grows(*files) == ["file", "file-child"]
+    keeper.inject("01", fault, limit_s=60, effect_s=5)
+    assert grows(*files) == []
+    assert keeper.refusal(fault) == "Elasticsearch may write no file as it is (LimitFSIZE)"
+    keeper.undo("01")
+    assert grows(*files) == ["file", "file-child"]
+
+
+def test_a_process_that_has_ended_meanwhile_is_no_failure_of_the_fault(tmp_path):
+    def run(argv, text=""):
+        raise FaultError("prlimit: No such process")
+
+    host = Host(run=run, proc=tmp_path)
+    drill_disk._set_limit(4711, "0", host)
+    (tmp_path / "4712").mkdir()
+    (tmp_path / "4712/limits").write_text("Max file size             unlimited            unlimited            bytes\n")
+    (tmp_path / "4712/status").write_text("Name:\tx\nUid:\t106\t106\t106\t106\nGid:\t114\t114\t114\t114\n")
+    with pytest.raises(FaultError, match="No such process"):
+        drill_disk._set_limit(4712, "0", host)
+
+
+@pytest.fixture
+def volume(tmp_path, monkeypatch):
+    """A host with an ext4 volume of its own; `frozen` is what its kernel says of it."""
+    data, notes = tmp_path / "data", tmp_path / "1"
+    data.mkdir(), notes.mkdir()
+    (notes / "mountinfo").write_text(f"100 90 8:17 / {data} rw - ext4 /dev/sdb1 rw\n")
+    real = os.stat
+
+    class Volume:
+        st_dev = os.makedev(8, 17)
+
+    monkeypatch.setattr(drill_disk.os, "stat", lambda path, **own: Volume if path == str(data) else real(path, **own))
+    monkeypatch.setattr(drill_disk, "in_container", lambda: False)
+    host = Host(run=lambda argv, text="": "", proc=tmp_path)
+    host.frozen, host.path, host.mounts = False, str(data), notes / "mountinfo"
+
+    def ioctl(place, request, argument):
+        wanted = request == drill_disk.FIFREEZE
+        if host.frozen == wanted:
+            raise OSError(errno.EBUSY if wanted else errno.EINVAL, "no")
+        host.frozen = wanted
+
+    host.ioctl = ioctl
+    return host
+
+
+def test_a_volume_is_frozen_and_thawed_also_where_it_was_never_frozen(tmp_path, volume):
+    keeper = Keeper(str(tmp_path / "notes"), str(PACKAGE), volume)
+    keeper.inject("01", {"kind": "hung", "path": volume.path}, limit_s=60, effect_s=1)
+    assert volume.frozen
+    keeper.undo("01")
+    assert not volume.frozen
+    keeper.inject("02", {"kind": "hung", "path": volume.path}, limit_s=60, effect_s=1)
+    volume.frozen = False
+    assert keeper.undo("02")
+
+
+def test_nothing_is_frozen_that_the_host_needs_or_that_others_share(volume, monkeypatch):
+    hung = drill_kinds.Hung
+    assert hung.prepare({"path": volume.path}, volume) == {}
+    with pytest.raises(
+        Refused, match=r"/usr is no volume of its own: /.* is on the same one, which a drill never freezes"
+    ):
+        hung.prepare({"path": "/usr"}, volume)
+    volume.mounts.write_text(f"100 90 8:17 /part {volume.path} rw - ext4 /dev/sdb1 rw\n")
+    with pytest.raises(Refused, match=r"a file system \(unknown\) that can't be frozen"):
+        hung.prepare({"path": volume.path}, volume)
+    with pytest.raises(Refused, match="Correct the path of the fault"):
+        hung.prepare({"path": f"{volume.path}/none"}, volume)
+    monkeypatch.setattr(drill_disk, "in_container", lambda: True)
+    with pytest.raises(Refused, match="Run this fault on hosts of their own"):
+        hung.prepare({"path": volume.path}, volume)
 
 
 def test_a_certificate_is_covered_and_its_file_never_touched(tmp_path, monkeypatch):
@@ -208,7 +349,9 @@ def test_a_certificate_is_covered_and_its_file_never_touched(tmp_path, monkeypat
     assert asked == ["mount", "systemctl", "umount", "systemctl"]
     assert served == ["wrong\n", "right\n"]
     assert not other.exists()
-    assert path.stat() == before
+    now = path.stat()
+    # Reading it changes the time of access, at most.
+    assert (now.st_ino, now.st_mtime_ns, now.st_ctime_ns) == (before.st_ino, before.st_mtime_ns, before.st_ctime_ns)
 
 
 def test_a_share_counts_as_lost_only_under_our_own_mount(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils import (
+    drill_choice,
     drill_kinds,
     drill_partition,
     drill_paths,
@@ -31,6 +32,8 @@ COMMANDS = {name: ["lab", name] for name in ("power_off", "power_on", "freeze", 
 SETTINGS = {
     "volumes": {"postgresql": "/var/lib/postgresql/17/utmstack", "elasticsearch": "/var/lib/elasticsearch"},
     "fill_limit_gb": 20,
+    "loss_percent": "25",
+    "loss_direction": "both",
     "commands": COMMANDS,
     "certificate": "PEM",
     "snapshots": ["/mnt/snapshots"],
@@ -47,7 +50,8 @@ def meets(state=None, ha=THREE, **fault):
 
 
 def planned(name="default", state=None, repeat=1, ha=THREE, commands=COMMANDS, own=None):
-    chosen = drill_scenario.scenario(name, SCENARIOS, CATALOGUE, own)
+    chosen = drill_choice.scenario(name, SCENARIOS, CATALOGUE, own, list(SETTINGS["volumes"]), NODES)
+    assert chosen["problems"] == []
     return drill_scenario.plan(ha, state or healthy(), chosen, repeat, commands)
 
 
@@ -72,10 +76,12 @@ def test_every_fault_becomes_one_that_the_host_knows(name):
     assert given["fault"]["kind"] in drill_kinds.KINDS
     assert given["limit_s"] > fault["hold_s"]
     assert given["controller"] == (fault["fault"]["kind"] in ("power", "frozen"))
-    if given["fault"]["kind"] == "signal":
+    if given["fault"]["kind"] in ("signal", "dead"):
         assert given["fault"].get("units") or given["fault"].get("container")
-    if given["fault"]["kind"] == "partition":
+    if given["fault"]["kind"] in ("partition", "lossy"):
         assert drill_partition.rules(given["fault"])
+    if given["fault"]["kind"] in ("fill", "hung"):
+        assert given["fault"]["path"]
 
 
 @pytest.mark.parametrize(
@@ -138,30 +144,6 @@ def test_without_the_operators_commands_a_host_keeps_its_power():
     assert "drill_freeze and drill_thaw" in why["leader-of-all-frozen"]
 
 
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ({"name": "defualt"}, "scenario=defualt is not known. Did you mean default?"),
-        ({"name": "redis-sigkil"}, "Did you mean redis-sigkill?"),
-        ({"name": ""}, "No scenario is chosen."),
-        ({"repeat": "often"}, "repeat=often is no number of times. Give a whole number from 1."),
-        ({"repeat": 0}, "repeat=0 is no number of times."),
-        ({"own": {"faults": ["no-such"]}}, "has a fault no-such, which is not known."),
-        ({"own": {"faults": [{"name": "mine", "target": "vip_holder"}]}}, "the fault mine lacks text, fault, hold_s."),
-    ],
-)
-def test_a_wrong_choice_is_refused_with_the_remedy(options, told):
-    result = planned(**options)
-    assert any(told in problem for problem in result["problems"]), result["problems"]
-    assert result["turns"] == []
-
-
-def test_a_cluster_that_is_not_marked_is_refused_whatever_else_is_wrong():
-    problems = planned(ha={**THREE, "drill": {"allowed": False, "members": []}})["problems"]
-    assert "not marked for drills" in problems[0]
-    assert "ha_drill_allowed: true" in problems[0]
-
-
 def test_an_unhealthy_cluster_is_refused_with_what_is_wrong():
     state = healthy()
     state["problems"] = ["redis: node2 is down"]
@@ -211,6 +193,30 @@ def test_a_partition_is_between_addresses(name, cut):
     assert fault["cut"] == cut
     assert fault["ssh_port"] == 22
     assert fault.get("clients_of") == ("10.0.1.100" if name == "clients-partition" else None)
+
+
+def test_faults_that_make_a_host_ill_are_in_all_and_in_no_shorter_suite():
+    ill = {name for name, fault in CATALOGUE.items() if fault["fault"]["kind"] in ("lossy", "dead", "hung")}
+    assert {"postgresql-lossy", "postgresql-disk-dead", "elasticsearch-disk-dead", "postgresql-disk-hung"} <= ill
+    assert ill <= {turn["name"] for turn in planned("all")["turns"]}
+    assert not ill & {name for own in SCENARIOS.values() for name in own["faults"]}
+
+
+def test_the_share_that_is_lost_is_a_setting_and_a_fault_may_have_its_own():
+    lossy = CATALOGUE["postgresql-lossy"]
+    given = drill_scenario.injection(lossy, meets(**lossy), THREE, SETTINGS)["fault"]
+    assert (given["loss_percent"], given["direction"], given["everyone"]) == (25, "both", True)
+    own = {**lossy, "fault": {"kind": "lossy", "cut": "one", "loss_percent": 60, "direction": "in"}}
+    given = drill_scenario.injection(own, meets(**own), THREE, SETTINGS)["fault"]
+    assert (given["loss_percent"], given["direction"], given["cut"]) == (60, "in", ["10.0.1.12"])
+
+
+def test_a_lossy_redis_master_may_lose_what_a_cut_off_one_may_and_it_is_told_that_nothing_keeps_it_to_that():
+    lossy = CATALOGUE["leader-of-all-lossy"]
+    told = drill_scenario.expected_loss(lossy, "node1", THREE, {"redis": "node1"})
+    assert told["expected_loss_s"] == 4.5
+    assert "It is no limit here" in told["expected_loss_why"]
+    assert drill_scenario.expected_loss(lossy, "node1", THREE, {"redis": "node2"})["expected_loss_s"] == 0
 
 
 def test_only_a_redis_master_that_is_cut_off_may_lose_writes_and_only_where_a_limit_is_set():

@@ -166,3 +166,27 @@ def test_own_certificates_are_read_on_the_controller_host_by_host(site):
     assert f"group all: tls_ca_file is {place}/ca.crt, which can't be read on the controller: No such file" in output
     assert f"host node2: tls_certificate_file is {place}/node2.crt, which can't be read" in output
     assert "host node1: tls_private_key_file can't be used: the private key is encrypted" in output
+
+
+def test_a_drill_refuses_a_wrong_choice_before_it_connects(site, tmp_path):
+    place = site({"ha_drill_allowed": False})
+    code, output = run(
+        place,
+        "drill.yml",
+        "-e",
+        "scenario=postgresql-losy,haproxy-sigkill",
+        "-e",
+        "drill_loss_percent=0",
+        "-e",
+        "repeat=0",
+    )
+    told = " ".join(output.split())
+    assert code != 0
+    for part in (
+        "is not marked for drills",
+        "scenario=postgresql-losy is not known. Did you mean postgresql-lossy?",
+        "repeat=0 is no number of times",
+        "drill_loss_percent is '0', and has to be a whole number from 1 to 99",
+    ):
+        assert part in told, output
+    assert not (place / "connected").exists()

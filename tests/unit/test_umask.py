@@ -28,7 +28,7 @@ ME, MY_GROUP = pwd.getpwuid(os.geteuid()), grp.getgrgid(os.getegid()).gr_name
 PRIVATE = {
     "action/secrets.py",
     "module_utils/directories.py",
-    "module_utils/drill_fault.py",
+    "module_utils/drill_lock.py",
     "module_utils/drill_records.py",
     "module_utils/file_set.py",
     "module_utils/pg_upgrade.py",

@@ -139,6 +139,29 @@ def test_the_next_drill_undoes_what_the_last_one_has_left(cluster, tmp_path):
     assert "Undone: 01-sentinel-sigstop" in told
 
 
+def test_a_second_drill_is_refused_and_the_first_one_goes_on(cluster, tmp_path):
+    process = cluster.start(DRILL, "-e", "scenario=sentinel-sigstop", "-e", f"drill_output={tmp_path}")
+    try:
+        until(lambda: notes(cluster) or process.poll() is not None, 300, "a fault to be injected")
+        code, told = drill(cluster, "haproxy-sigkill", check=False)
+        printed = process.communicate(timeout=600)[0]
+    finally:
+        kill(process)
+    assert code != 0
+    assert "Another drill of" in told, told
+    assert "by now at 01-sentinel-sigstop" in told, told
+    assert process.returncode == 0, printed
+    for host in cluster.hosts:
+        assert cluster.ssh(host, "ls -A /var/lib/utmstack-ha/drill | grep -c holder || true").stdout.strip() == "0"
+
+
+@pytest.mark.parametrize("fault", ["postgresql-lossy", "postgresql-disk-dead", "elasticsearch-disk-dead"])
+def test_a_host_that_is_ill_loses_nothing_that_was_acknowledged(cluster, fault, tmp_path):
+    code, told = drill(cluster, fault, output=tmp_path)
+    assert code == 0, told
+    assert traces(cluster) == []
+
+
 # What makes a loss possible: the settings, the layers that take them, the fault that then loses writes, and where.
 UNSAFE = {
     "Redis without min-replicas-to-write": ("redis,haproxy", {"redis_min_replicas_to_write": 0}, "redis-partition", "redis"),
