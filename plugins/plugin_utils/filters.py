@@ -13,6 +13,9 @@ import contextlib
 import importlib
 from pathlib import Path
 
+# Of another collection, which the roles' addresses go through.
+with contextlib.suppress(ImportError):
+    importlib.import_module("ansible_collections.ansible.utils.plugins.filter.ipaddr")
 for _path in sorted((Path(__file__).parents[1] / "filter").glob("*.py")):
     # What can't be loaded is told by Ansible where a task needs it.
     with contextlib.suppress(ImportError):
