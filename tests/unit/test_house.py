@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -90,3 +92,22 @@ def test_a_host_that_may_be_away_stops_nobody(path):
             assert task.get("any_errors_fatal") is False, task["name"]
             # It makes errors fatal by itself.
             assert not task.get("run_once"), task["name"]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("plugins/filter/*.py")), ids=lambda path: path.stem)
+def test_each_filter_is_documented_under_its_name(path):
+    module = importlib.import_module(f"ansible_collections.utmstack.ha.plugins.filter.{path.stem}")
+    for name, function in module.FilterModule().filters().items():
+        document = yaml.safe_load((path.parent / f"{name}.yml").read_text())
+        assert document["DOCUMENTATION"]["name"] == name
+        parameters = inspect.signature(function).parameters.values()
+        least = sum(one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD for one in parameters)
+        required = [option for option in document["DOCUMENTATION"]["options"].values() if option.get("required")]
+        assert len(required) == least, f"{name} takes {least} arguments, and {len(required)} are documented as required"
+
+
+@pytest.mark.parametrize("role", sorted(ROOT.glob("roles/*")), ids=lambda path: path.name)
+def test_each_role_and_each_of_its_entry_points_is_described(role):
+    assert (role / "README.md").is_file()
+    for name, entry in yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"].items():
+        assert entry.get("short_description") and entry.get("description"), name
