@@ -23,6 +23,7 @@ ARGS ?=
 export LAB_NAME LAB_SUBNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections
 export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/.lab/molecule-$(LAB_NAME)
 
 LAB := python3 molecule/shared/lab.py
