@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -20,15 +22,19 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
 
-def run(*command, cwd, config=None):
+def run(*command, cwd, config=None, home=None):
+    """What a command printed that ends well and warns of nothing."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     if config is not None:
         environment["ANSIBLE_CONFIG"] = str(config)
+    if home is not None:
+        environment["HOME"] = str(home)
     done = subprocess.run(
         [str(BIN / command[0]), *map(str, command[1:])],
         cwd=cwd, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0 and "WARNING" not in printed and "DEPRECATION" not in printed, printed
     return done.stdout
 
 
@@ -41,19 +47,73 @@ def tarball(tmp_path_factory):
 
 def test_the_tarball_holds_the_collection_and_nothing_of_the_workshop(tarball):
     with tarfile.open(tarball) as archive:
-        names = {name.split("/", 1)[0] for name in archive.getnames()}
-    assert names >= {"MANIFEST.json", "meta", "playbooks", "plugins", "roles", "LICENSE", "README.md", "inventories"}
-    assert not names & {".git", ".venv", ".lab", "collections", "ansible.cfg"}
+        files = set(archive.getnames())
+    assert {name.split("/", 1)[0] for name in files} == {
+        "CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "docs", "inventories", "meta", "playbooks", "plugins", "roles",
+    }  # fmt: skip
+    assert {name.split("/")[1] for name in files if name.startswith("inventories/")} == {"dedicated", "three_node"}
+    assert not {name for name in files if "collections" in name or "secrets/" in name}
 
 
-def test_an_installed_copy_shows_its_plan(tarball, tmp_path):
-    run("ansible-galaxy", "collection", "install", tarball, "--no-deps", "--offline", "-p", tmp_path, cwd=tmp_path)
-    config = tmp_path / "ansible.cfg"
-    config.write_text(f"[defaults]\ncollections_path = {tmp_path}\n")
+def test_the_tarball_can_be_installed_from_the_checkout_and_used_from_anywhere(tarball, tmp_path):
+    """With nobody's settings: not those of the checkout, and nothing set for the place where it is used."""
+    run("ansible-galaxy", "collection", "install", tarball, "--no-deps", "--offline", cwd=ROOT, home=tmp_path)
+    assert (tmp_path / ".ansible/collections/ansible_collections/utmstack/ha/MANIFEST.json").is_file()
+    plain = tmp_path / "plain"
+    plain.mkdir()
     inventory = ROOT / "inventories" / "three_node"
-    shown = run("ansible-playbook", "-i", inventory, "utmstack.ha.plan", cwd=tmp_path, config=config)
-    assert "Synchronous mode strict" in shown
-    assert "DEPRECATION" not in shown
+    shown = run("ansible-playbook", "-i", inventory, "utmstack.ha.plan", cwd=plain, home=tmp_path)
+    lines = [line.strip() for line in shown.splitlines()]
+    assert "Synchronous mode strict: 1 standby confirms each write, or it waits." in lines
+    assert "PostgreSQL process dies      up to about 6 s without writes" in lines
+    assert "Prepare every host" in run(
+        "ansible-playbook", "-i", inventory, "utmstack.ha.site", "--list-tasks", cwd=plain, home=tmp_path
+    )
+
+
+def test_a_walk_that_follows_links_through_the_checkout_ends():
+    """As that of a controller that looks for playbooks."""
+    for start in ("collections", "playbooks"):
+        walked = list(itertools.islice(os.walk(ROOT / start, followlinks=True), 1000))
+        assert len(walked) < 1000, walked[-1][0]
+
+
+def test_an_answer_to_a_contributor_comes_from_the_checkout():
+    shown = run("ansible-doc", "-t", "role", "utmstack.ha.redis", cwd=ROOT)
+    assert "redis_settings" in shown
+
+
+def documents(pattern: str) -> Iterator[tuple[Path, str]]:
+    for path in ROOT.glob(pattern):
+        yield path, path.read_text()
+
+
+def test_what_is_used_of_other_collections_is_what_is_declared():
+    declared = yaml.safe_load((ROOT / "galaxy.yml").read_text())["dependencies"]
+    listed = yaml.safe_load((ROOT / "collections" / "requirements.yml").read_text())["collections"]
+    assert {entry["name"]: entry["version"] for entry in listed} == declared
+    text = "".join(text for pattern in ("roles/*/*/**/*.yml", "playbooks/*.yml") for _path, text in documents(pattern))
+    used = set(re.findall(r"\b((?:ansible|community)\.[a-z]+)\.[a-z_]+\b", text)) - {"ansible.builtin"}
+    assert used == set(declared)
+
+
+def test_an_execution_environment_gets_ranges_of_what_the_checkout_pins():
+    meta = yaml.safe_load((ROOT / "meta" / "execution-environment.yml").read_text())
+    ranges = [line for line in (ROOT / meta["dependencies"]["python"]).read_text().splitlines() if line[0] != "#"]
+    pins = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert sorted(re.fullmatch(r"([\w-]+)>=[\d.]+", line)[1] for line in ranges) == sorted(set(pins) - {"ansible"})
+
+
+def test_an_action_group_has_the_modules_whose_documentation_shares_its_options():
+    groups: dict[str, set[str]] = {}
+    for path in ROOT.glob("plugins/modules/*.py"):
+        module = importlib.import_module(f"ansible_collections.utmstack.ha.plugins.modules.{path.stem}")
+        for fragment in yaml.safe_load(module.DOCUMENTATION).get("extends_documentation_fragment", []):
+            name = fragment.removeprefix("utmstack.ha.").replace(".", "_")
+            groups.setdefault(name, set()).add(path.stem)
+    del groups["looks"]
+    runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())
+    assert {name: set(modules) for name, modules in runtime["action_groups"].items()} == groups
 
 
 @pytest.mark.parametrize("playbook", ["site.yml", "playbooks/site.yml"])

@@ -89,8 +89,8 @@ def test_the_plan_is_printed_though_no_host_can_be_reached(site):
 def test_the_plan_as_json_is_the_whole_topology(site):
     code, output = run(site(), "plan.yml", "-e", "format=json")
     assert code == 0, output
-    text = output[output.index("msg: |-") + len("msg: |-") : output.index("PLAY RECAP")]
-    assert json.loads(text)["postgresql"]["write"] == {"host": "192.0.2.100", "port": 5432}
+    topology, _end = json.JSONDecoder().raw_decode(output[output.index("\n{\n") + 1 :])
+    assert topology["postgresql"]["write"] == {"host": "192.0.2.100", "port": 5432}
 
 
 def test_an_inventory_without_our_groups_is_told_which_there_are(site):
