@@ -10,9 +10,10 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
+from ..module_utils.controller import check_job
 from ..module_utils.secrets import PASSWORDS
 from ..module_utils.topology import build
-from ..module_utils.topology_faults import TopologyError
+from ..module_utils.topology_faults import Findings, TopologyError
 from ..module_utils.topology_groups import GROUPS
 from ..module_utils.topology_settings import DEFAULTS, VARIABLES, Inventory
 
@@ -32,10 +33,18 @@ class ActionModule(ActionBase):
         inventory.broken.setdefault(variables["inventory_hostname"], {}).update(broken)
         settings.update(self._task.args.get("settings", {}))
         try:
-            topology = build(inventory, settings)
+            topology = build(inventory, settings, found=self._controller(variables, inventory))
         except TopologyError as error:
             return {**result, "failed": True, "msg": str(error)}
         return {**result, "changed": False, "topology": topology, "warnings": topology["warnings"]}
+
+    def _controller(self, variables: Mapping[str, Any], inventory: Inventory) -> Findings:
+        """Return what is wrong with the place that this runs at."""
+        found = Findings()
+        known, _broken = readable(variables, lambda name: self._templar.template(variables[name]), ["ha_secrets_dir"])
+        sources = {str(variables["hostvars"][host].get("tls_source", "local_ca")) for host in inventory.hosts}
+        check_job({**variables, **known}, sources, found)
+        return found
 
     def _settings(self, variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the cluster's settings as this task sees them, so that role defaults and play variables count."""

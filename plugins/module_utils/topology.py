@@ -42,13 +42,14 @@ LAYERS = (*GROUPS, "backend")
 MAINTENANCE_FILE = "/var/lib/utmstack-ha/maintenance"
 
 
-def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
+def build(inventory: Inventory, settings: Mapping[str, Any], found: Findings | None = None) -> dict[str, Any]:
     """Return the topology (without `host`, which each host adds for itself).
 
     `settings` are the values of DEFAULTS and of the passwords as the play sees them; what is missing has its default.
+    `found` has what is wrong beside the inventory.
     Every rule is asked, whatever the others found. Raises TopologyError with all faults.
     """
-    found = Findings()
+    found = found or Findings()
     members = members_of(inventory.groups, found)
     hosts = list(dict.fromkeys(host for layer in LAYERS for host in members[layer]))
     layers = {host: [layer for layer in LAYERS if host in members[layer]] for host in hosts}

@@ -86,6 +86,15 @@ def test_the_plan_is_printed_though_no_host_can_be_reached(site):
     assert not (place / ".secrets").exists()
 
 
+def test_a_first_job_of_awx_is_refused_with_the_other_faults_before_anything_is_made(site):
+    place = site({"ha_failover_profile": "fats"})
+    code, output = run(place, "site.yml", "-e", "awx_job_id=7")
+    assert code != 0
+    assert "no host was touched: 2 faults." in output and "ha_failover_profile is 'fats'" in output
+    assert "ha_secrets_dir is not set, and this job would make" in output
+    assert not (place / ".secrets").exists()
+
+
 def test_the_plan_as_json_is_the_whole_topology(site):
     code, output = run(site(), "plan.yml", "-e", "format=json")
     assert code == 0, output
