@@ -135,6 +135,8 @@ def test_a_checkout_without_its_settings_file_still_finds_the_collection_beside_
 
 def tasks(entries: list) -> Iterator[dict]:
     for entry in entries or []:
+        if not isinstance(entry, dict):
+            continue
         yield entry
         for part in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks"):
             yield from tasks(entry.get(part))
@@ -171,3 +173,14 @@ def test_each_role_and_each_of_its_entry_points_is_described(role):
     assert (role / "README.md").is_file()
     for name, entry in yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"].items():
         assert entry.get("short_description") and entry.get("description"), name
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted([*ROOT.glob("roles/*/*/**/*.yml"), *ROOT.glob("playbooks/*.yml"), *ROOT.glob("molecule/*/*.yml")]),
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_options_from_a_variable_are_defaults_of_the_module(path):
+    """Where Ansible's default settings hold, it warns of a template in the place of a task's options; module_defaults take one."""
+    for task in tasks(content if isinstance(content := yaml.safe_load(path.read_text()), list) else []):
+        assert not isinstance(task.get("args"), str), task["name"]
