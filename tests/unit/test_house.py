@@ -184,3 +184,24 @@ def test_options_from_a_variable_are_defaults_of_the_module(path):
     """Where Ansible's default settings hold, it warns of a template in the place of a task's options; module_defaults take one."""
     for task in tasks(content if isinstance(content := yaml.safe_load(path.read_text()), list) else []):
         assert not isinstance(task.get("args"), str), task["name"]
+
+
+def postgresql_tasks() -> Iterator[tuple[str, str, dict]]:
+    for path, text in documents("roles/*/tasks/*.yml"):
+        for task in tasks(yaml.safe_load(text)):
+            for module in task:
+                if module.startswith("community.postgresql."):
+                    yield f"{path.relative_to(ROOT)}: {task['name']}", module, task[module]
+
+
+def test_no_statement_of_postgresql_has_a_password():
+    found = [(task, options) for task, _module, options in postgresql_tasks() if "password" in options]
+    assert len(found) >= 5
+    for task, options in found:
+        assert "utmstack.ha.scram_verifier(" in options["password"], task
+
+
+def test_who_uses_postgresqls_socket_names_its_port():
+    """The socket's name has it, and ha_ports may have set another than 5432."""
+    for task, _module, options in postgresql_tasks():
+        assert "login_unix_socket" not in options or options.get("login_port") == "{{ ha.ports.postgresql }}", task
