@@ -33,7 +33,7 @@ git ls-files -z --cached --others --exclude-standard | grep -zv -e '^collections
     tar --create --null --files-from=- | tar --extract --directory="$collection"
 
 cd "$collection"
-unset ANSIBLE_CONFIG
+unset ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH
 # Every Python on the path is tried, so the path is short: names that do not work, as pyenv's, would stop it.
 bin=$(dirname "$python")
 HOME=$home PATH=$bin:/usr/bin:/bin "$bin/ansible-test" sanity --python default --color no "${skip[@]/#/--skip-test=}" "$@"
