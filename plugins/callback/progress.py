@@ -28,10 +28,10 @@ requirements:
   - enabled in ansible.cfg, C(callbacks_enabled = utmstack.ha.progress)
 """
 
-import threading  # noqa: E402
-import time  # noqa: E402
+import threading
+import time
 
-from ansible.plugins.callback import CallbackBase  # noqa: E402
+from ansible.plugins.callback import CallbackBase
 
 
 class Waiting:
