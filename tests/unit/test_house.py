@@ -34,7 +34,9 @@ def run(*command, cwd, config=None, home=None):
         cwd=cwd, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     printed = done.stdout + done.stderr
-    assert done.returncode == 0 and "WARNING" not in printed and "DEPRECATION" not in printed, printed
+    # ansible-doc 2.20 warns of a collection within Ansible.
+    warned = re.findall(r"^.*(?:WARNING|DEPRECATION)(?!.*/_protomatter').*$", printed, re.MULTILINE)
+    assert done.returncode == 0 and not warned, printed
     return done.stdout
 
 
