@@ -23,6 +23,7 @@ ARGS ?=
 export LAB_NAME LAB_SUBNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections
 export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/.lab/molecule-$(LAB_NAME)
 
 LAB := python3 molecule/shared/lab.py
@@ -32,7 +33,7 @@ PLAYBOOK := ansible-playbook -i inventories/lab
 .PHONY: help
 help: ## List the targets
 	@echo "make TARGET [LAB_NAME=$(LAB_NAME)] [LAB_SUBNET=$(LAB_SUBNET)] [PYTHON=python3.13] [ARGS='--tags etcd']"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: up ## Three hosts become a cluster; ends with its status and the ways in
@@ -72,11 +73,12 @@ journal: ## The journals of all hosts since they were created
 test: lint unit sanity rotation molecule ## All that CI runs: lint, unit, sanity, the Molecule scenario of the day, the whole platform
 
 .PHONY: lint
-lint: venv ## ruff, yamllint, ansible-lint
+lint: venv ## ruff, yamllint, ansible-lint, the importer of Galaxy, the documentation of the plugins
 	@$(TIMED) "Lint: ruff" ruff check .
 	@$(TIMED) "Lint: ruff format" ruff format --check .
 	@$(TIMED) "Lint: yamllint" yamllint --strict .
 	@$(TIMED) "Lint: ansible-lint" ansible-lint --offline --strict
+	@$(TIMED) "Lint: publication" tests/publication.sh
 
 .PHONY: unit
 unit: machine venv ## Unit tests, without network and hosts
@@ -85,6 +87,10 @@ unit: machine venv ## Unit tests, without network and hosts
 .PHONY: sanity
 sanity: venv ## ansible-test sanity, without containers
 	@$(TIMED) "Sanity" tests/sanity/run.sh
+
+.PHONY: cores
+cores: machine ## Unit and sanity tests on every maintained ansible-core with the Pythons that are there: ARGS='2.20 2.22'
+	@$(TIMED) "Cores" tests/cores.sh $(ARGS)
 
 .PHONY: opensearch
 opensearch: machine venv ## The search cluster alone with its second flavor, on hosts of their own
@@ -99,8 +105,13 @@ first-boot: machine venv ## First starts of Elasticsearch that go wrong, and a h
 seasoned: machine venv ## The whole platform on hosts that were in use before, refused first (about ten minutes)
 	@$(TIMED) "Molecule, seasoned hosts" molecule test --scenario-name seasoned
 
-# Scenarios of parts, one of which a test runs, by the day of the year. Each has to end within 12 minutes and to leave no lab.
-ROTATION := first-boot opensearch
+.PHONY: core-of-the-day
+core-of-the-day: ## Unit and sanity tests on the ansible-core whose turn it is today
+	@$(MAKE) cores ARGS=$(word $(shell echo $$(( $$(date +%-j) / $(words $(ROTATION)) % $(words $(CORES)) + 1 ))),$(CORES))
+
+# Scenarios of parts, and one core, one of which a test runs, by the day of the year. Each has to end within 12 minutes and to leave no lab.
+CORES := 2.19 2.20 2.21
+ROTATION := first-boot opensearch core-of-the-day
 TODAYS := $(word $(shell echo $$(( $$(date +%-j) % $(words $(ROTATION)) + 1 ))),$(ROTATION))
 
 .PHONY: rotation
@@ -174,7 +185,7 @@ bench: machine venv ## Runs, throughput, memory and a drill's outages measured o
 .PHONY: clean
 clean: demo-down ## Also remove .venv and the host images
 	@docker images --quiet utmstack-ha-lab 2> /dev/null | xargs --no-run-if-empty docker rmi
-	@rm -rf .venv .ansible .lab/cache .lab/nofile.so tests/output; rmdir .lab 2> /dev/null || true
+	@rm -rf .venv .venv-cores .ansible .lab/cache .lab/nofile.so tests/output; rmdir .lab 2> /dev/null || true
 
 .PHONY: machine
 machine:

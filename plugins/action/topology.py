@@ -14,6 +14,7 @@ from ansible.errors import AnsibleError, AnsibleTemplateSyntaxError
 from ansible.plugins.action import ActionBase
 
 from ..module_utils import role_specs
+from ..module_utils.controller import check_job
 from ..module_utils.secrets import KEPT, PASSWORDS
 from ..module_utils.topology import build
 from ..module_utils.topology_certificates import own_files
@@ -41,6 +42,8 @@ class ActionModule(ActionBase):
         found = command_line(variables)
         inventory_dirs = [str(own.get("inventory_dir") or "") for own in inventory.hosts.values()]
         settings["ha_secrets_dir"] = secrets_dir(settings.get("ha_secrets_dir"), inventory_dirs, os.path.isdir, found)
+        tls_sources = {str(own.get("tls_source", "local_ca")) for own in inventory.hosts.values()}
+        check_job({**variables, **settings}, inventory_dirs, tls_sources, found)
         try:
             topology = build(inventory, settings, role_specs.settings(), found)
         except TopologyError as error:

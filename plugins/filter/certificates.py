@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import functools
+
 from ansible.errors import AnsibleFilterError
 from ansible_collections.utmstack.ha.plugins.module_utils import certificates
 
 
 def _told(function):
+    @functools.wraps(function)
     def call(*args, **kwargs):
         try:
             return function(*args, **kwargs)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.utmstack.ha.plugins.module_utils import deployed, https
+from ansible_collections.utmstack.ha.plugins.module_utils import deployed, https, scram
 from ansible_collections.utmstack.ha.plugins.module_utils.docker_engine import Engine, EngineError, local
 from ansible_collections.utmstack.ha.plugins.module_utils.question import Question
 
@@ -124,7 +124,7 @@ def postgresql_passwords(
         if isinstance(known.get(name), dict)
     }
     return same | {
-        name: deployed.is_verifier_of(verifiers[role], given[name]) for role, name in ROLES.items() if role in verifiers
+        name: scram.is_verifier_of(verifiers[role], given[name]) for role, name in ROLES.items() if role in verifiers
     }
 
 
@@ -147,12 +147,12 @@ def postgresql_rotating(verifiers: Mapping[str, str], given: Mapping) -> list[st
     if (
         user in verifiers
         and password
-        and not deployed.is_verifier_of(verifiers[user], str(password))
+        and not scram.is_verifier_of(verifiers[user], str(password))
         or f"{user}_next" in verifiers
     ):
         rotating.append("postgresql_application_password")
     lookup = given["passwords"]["postgresql_pgbouncer_password"]
-    if "pgbouncer" in verifiers and not deployed.is_verifier_of(verifiers["pgbouncer"], lookup):
+    if "pgbouncer" in verifiers and not scram.is_verifier_of(verifiers["pgbouncer"], lookup):
         rotating.append("postgresql_pgbouncer_password")
     return rotating
 

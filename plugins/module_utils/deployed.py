@@ -8,12 +8,10 @@ collection did not write say nothing.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import posixpath
 import re
-from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -269,16 +267,6 @@ def keepalived(files: Files) -> dict[str, Any]:
 
 
 # Passwords ------------------------------------------------------------------------------------------------------------
-
-
-def is_verifier_of(verifier: str, password: str) -> bool:
-    """Whether a password is the one of PostgreSQL's SCRAM-SHA-256 verifier (RFC 5803); it is ASCII, so SASLprep changes nothing."""
-    found = re.fullmatch(r"SCRAM-SHA-256\$(\d+):([^$]+)\$([^:]+):(.+)", verifier)
-    if not found:
-        return False
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), b64decode(found[2]), int(found[1]))
-    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
-    return hmac.compare_digest(stored, b64decode(found[3]))
 
 
 REDIS_USERS = {

@@ -36,11 +36,12 @@ def tasks(output: str) -> list[dict]:
 
 
 def run(output: str, seconds: float, changed: dict[str, int]) -> dict:
-    """One run of a playbook. changed: host to its changes."""
+    """One run of a playbook. changed: host to its changes. Its lines are those before the recap of profile_tasks."""
     found = tasks(output)
     return {
         "seconds": round(seconds, 1),
         "tasks": len(found),
+        "lines": output.partition("TASKS RECAP")[0].count("\n"),
         "changed": sum(changed.values()),
         "slowest": found[:SLOWEST],
     }

@@ -28,10 +28,15 @@ def page(found: dict) -> str:
 
 def runs(measured: dict) -> list[str]:
     rows = [
-        [RUNS[name], f"{run['seconds']:.0f} s", str(run["tasks"]), str(run["changed"]), _slowest(run["slowest"])]
+        [
+            RUNS[name],
+            f"{run['seconds']:.0f} s",
+            *(str(run[key]) for key in ("tasks", "lines", "changed")),
+            _slowest(run["slowest"]),
+        ]
         for name, run in measured.items()
     ]
-    return table(["run", "time:", "tasks:", "changed:", "slowest tasks"], rows)
+    return table(["run", "time:", "tasks:", "lines:", "changed:", "slowest tasks"], rows)
 
 
 def _slowest(tasks: list[dict]) -> str:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs ansible-test sanity without containers: on a copy in the directory layout that ansible-test insists on, with the
-# Python of the virtual environment. What ansible-test installs for itself stays below .venv too.
+# Python of the virtual environment, or of another one (SANITY_VENV). What ansible-test installs for itself stays below it too.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -10,9 +10,10 @@ skip=(
     shellcheck  # needs a binary that is no Python package; the scripts here are few and short
 )
 
-python=$PWD/.venv/bin/python
+venv=${SANITY_VENV:-$PWD/.venv}
+python=$venv/bin/python
 [ -x "$python" ] || python=$(command -v python3)
-home=${SANITY_HOME:-$PWD/.venv/sanity}
+home=${SANITY_HOME:-$venv/sanity}
 
 # ansible-test fetches a script that installs pip from its makers' server. Python brings pip along, so that isn't needed.
 pip=$("$python" -c 'import sys, types
@@ -32,7 +33,7 @@ git ls-files -z --cached --others --exclude-standard | grep -zv -e '^collections
     tar --create --null --files-from=- | tar --extract --directory="$collection"
 
 cd "$collection"
-unset ANSIBLE_CONFIG
+unset ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH
 # Every Python on the path is tried, so the path is short: names that do not work, as pyenv's, would stop it.
 bin=$(dirname "$python")
 HOME=$home PATH=$bin:/usr/bin:/bin "$bin/ansible-test" sanity --python default --color no "${skip[@]/#/--skip-test=}" "$@"

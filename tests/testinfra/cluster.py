@@ -29,6 +29,8 @@ from lab import Lab  # noqa: E402
 LAB = [sys.executable, str(ROOT / "molecule" / "shared" / "lab.py")]
 # The tests read what Ansible prints; Molecule asks it for colours.
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+# Where skipped hosts are shown, a task's name is printed when it begins: the last one tells where a run was killed.
+SHOWN = PLAIN | {"ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true"}
 # The services' units, as each host of the lab has them.
 UNITS = (
     "etcd",
@@ -77,7 +79,7 @@ class Cluster:
         """Run a playbook of the checkout against the lab; what it printed is in stdout."""
         done = subprocess.run(
             ["ansible-playbook", "-i", str(self.inventory), str(ROOT / name), *arguments],
-            cwd=ROOT, env=os.environ | PLAIN, text=True, check=False,
+            cwd=ROOT, env=os.environ | SHOWN, text=True, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{name} ended with {done.returncode}: {eventful(done.stdout)}"
@@ -87,7 +89,7 @@ class Cluster:
         """Begin a playbook, to be waited for or killed (see kill); what it prints is in stdout."""
         return subprocess.Popen(
             ["ansible-playbook", "-i", str(self.inventory), str(ROOT / name), *arguments],
-            cwd=ROOT, env=os.environ | PLAIN | {"PYTHONUNBUFFERED": "1"}, text=True, start_new_session=True,
+            cwd=ROOT, env=os.environ | SHOWN | {"PYTHONUNBUFFERED": "1"}, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

@@ -111,7 +111,7 @@ def test_a_drill_that_left_no_report_has_no_figures(measured, tmp_path, monkeypa
 def test_the_page_has_a_table_of_each_and_a_dash_for_what_is_not_known(measured):
     about = {"path": "redis", "work": "SET", "unit": "requests", "users": 20, "host": "node3"}
     measured.found |= {
-        "runs": {"no_op": {"seconds": 55.04, "tasks": 300, "changed": 0, "slowest": [{"task": "utmstack.ha.tls : Sign", "seconds": 1.84}]}},
+        "runs": {"no_op": {"seconds": 55.04, "tasks": 300, "lines": 560, "changed": 0, "slowest": [{"task": "utmstack.ha.tls : Sign", "seconds": 1.84}]}},
         "throughput": [about | {route: {"median": MEDIAN, "runs": []} for route in ("vip", "direct")}],
         "memory": [
             {"host": "node1", "service": "etcd", "current_bytes": 50 * 2**20, "peak_bytes": 2**30},
@@ -123,7 +123,7 @@ def test_the_page_has_a_table_of_each_and_a_dash_for_what_is_not_known(measured)
         }]},
     }  # fmt: skip
     shown = [" ".join(line.split()) for line in page.page(measured.found).splitlines()]
-    assert "| nothing to do | 55 s | 300 | 0 | Sign 1.8 s |" in shown
+    assert "| nothing to do | 55 s | 300 | 560 | 0 | Sign 1.8 s |" in shown
     assert "| redis | SET | 20 | direct, node3 | 80 requests | 1.0 | 2.0 | 3.0 | 80.0 | 0 |" in shown
     assert "| etcd | 50 MiB (1.0 GiB) | – |" in shown
     assert "| haproxy | – | – |" in shown

@@ -25,6 +25,7 @@ def test_a_run_is_read_from_the_recap_of_profile_tasks():
     assert figures.run(output, 1.26, {"node1": 2, "node2": 1}) == {
         "seconds": 1.3,
         "tasks": 2,
+        "lines": 4,
         "changed": 3,
         "slowest": [
             {"task": "Print it", "seconds": 0.2},

@@ -10,7 +10,7 @@ import hmac
 import json
 
 import pytest
-from ansible_collections.utmstack.ha.plugins.module_utils import deployed, swarm_stack
+from ansible_collections.utmstack.ha.plugins.module_utils import deployed, scram, swarm_stack
 from ansible_collections.utmstack.ha.plugins.module_utils.redis_acl import acl_file
 from role_templates import render, topology
 
@@ -214,9 +214,9 @@ def verifier(password, salt=b"sixteen bytes...", rounds=4096):
 
 
 def test_a_password_is_compared_with_postgresqls_verifier():
-    assert deployed.is_verifier_of(verifier("hunter2hunter2"), "hunter2hunter2")
-    assert not deployed.is_verifier_of(verifier("hunter2hunter2"), "hunter3hunter3")
-    assert not deployed.is_verifier_of("md5d41d8cd98f00b204e9800998ecf8427e", "hunter2hunter2")
+    assert scram.is_verifier_of(verifier("hunter2hunter2"), "hunter2hunter2")
+    assert not scram.is_verifier_of(verifier("hunter2hunter2"), "hunter3hunter3")
+    assert not scram.is_verifier_of("md5d41d8cd98f00b204e9800998ecf8427e", "hunter2hunter2")
 
 
 PASSWORDS = {name: f"a-password-of-{name}" for name in deployed.REDIS_USERS.values()}

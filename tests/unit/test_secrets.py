@@ -200,7 +200,10 @@ def test_nothing_secret_is_printed_by_a_whole_run(tmp_path, path):
         tmp_path / "play.yml",
     ]
     command += ["-e", f"seen={seen}", "--vault-id", f"ours@{tmp_path / 'vault-password'}"]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    environment = os.environ | {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+    }
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output

@@ -86,11 +86,20 @@ def test_the_plan_is_printed_though_no_host_can_be_reached(site):
     assert not (place / ".secrets").exists()
 
 
+def test_a_first_job_of_awx_is_refused_with_the_other_faults_before_anything_is_made(site):
+    place = site({"ha_failover_profile": "fats"})
+    code, output = run(place, "site.yml", "-e", "awx_job_id=7")
+    assert code != 0
+    assert "no host was touched: 2 faults." in output and "ha_failover_profile is 'fats'" in output
+    assert "ha_secrets_dir is not set, and this job would make" in output
+    assert not (place / ".secrets").exists()
+
+
 def test_the_plan_as_json_is_the_whole_topology(site):
     code, output = run(site(), "plan.yml", "-e", "format=json")
     assert code == 0, output
-    text = output[output.index("msg: |-") + len("msg: |-") : output.index("PLAY RECAP")]
-    assert json.loads(text)["postgresql"]["write"] == {"host": "192.0.2.100", "port": 5432}
+    topology, _end = json.JSONDecoder().raw_decode(output[output.index("\n{\n") + 1 :])
+    assert topology["postgresql"]["write"] == {"host": "192.0.2.100", "port": 5432}
 
 
 def test_an_inventory_without_our_groups_is_told_which_there_are(site):
