@@ -204,7 +204,11 @@ def test_patroni_is_asked_over_verified_tls_for_the_right_role():
     write, read = found["backend postgresql_write"], found["backend postgresql_read"]
     assert "http-check send meth GET uri /primary" in write
     # The leader's key alone does not do: PostgreSQL may still be in recovery.
-    assert """http-check expect rstring '"role": *"(primary|master)"'""" in write
+    expected = [line for line in write if line.startswith("http-check expect ")]
+    assert expected == [
+        """http-check expect error-status L7STS rstring '"role": *"(primary|master)"'""",
+        "http-check expect status 200",
+    ]
     assert not any("rstring" in line for line in read)
     assert "http-check send meth OPTIONS uri /replica?lag=16MB&replication_state=streaming" in read
     server = (
