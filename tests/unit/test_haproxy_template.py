@@ -101,7 +101,7 @@ def test_haproxy_accepts_the_configuration_without_a_warning(case, certificates,
     path, credentials = tmp_path / "haproxy.cfg", tmp_path / "credentials.cfg"
     text = configuration(case, certificates)
     # The test may run without being root, and without the package's users.
-    text = re.sub(r"(?m)^    (chroot|user|group) .*\n", "", text)
+    text = re.sub(r"(?m)^    (chroot .*|user haproxy|group haproxy)\n", "", text)
     (tmp_path / "server-state").write_text("1\n")
     path.write_text(text.replace("/run/haproxy/server-state", f"{tmp_path}/server-state"))
     ha = topology(CASES[case][0], "node1")
@@ -116,7 +116,7 @@ def test_haproxy_accepts_the_configuration_without_a_warning(case, certificates,
 def test_sections_of_absent_groups_are_left_out():
     titles = set(sections(configuration("co-located, no application")))
     assert titles == {
-        "global", "defaults common", "defaults tcp", "defaults http", "frontend monitor", "frontend statistics",
+        "global", "defaults common", "defaults tcp", "defaults http", "userlist operators", "frontend monitor", "frontend statistics",
         "frontend postgresql_write", "backend postgresql_write", "frontend postgresql_read", "backend postgresql_read",
         "frontend postgresql_direct", "backend pgbouncer",
     }  # fmt: skip
@@ -158,6 +158,14 @@ def test_a_host_that_has_lost_the_virtual_ip_may_still_answer_from_it(case):
     assert public
     assert all("transparent" in line.split() for line in public)
     assert not [line for line in binds if line not in public and "transparent" in line.split()]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_but_global_sections_comes_before_the_users_own_global_lines(case):
+    """HAProxy 3.0 takes nbthread and some others nowhere else, and the credentials come first."""
+    first = render("haproxy", "credentials.cfg.j2", topology(CASES[case][0], "node1"), ha_secrets=SECRETS)
+    assert set(sections(first)) == {"global"}
+    assert next(iter(sections(configuration(case)))) == "global"
 
 
 def test_elasticsearch_is_asked_with_a_password_that_only_root_can_read():
