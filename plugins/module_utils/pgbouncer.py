@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .topology_faults import Findings
-from .topology_timing import number
+from .topology_timing import boolean, number
 
 # The databases of pgbouncer itself: its console, and the one that knows the passwords.
 OWN_DATABASES = ("pgbouncer", "postgres")
@@ -34,10 +34,13 @@ def pool_sizes(max_connections: int, balancers: int, databases: int) -> dict[str
 
 
 def pooling(settings: Mapping[str, Any], members: Mapping[str, list[str]], found: Findings) -> dict[str, Any]:
-    """Return enabled, sizes, max_connections and databases (names); what is wrong goes to `found`."""
-    wanted = settings["pgbouncer_enabled"]
-    if not isinstance(wanted, bool):
-        found.refuse("group all", "pgbouncer_enabled", f"is {wanted!r}", "Set true or false")
+    """Return enabled, auto, sizes, max_connections and databases (names); what is wrong goes to `found`.
+
+    auto: the load balancers' release of Debian decides, which is not known here (role base).
+    """
+    wanted = boolean(settings["pgbouncer_enabled"])
+    if not isinstance(wanted, bool) and wanted != "auto":
+        found.refuse("group all", "pgbouncer_enabled", f"is {wanted!r}", "Set auto, true or false")
         wanted = False
     connections = number(settings["postgresql_max_connections"])
     if not isinstance(connections, int) or connections < RESERVED_LEAST:
@@ -50,7 +53,7 @@ def pooling(settings: Mapping[str, Any], members: Mapping[str, list[str]], found
         connections = 200
     databases = _databases(settings["postgresql_databases"], found)
     balancers = len(members["loadbalancer"])
-    enabled = wanted and balancers > 0 and bool(members["postgresql"])
+    enabled = bool(wanted) and balancers > 0 and bool(members["postgresql"])
     sizes = pool_sizes(connections, max(balancers, 1), max(len(databases), 1))
     if enabled and sizes["per_database"] < 1:
         found.refuse(
@@ -59,7 +62,7 @@ def pooling(settings: Mapping[str, Any], members: Mapping[str, list[str]], found
             f"is {connections}, which leaves none of {balancers} pgbouncers a connection for each of {len(databases)} databases",
             "Raise it, or set pgbouncer_enabled to false",
         )
-    return {"enabled": enabled, "sizes": sizes, "max_connections": connections, "databases": databases}
+    return {"enabled": enabled, "auto": wanted == "auto", "sizes": sizes, "max_connections": connections, "databases": databases}
 
 
 def _databases(value: Any, found: Findings) -> list[str]:

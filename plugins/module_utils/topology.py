@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .pgbouncer import pooling
+from .releases import RELEASES
 from .topology_addresses import check_hosts, check_name, host_address, url, virtual_ip
 from .topology_faults import Findings, TopologyError
 from .topology_groups import GROUPS, check_members, members_of, memory_share, quorum, synchronous_mode
@@ -103,6 +104,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
     balancers = [entry | {"priority": priority[entry["name"]]} for entry in listed("loadbalancer")]
     return {
         "maintenance_file": MAINTENANCE_FILE,
+        "releases": RELEASES,
         "cluster": cluster,
         "profile": settings["ha_failover_profile"],
         "timing": figures,
@@ -144,6 +146,7 @@ def build(inventory: Inventory, settings: Mapping[str, Any]) -> dict[str, Any]:
         },
         "pgbouncer": {
             "enabled": pool["enabled"],
+            "auto": pool["auto"],
             "members": [{"name": entry["name"], "address": entry["address"]} for entry in balancers if pool["enabled"]],
             "pool": pool["sizes"],
         },

@@ -11,7 +11,7 @@ from typing import Any
 from .topology_addresses import url
 from .topology_faults import Findings, nearest
 from .topology_groups import quorum
-from .topology_timing import number
+from .topology_timing import boolean, number
 
 FLAVORS = ("elasticsearch", "opensearch")
 ALL_PURPOSE = ["master", "data", "ingest"]
@@ -166,6 +166,7 @@ def redis(settings: Mapping[str, Any], members: int, found: Findings) -> dict[st
 
 def backend_tls(value: Any, found: Findings) -> bool:
     """Return whether the backend serves HTTPS and gRPC with the certificate of its host."""
+    value = boolean(value)
     if not isinstance(value, bool):
         found.refuse("group all", "backend_tls", f"is {value!r}", "Set true or false")
     return value is True

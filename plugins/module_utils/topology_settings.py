@@ -14,7 +14,7 @@ from .secrets import PASSWORDS, trouble
 from .topology_addresses import HOSTNAME, parse
 from .topology_faults import Findings, nearest
 from .topology_names import path_fault
-from .topology_timing import number
+from .topology_timing import boolean, number
 
 # The settings that cross roles, with their defaults; role topology documents them (a test compares the two).
 DEFAULTS: dict[str, Any] = {
@@ -31,7 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "postgresql_synchronous_node_count": 1,
     "postgresql_max_connections": 200,
     "postgresql_databases": [{"name": "utmstack", "owner": "utmstack"}],
-    "pgbouncer_enabled": True,
+    "pgbouncer_enabled": "auto",
     "elasticsearch_flavor": "elasticsearch",
     "redis_master_name": "utmstack-redis",
     "redis_min_replicas_to_write": "",
@@ -213,7 +213,8 @@ def cluster_name(value: Any, found: Findings) -> str:
 
 
 def drill_allowed(value: Any, found: Findings) -> bool:
-    """Return whether a drill may break parts of this cluster; only a plain true says so."""
+    """Return whether a drill may break parts of this cluster."""
+    value = boolean(value)
     if not isinstance(value, bool):
         found.refuse("group all", "ha_drill_allowed", f"is {value!r}", "Set true or false")
     return value is True
@@ -274,7 +275,7 @@ def backup_servers(
     """Return which hosts HAProxy uses only when no other answers; each layer needs one that is not among them."""
     result = {}
     for host in hosts:
-        value = inventory.variables(host).get("ha_backup_server", False)
+        value = boolean(inventory.variables(host).get("ha_backup_server", False))
         if not isinstance(value, bool):
             found.refuse(f"host {host}", "ha_backup_server", f"is {value!r}", "Set true or false")
         result[host] = value is True

@@ -161,6 +161,12 @@ def number(value: Any) -> float | None:
     return int(figure) if figure.is_integer() else figure
 
 
+def boolean(value: Any) -> Any:
+    """Return the boolean that a text means, as Ansible's own filter does (an extra variable arrives as text); else the value itself."""
+    word = value.strip().lower() if isinstance(value, str) else ""
+    return True if word in ("true", "yes", "on", "1") else False if word in ("false", "no", "off", "0") else value
+
+
 def timing(profile: Any, overrides: Any, found: Findings) -> tuple[Timing, list[str]]:
     """Return the timing of a profile with the overrides laid over it, and the names of what was overridden.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jinja2
 import yaml
+from ansible.plugins.filter.core import to_bool
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import Inventory, build
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -31,6 +32,7 @@ def render(role, template, ha, **variables):
     environment = jinja2.Environment(
         loader=loader, trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined, autoescape=False
     )
-    # Ansible's filter of that name.
+    # Ansible's filters of these names.
     environment.filters["b64encode"] = lambda text: base64.b64encode(text.encode()).decode()
+    environment.filters["bool"] = to_bool
     return environment.get_template(template).render(known | {"ha": ha} | variables)

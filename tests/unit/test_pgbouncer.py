@@ -39,6 +39,7 @@ def test_every_load_balancer_has_one_where_there_is_postgresql():
     "groups, settings",
     [
         (COLOCATED, {"pgbouncer_enabled": False}),
+        (COLOCATED, {"pgbouncer_enabled": "false"}),
         ({"loadbalancer": THREE}, {}),
         ({"etcd": THREE, "postgresql": THREE}, {}),
     ],
@@ -51,7 +52,7 @@ def test_it_is_left_out_where_it_is_unwanted_or_has_nothing_to_do(groups, settin
 @pytest.mark.parametrize(
     "settings, said",
     [
-        ({"pgbouncer_enabled": "perhaps"}, "pgbouncer_enabled is 'perhaps'. Set true or false."),
+        ({"pgbouncer_enabled": "perhaps"}, "pgbouncer_enabled is 'perhaps'. Set auto, true or false."),
         ({"postgresql_max_connections": "many"}, "postgresql_max_connections is 'many'. Set a whole number from 10."),
         ({"postgresql_max_connections": 15}, "leaves none of 3 pgbouncers a connection for each of 1 databases"),
         (

@@ -653,8 +653,9 @@ def test_what_roles_ask_of_the_topology_is_there(file, path):
         value = value[key]
 
 
-def test_a_drill_is_allowed_only_by_a_plain_true():
+def test_a_drill_is_allowed_only_where_that_is_said():
     assert topology()["drill"] == {"allowed": False, "members": []}
     allowed = topology({"ha_drill_allowed": True}, groups={"drill": ["runner"]})["drill"]
     assert allowed == {"allowed": True, "members": [{"name": "runner", "address": "10.0.1.14"}]}
-    assert faults({"ha_drill_allowed": "yes"}) == ["group all: ha_drill_allowed is 'yes'. Set true or false."]
+    assert topology({"ha_drill_allowed": "false"})["drill"]["allowed"] is False
+    assert faults({"ha_drill_allowed": "soon"}) == ["group all: ha_drill_allowed is 'soon'. Set true or false."]
