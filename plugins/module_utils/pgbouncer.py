@@ -62,7 +62,13 @@ def pooling(settings: Mapping[str, Any], members: Mapping[str, list[str]], found
             f"is {connections}, which leaves none of {balancers} pgbouncers a connection for each of {len(databases)} databases",
             "Raise it, or set pgbouncer_enabled to false",
         )
-    return {"enabled": enabled, "auto": wanted == "auto", "sizes": sizes, "max_connections": connections, "databases": databases}
+    return {
+        "enabled": enabled,
+        "auto": wanted == "auto",
+        "sizes": sizes,
+        "max_connections": connections,
+        "databases": databases,
+    }
 
 
 def _databases(value: Any, found: Findings) -> list[str]:
