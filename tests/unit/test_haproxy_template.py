@@ -40,6 +40,7 @@ CASES = {
     "backend only": ({"loadbalancer": THREE, "swarm_managers": ["node6", "node7", "node8"]}, {}, {}),
     "load balancers only": ({"loadbalancer": THREE}, {}, {}),
     "no pgbouncer": (COLOCATED, {"pgbouncer_enabled": False}, {}),
+    "no connection is kept": (PLATFORM, {}, {"haproxy_http_server_close": True}),
     "IPv6": (EVERYTHING, {"vip": "fd00::100/64", "hosts": IPV6}, {}),
     "other ports": (EVERYTHING, {"ha_ports": {"https": 8443, "stats": 9000, "postgresql_write": 6432}}, {}),
     "every option": (
@@ -234,6 +235,26 @@ def test_patroni_is_asked_over_verified_tls_for_the_right_role():
 def test_the_read_port_falls_back_to_the_primary():
     read = sections(configuration("co-located, no application"))["backend postgresql_read"]
     assert "server node3-primary 10.0.1.13:5432 track postgresql_write/node3 backup" in read
+
+
+@pytest.mark.parametrize("given, closes", [(False, False), (True, True), ("false", False)])
+def test_connections_to_http_servers_are_kept_unless_that_is_not_wanted(given, closes):
+    text = render("haproxy", "haproxy.cfg.j2", topology(PLATFORM, "node1"), haproxy_http_server_close=given)
+    found = sections(text)
+    assert ("option http-server-close" in found["defaults http"]) is closes
+    assert ("http-reuse safe" in found["defaults http"]) is not closes
+    # Those to the search cluster are kept in any case.
+    assert ("no option http-server-close" in found["backend elasticsearch"]) is closes
+
+
+def test_what_writes_is_never_sent_twice():
+    found = sections(configuration("dedicated hosts with everything")) | sections(
+        configuration("the whole platform on three hosts")
+    )
+    assert "retry-on conn-failure empty-response" in found["defaults http"]
+    assert "default-server tcp-ut 2000ms" in found["defaults http"]
+    for backend in ("api", "websocket", "web", "elasticsearch"):
+        assert "http-request disable-l7-retry unless METH_GET" in found[f"backend {backend}"]
 
 
 def test_backup_hosts_are_asked_only_when_no_other_answers():
