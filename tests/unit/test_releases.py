@@ -117,24 +117,35 @@ def test_a_boolean_is_read_from_text(value, meant):
     assert boolean(value) is meant or boolean(value) == meant
 
 
-def test_roles_read_each_boolean_of_theirs_from_text():
-    """`-e name=false` gives a text, which is true to Jinja."""
-    plain = []
+# Given by other roles, not by users.
+BY_ROLES = {"roll_drain", "haproxy_server_await"}
+
+
+def lines_with_options(*types):
+    """Return (place, line, name) of each line of a role that has an option of its own of one of these types."""
     for role in sorted(path.name for path in ROLES.iterdir()):
         specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
-        names = {
-            name
-            for entry in specs.values()
-            for name, option in entry.get("options", {}).items()
-            if option.get("type") == "bool"
-        }
-        # Given by other roles, not by users.
-        names -= {"roll_drain", "haproxy_server_await", "drill_report_only"}
+        options = {name: option for entry in specs.values() for name, option in entry.get("options", {}).items()}
+        names = {name for name, option in options.items() if option.get("type") in types} - BY_ROLES
         for file in sorted((ROLES / role).rglob("*")):
             if file.suffix not in (".yml", ".j2") or file.parent.name in ("meta", "defaults"):
                 continue
-            lines = [line for line in file.read_text().splitlines() if not line.lstrip().startswith("#")]
-            for name in names:
-                plain += [f"{role}/{file.name}: {line.strip()}" for line in lines
-                          if re.search(rf"(?<![\w.]){name}\b(?! *\| *(default\(\w+\) *\| *)?bool)(?!:| to )", line)]  # fmt: skip
-    assert plain == []
+            for line in file.read_text().splitlines():
+                if not line.lstrip().startswith("#"):
+                    yield from ((f"{role}/{file.name}: {line.strip()}", line, name) for name in names)
+
+
+def test_roles_read_each_boolean_of_theirs_from_text():
+    """`-e name=false` gives a text, which is true to Jinja."""
+    read = r"(?! *\| *(default\(\w+\) *\| *)?bool)"
+    used = [place for place, line, name in lines_with_options("bool")
+            if re.search(rf"(?<![\w.]){name}\b{read}(?!:| to )", line)]  # fmt: skip
+    assert used == []
+
+
+def test_roles_reckon_with_no_number_of_theirs_that_may_be_text():
+    """`-e name=5` gives a text, which can't be added to a number."""
+    read, signs = r"(?! *\| *(?:int|float))", r"(?:[-+*/<>]|==)"
+    used = [place for place, line, name in lines_with_options("int", "float")
+            if re.search(rf"{signs} *{name}\b{read}|\b{name}\b{read} *{signs}", line)]  # fmt: skip
+    assert used == []
