@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # Tests and the bench have a lab of their own, beside the one that is for trying.
-ifneq ($(filter test molecule opensearch first-boot seasoned rotation interrupted power-loss bench,$(MAKECMDGOALS)),)
+ifneq ($(filter test molecule opensearch first-boot seasoned rotation debian12 interrupted power-loss bench,$(MAKECMDGOALS)),)
 ifeq ($(origin LAB_NAME)$(origin LAB_SUBNET),undefinedundefined)
 LAB_NAME := test
 LAB_SUBNET := 10.0.9.0/24
@@ -33,7 +33,7 @@ PLAYBOOK := ansible-playbook -i inventories/lab
 .PHONY: help
 help: ## List the targets
 	@echo "make TARGET [LAB_NAME=$(LAB_NAME)] [LAB_SUBNET=$(LAB_SUBNET)] [PYTHON=python3.13] [ARGS='--tags etcd']"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: up ## Three hosts become a cluster; ends with its status and the ways in
@@ -104,6 +104,13 @@ first-boot: machine venv ## First starts of Elasticsearch that go wrong, and a h
 .PHONY: seasoned
 seasoned: machine venv ## The whole platform on hosts that were in use before, refused first (about ten minutes)
 	@$(TIMED) "Molecule, seasoned hosts" molecule test --scenario-name seasoned
+
+.PHONY: debian12
+debian12: export LAB_DEBIAN := 12
+debian12: machine venv ## The whole platform on hosts with Debian 12: deploy, verify, fail over, a short drill (half an hour)
+	@$(TIMED) "Molecule, Debian 12" molecule test --scenario-name debian12 --destroy=never
+	@$(TIMED) "Drill: short" $(PLAYBOOK) playbooks/drill.yml -e scenario=short -e drill_output=$(CURDIR)/tests/output/drill-debian12
+	@$(LAB) down
 
 .PHONY: core-of-the-day
 core-of-the-day: ## Unit and sanity tests on the ansible-core whose turn it is today

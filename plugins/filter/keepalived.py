@@ -46,13 +46,13 @@ def restart_order(members, hostvars, freshness, address):
     return sorted((member["name"] for member in reversed(members) if due(member["name"])), key=holds)
 
 
-# Where a host is asked whether it is there: a layer and its port, which every load balancer must reach anyhow. The first ones
-# log nothing about a connection on which nothing is said.
+# Where a host is asked whether it is there: a layer and its port, which every load balancer must reach anyhow. None of them logs
+# anything about a connection on which nothing is said; Patroni would log a traceback.
 ASKED = (
     ("redis", "redis"),
     ("elasticsearch", "elasticsearch_http"),
     ("backend", "backend_http"),
-    ("postgresql", "patroni_rest"),
+    ("postgresql", "postgresql"),
 )
 
 

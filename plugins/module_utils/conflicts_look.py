@@ -73,6 +73,7 @@ class Look:
             holder=self.holder(wanted["virtual_ip"], interfaces)
             if has and "keepalived.service" in set(wanted["units"]) - settled
             else "",
+            sources={peer: source for peer in wanted["peers"] if (source := self.source(peer))},
         )
 
     # -- units ----------------------------------------------------------------------------------------------------------
@@ -253,7 +254,17 @@ class Look:
             if not self.path(path).is_dir() or self.path(path).stat().st_mode & 0o7777 != 0o755
         ]
 
-    # -- the virtual IP ---------------------------------------------------------------------------------------------------
+    # -- addresses ---------------------------------------------------------------------------------------------------
+
+    def source(self, peer: str) -> str:
+        """The address that the kernel takes for connections to that one; nothing where it knows no way. No packet is sent."""
+        with (
+            suppress(OSError),
+            network.socket(network.AF_INET6 if ":" in peer else network.AF_INET, network.SOCK_DGRAM) as client,
+        ):
+            client.connect((peer, 9))
+            return client.getsockname()[0]
+        return ""
 
     def holder(self, vip: str, interfaces: Mapping[str, list[str]]) -> str:
         """Who has the virtual IP: an interface of this host, or whoever answers for it in its network."""

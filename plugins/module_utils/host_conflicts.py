@@ -123,6 +123,7 @@ def plan(ha: Mapping, host: str, settings: Mapping) -> dict[str, Any]:
         "address": own["address"],
         "interface": settings["keepalived_interface"] if "loadbalancer" in layers else "",
         "virtual_ip": ha["virtual_ip"]["address"] if "loadbalancer" in layers else "",
+        "peers": _peers(ha, own, layers),
         "units": list(dict.fromkeys(_flavored((unit for layer in chosen for unit in layer.units), flavor))),
         "rivals": list(dict.fromkeys(_flavored((unit for layer in chosen for unit in layer.rivals), flavor))),
         "configs": {unit: list(paths) for layer in chosen for unit, paths in layer.configs.items()},
@@ -147,6 +148,12 @@ def plan(ha: Mapping, host: str, settings: Mapping) -> dict[str, Any]:
             if listener.layer not in ("", "web")
         ],
     }
+
+
+def _peers(ha: Mapping, own: Mapping, layers: Iterable[str]) -> list[str]:
+    """The PostgreSQL servers that let this host in by its address."""
+    servers = [member["address"] for member in ha["postgresql"]["members"] if member["address"] != own["address"]]
+    return servers if {"loadbalancer", "postgresql"}.intersection(layers) else []
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,7 @@ class Seen:
     units: by name, those that there are. clusters: unit -> a few words, of PostgreSQL's servers. claims: what CLAIMS says.
     configs: files that would be written over and that no package has left like this. data: directories that are not empty.
     former: files that there are, of those that tell where data were. closed: sentences. holder: a few words on who has the virtual IP
-    already, empty where nobody has.
+    already, empty where nobody has. sources: peer -> the address of this host that it would see.
     """
 
     units: Mapping[str, Unit] = field(default_factory=dict)
@@ -192,6 +199,7 @@ class Seen:
     closed: tuple[str, ...] = ()
     interfaces: Mapping[str, list[str]] = field(default_factory=dict)
     holder: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Findings:
@@ -347,6 +355,16 @@ def _others(wanted: Mapping, seen: Seen, mine: set[str], findings: _Findings) ->
         findings.add(
             f"no interface has the address {wanted['address']} (there are {', '.join(addresses)})",
             "Set ha_address to the one by which the other hosts reach it",
+        )
+    by_source: dict[str, list[str]] = {}
+    for peer, source in seen.sources.items():
+        # The virtual IP is let in as well; a host that has just booted may have got it first.
+        if wanted["address"] in addresses and source not in (wanted["address"], wanted["virtual_ip"]):
+            by_source.setdefault(source, []).append(peer)
+    for source, peers in by_source.items():
+        findings.add(
+            f"it reaches {' and '.join(peers)} from its address {source}, but PostgreSQL lets it in as {wanted['address']}",
+            f"Set ha_address to {source}, or have the route use the other one (ip route change … src {wanted['address']})",
         )
     if wanted["interface"] and seen.interfaces and wanted["interface"] not in seen.interfaces:
         findings.add(

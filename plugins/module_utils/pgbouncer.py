@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .topology_faults import Findings
-from .topology_settings import switch
 from .topology_timing import number
+from .topology_values import boolean
 
 # The databases of pgbouncer itself: its console, and the one that knows the passwords.
 OWN_DATABASES = ("pgbouncer", "postgres")
@@ -35,8 +35,15 @@ def pool_sizes(max_connections: int, balancers: int, databases: int) -> dict[str
 
 
 def pooling(settings: Mapping[str, Any], members: Mapping[str, list[str]], found: Findings) -> dict[str, Any]:
-    """Return enabled, sizes, max_connections and databases (names); what is wrong goes to `found`."""
-    wanted = switch("group all", "pgbouncer_enabled", settings["pgbouncer_enabled"], found)
+    """Return enabled, auto, sizes, max_connections and databases (names); what is wrong goes to `found`.
+
+    auto: the load balancers' release of Debian decides, which is not known here (role base).
+    """
+    asked = settings["pgbouncer_enabled"]
+    auto = asked == "auto"
+    wanted = auto or boolean(asked)
+    if wanted is None:
+        found.refuse("group all", "pgbouncer_enabled", f"is {asked!r}", "Set auto, true or false")
     connections = number(settings["postgresql_max_connections"])
     if not isinstance(connections, int) or connections < RESERVED_LEAST:
         found.refuse(
@@ -48,7 +55,7 @@ def pooling(settings: Mapping[str, Any], members: Mapping[str, list[str]], found
         connections = 200
     databases = _databases(settings["postgresql_databases"], found)
     balancers = len(members["loadbalancer"])
-    enabled = wanted and balancers > 0 and bool(members["postgresql"])
+    enabled = bool(wanted) and balancers > 0 and bool(members["postgresql"])
     sizes = pool_sizes(connections, max(balancers, 1), max(len(databases), 1))
     if enabled and sizes["per_database"] < 1:
         found.refuse(
@@ -57,7 +64,13 @@ def pooling(settings: Mapping[str, Any], members: Mapping[str, list[str]], found
             f"is {connections}, which leaves none of {balancers} pgbouncers a connection for each of {len(databases)} databases",
             "Raise it, or set pgbouncer_enabled to false",
         )
-    return {"enabled": enabled, "sizes": sizes, "max_connections": connections, "databases": databases}
+    return {
+        "enabled": enabled,
+        "auto": auto,
+        "sizes": sizes,
+        "max_connections": connections,
+        "databases": databases,
+    }
 
 
 def _databases(value: Any, found: Findings) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .pgbouncer import pooling
+from .releases import RELEASES
 from .topology_addresses import check_hosts, check_name, host_address, url, virtual_ip
 from .topology_certificates import check_certificates
 from .topology_components import Options, check_components
@@ -114,6 +115,7 @@ def build(
     balancers = [entry | {"priority": priority[entry["name"]]} for entry in listed("loadbalancer")]
     return {
         "maintenance_file": MAINTENANCE_FILE,
+        "releases": RELEASES,
         "cluster": cluster,
         "profile": settings["ha_failover_profile"],
         "timing": figures,
@@ -157,6 +159,7 @@ def build(
         },
         "pgbouncer": {
             "enabled": pool["enabled"],
+            "auto": pool["auto"],
             "members": [{"name": entry["name"], "address": entry["address"]} for entry in balancers if pool["enabled"]],
             "pool": pool["sizes"],
         },

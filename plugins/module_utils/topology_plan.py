@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .releases import without
 from .topology_ports import HOST, VIP, listeners
 
 Topology = Mapping[str, Any]
@@ -27,6 +28,7 @@ def plan(topology: Topology) -> str:
         ("Layers", _layers(topology)),
         (f"Timing, profile {topology['profile']}, * set in the inventory", _timing(topology)),
         ("Expect", _expectations(topology)),
+        *((f"With Debian {version}", lines) for version, lines in _releases(topology).items()),
         ("Warnings", _warnings(topology)),
     )
     blocks = [
@@ -209,6 +211,19 @@ def _expectations(topology: Topology) -> list[str]:
         takeover = 3 * advert + (256 - balancers[1]["priority"]) / 256 * advert
         rows.append(["host of the virtual IP dies", f"{takeover:.1f} s until the next one has it"])
     return table(rows) if rows else []
+
+
+def _releases(topology: Topology) -> dict[str, list[str]]:
+    """What hosts with an older release do without; which of them have it is known in a run only."""
+    layers = _present(topology) - ({"pgbouncer"} if not topology["pgbouncer"]["auto"] else set())
+    return {
+        version: [
+            line
+            for layer, text in texts.items()
+            for line in textwrap.wrap(f"{layer}: {text}", WIDTH, initial_indent="- ", subsequent_indent="  ")
+        ]
+        for version, texts in without(layers).items()
+    }
 
 
 def _warnings(topology: Topology) -> list[str]:

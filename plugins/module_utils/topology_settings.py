@@ -33,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "postgresql_synchronous_node_count": 1,
     "postgresql_max_connections": 200,
     "postgresql_databases": [{"name": "utmstack", "owner": "utmstack"}],
-    "pgbouncer_enabled": True,
+    "pgbouncer_enabled": "auto",
     "elasticsearch_flavor": "elasticsearch",
     "redis_master_name": "utmstack-redis",
     "redis_min_replicas_to_write": "",

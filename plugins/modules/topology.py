@@ -50,6 +50,10 @@ topology:
   type: dict
   contains:
     cluster: {description: Name of the cluster., type: str, sample: utmstack}
+    releases: {description: What differs between the releases of Debian that the platform runs on., type: dict}
+    pgbouncer:
+      description: "C(enabled); C(auto), whether the load balancers' release decides that, which role P(utmstack.ha.base#role) looks up; C(members)."
+      type: dict
     profile: {description: Failover profile., type: str, sample: fast}
     timing: {description: "Timings by component, the unit at the end of each name (s, ms).", type: dict}
     ports: {description: Port numbers by purpose., type: dict}

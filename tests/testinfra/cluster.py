@@ -31,6 +31,8 @@ LAB = [sys.executable, str(ROOT / "molecule" / "shared" / "lab.py")]
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 # Where skipped hosts are shown, a task's name is printed when it begins: the last one tells where a run was killed.
 SHOWN = PLAIN | {"ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true"}
+# With Debian 12 there is no pgbouncer (pgbouncer_enabled is auto), and Patroni 3.0 does not tell whether a replica streams.
+BOOKWORM = Lab().debian == "12"
 # The services' units, as each host of the lab has them.
 UNITS = (
     "etcd",
@@ -39,7 +41,7 @@ UNITS = (
     "redis-server",
     "redis-sentinel",
     "docker",
-    "pgbouncer",
+    *(() if BOOKWORM else ("pgbouncer",)),
     "haproxy",
     "keepalived",
 )
@@ -150,7 +152,7 @@ class Cluster:
             return False
         states = sorted(member["state"] for member in members.values())
         named = any(member["role"] == "sync_standby" for member in members.values())
-        return named and states == ["running"] + ["streaming"] * (len(self.hosts) - 1)
+        return named and states == ["running"] + ["running" if BOOKWORM else "streaming"] * (len(self.hosts) - 1)
 
     def vip_holder(self) -> str | None:
         holders = self.vip_holders()

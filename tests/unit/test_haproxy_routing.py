@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import csv
+import http.client
 import json
+import re
 import shutil
 import signal
 import socket
@@ -23,6 +27,7 @@ pytestmark = pytest.mark.skipif(
 )
 THREE = ["node1", "node2", "node3"]
 VIP = "127.0.0.100"
+PASSWORD = "Correct-Horse!Battery%Staple"
 
 
 class Member:
@@ -30,6 +35,8 @@ class Member:
 
     def __init__(self, name, ports, directory):
         self.name, self.role, self.address = name, "replica", f"127.0.0.1{name[-1]}"
+        # How many answers Patroni could send to the end, and how many not, for each of which it logs a traceback.
+        self.sent = self.broken_off = 0
         # A member that has just got the leader's key is not promoted yet.
         self.in_recovery = False
         self.present(directory, name)
@@ -62,10 +69,26 @@ class Member:
     def _patroni(self, connection):
         connection.settimeout(3)
         with self.context.wrap_socket(connection, server_side=True) as secure:
-            path = secure.recv(4096).split()[1].decode()
+            words = secure.recv(4096).decode().split()
+            if not words:
+                return
+            method, path = words[:2]
             status = "200 OK" if path.startswith(f"/{self.role}") else "503 Service Unavailable"
             body = json.dumps({"state": "running", "role": "replica" if self.in_recovery else self.role})
-            secure.sendall(f"HTTP/1.0 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            head = f"HTTP/1.0 {status}\r\nServer: BaseHTTP/0.6 Python/3.13\r\nContent-Type: application/json\r\n\r\n"
+            try:
+                # Patroni sends head and body one after the other; of OPTIONS it answers the first line only.
+                if method == "OPTIONS":
+                    secure.sendall(f"HTTP/1.0 {status}\r\n\r\n".encode())
+                else:
+                    secure.sendall(head.encode())
+                    time.sleep(0.02)
+                    secure.sendall(body.encode())
+            except OSError:
+                self.broken_off += 1
+                raise
+            self.sent += 1
+            secure.unwrap()
 
 
 def quietly(answer, connection):
@@ -136,11 +159,11 @@ class Cluster:
         text = render(
             "haproxy", "haproxy.cfg.j2", ha, haproxy_log=["stderr local0"], haproxy_monitor_port=self.ports["monitor"]
         )
-        own = [line for line in text.splitlines() if line.split(" ")[4:5] not in (["chroot"], ["user"], ["group"])]
-        text = "\n".join(own).replace("/run/haproxy/", f"{self.directory}/") + "\n"
+        text = re.sub(r"(?m)^    (chroot .*|user haproxy|group haproxy)\n", "", text)
+        text = text.replace("/run/haproxy/", f"{self.directory}/")
         (self.directory / "haproxy.cfg").write_text(text)
         (self.directory / "server-state").write_text("1\n")
-        secrets = {"haproxy_stats_password": "Correct-Horse!Battery"}
+        secrets = {"haproxy_stats_password": PASSWORD}
         (self.directory / "credentials.cfg").write_text(render("haproxy", "credentials.cfg.j2", ha, ha_secrets=secrets))
 
     def ask(self, port):
@@ -161,11 +184,16 @@ class Cluster:
         ]
         return subprocess.run([*script, *arguments], capture_output=True, text=True, check=True).stdout
 
+    def row(self, backend, server):
+        rows = csv.DictReader(self.runtime("show", "stat").lstrip("# ").splitlines())
+        return next(row for row in rows if (row["pxname"], row["svname"]) == (backend, server))
+
     def status(self, backend, server):
-        for line in self.runtime("show", "stat").splitlines():
-            if line.startswith(f"{backend},{server},"):
-                return line.split(",")[17]
-        raise LookupError(server)
+        return self.row(backend, server)["status"]
+
+    def check(self, backend, server):
+        row = self.row(backend, server)
+        return row["check_status"].lstrip("* "), row["check_code"]
 
     def reload(self):
         """What ExecReload= does."""
@@ -287,3 +315,30 @@ def test_writes_go_through_pgbouncer_and_around_it_while_it_is_away(cluster):
     eventually(lambda: cluster.ask("postgresql_write") == "node1")
     cluster.pool.start()
     eventually(lambda: cluster.ask("postgresql_write") == "pgbouncer")
+
+
+def test_no_check_ends_before_patroni_has_answered(cluster):
+    eventually(lambda: cluster.ask("postgresql_direct") == "node1")
+    before = {member: (member.sent, member.broken_off) for member in cluster.members.values()}
+    time.sleep(3)
+    for member, (sent, broken_off) in before.items():
+        # Each is asked twice in 500 ms, once for each backend.
+        assert member.sent - sent > 6
+        assert member.broken_off == broken_off, "Patroni could not send its answer, and logs a traceback"
+
+
+def test_the_status_tells_what_patroni_has_answered(cluster):
+    eventually(lambda: cluster.status("postgresql_write", "node2") == "DOWN")
+    assert cluster.check("postgresql_write", "node1") == ("L7OK", "200")
+    assert cluster.check("postgresql_write", "node2") == ("L7STS", "503")
+
+
+@pytest.mark.parametrize("password, status", [(PASSWORD, 200), ("guessed", 401)])
+def test_the_statistics_are_for_who_knows_the_password(cluster, password, status):
+    eventually(cluster.pid)
+    login = base64.b64encode(f"operator:{password}".encode()).decode()
+    context = ssl.create_default_context(cafile=cluster.directory / "ca.crt")
+    context.check_hostname = False
+    page = http.client.HTTPSConnection("127.0.0.11", cluster.ports["stats"], timeout=5, context=context)
+    page.request("GET", "/metrics", headers={"Authorization": f"Basic {login}"})
+    assert page.getresponse().status == status

@@ -40,6 +40,7 @@ CASES = {
     "backend only": ({"loadbalancer": THREE, "swarm_managers": ["node6", "node7", "node8"]}, {}, {}),
     "load balancers only": ({"loadbalancer": THREE}, {}, {}),
     "no pgbouncer": (COLOCATED, {"pgbouncer_enabled": False}, {}),
+    "no connection is kept": (PLATFORM, {}, {"haproxy_http_server_close": True}),
     "IPv6": (EVERYTHING, {"vip": "fd00::100/64", "hosts": IPV6}, {}),
     "other ports": (EVERYTHING, {"ha_ports": {"https": 8443, "stats": 9000, "postgresql_write": 6432}}, {}),
     "every option": (
@@ -101,7 +102,7 @@ def test_haproxy_accepts_the_configuration_without_a_warning(case, certificates,
     path, credentials = tmp_path / "haproxy.cfg", tmp_path / "credentials.cfg"
     text = configuration(case, certificates)
     # The test may run without being root, and without the package's users.
-    text = re.sub(r"(?m)^    (chroot|user|group) .*\n", "", text)
+    text = re.sub(r"(?m)^    (chroot .*|user haproxy|group haproxy)\n", "", text)
     (tmp_path / "server-state").write_text("1\n")
     path.write_text(text.replace("/run/haproxy/server-state", f"{tmp_path}/server-state"))
     ha = topology(CASES[case][0], "node1")
@@ -116,7 +117,7 @@ def test_haproxy_accepts_the_configuration_without_a_warning(case, certificates,
 def test_sections_of_absent_groups_are_left_out():
     titles = set(sections(configuration("co-located, no application")))
     assert titles == {
-        "global", "defaults common", "defaults tcp", "defaults http", "frontend monitor", "frontend statistics",
+        "global", "defaults common", "defaults tcp", "defaults http", "userlist operators", "frontend monitor", "frontend statistics",
         "frontend postgresql_write", "backend postgresql_write", "frontend postgresql_read", "backend postgresql_read",
         "frontend postgresql_direct", "backend pgbouncer",
     }  # fmt: skip
@@ -158,6 +159,14 @@ def test_a_host_that_has_lost_the_virtual_ip_may_still_answer_from_it(case):
     assert public
     assert all("transparent" in line.split() for line in public)
     assert not [line for line in binds if line not in public and "transparent" in line.split()]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_but_global_sections_comes_before_the_users_own_global_lines(case):
+    """HAProxy 3.0 takes nbthread and some others nowhere else, and the credentials come first."""
+    first = render("haproxy", "credentials.cfg.j2", topology(CASES[case][0], "node1"), ha_secrets=SECRETS)
+    assert set(sections(first)) == {"global"}
+    assert next(iter(sections(configuration(case)))) == "global"
 
 
 def test_elasticsearch_is_asked_with_a_password_that_only_root_can_read():
@@ -204,7 +213,11 @@ def test_patroni_is_asked_over_verified_tls_for_the_right_role():
     write, read = found["backend postgresql_write"], found["backend postgresql_read"]
     assert "http-check send meth GET uri /primary" in write
     # The leader's key alone does not do: PostgreSQL may still be in recovery.
-    assert """http-check expect rstring '"role": *"(primary|master)"'""" in write
+    expected = [line for line in write if line.startswith("http-check expect ")]
+    assert expected == [
+        """http-check expect error-status L7STS rstring '"role": *"(primary|master)"'""",
+        "http-check expect status 200",
+    ]
     assert not any("rstring" in line for line in read)
     assert "http-check send meth OPTIONS uri /replica?lag=16MB&replication_state=streaming" in read
     server = (
@@ -222,6 +235,26 @@ def test_patroni_is_asked_over_verified_tls_for_the_right_role():
 def test_the_read_port_falls_back_to_the_primary():
     read = sections(configuration("co-located, no application"))["backend postgresql_read"]
     assert "server node3-primary 10.0.1.13:5432 track postgresql_write/node3 backup" in read
+
+
+@pytest.mark.parametrize("given, closes", [(False, False), (True, True), ("false", False)])
+def test_connections_to_http_servers_are_kept_unless_that_is_not_wanted(given, closes):
+    text = render("haproxy", "haproxy.cfg.j2", topology(PLATFORM, "node1"), haproxy_http_server_close=given)
+    found = sections(text)
+    assert ("option http-server-close" in found["defaults http"]) is closes
+    assert ("http-reuse safe" in found["defaults http"]) is not closes
+    # Those to the search cluster are kept in any case.
+    assert ("no option http-server-close" in found["backend elasticsearch"]) is closes
+
+
+def test_what_writes_is_never_sent_twice():
+    found = sections(configuration("dedicated hosts with everything")) | sections(
+        configuration("the whole platform on three hosts")
+    )
+    assert "retry-on conn-failure empty-response" in found["defaults http"]
+    assert "default-server tcp-ut 2000ms" in found["defaults http"]
+    for backend in ("api", "websocket", "web", "elasticsearch"):
+        assert "http-request disable-l7-retry unless METH_GET" in found[f"backend {backend}"]
 
 
 def test_backup_hosts_are_asked_only_when_no_other_answers():

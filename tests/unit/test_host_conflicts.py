@@ -117,6 +117,35 @@ def test_what_no_list_can_cure_is_told_with_its_remedy(seen, told, remedy):
     assert remedy in answer["conflicts"][0]["remedy"]
 
 
+@pytest.mark.parametrize("source, told", [("10.0.1.50", True), ("10.0.1.11", False), ("10.0.1.100", False)])
+def test_a_second_address_that_postgresql_would_not_let_in_is_told(source, told):
+    """HAProxy's checks, which ask Patroni, would be green all the same."""
+    interfaces = {"eth0": ["10.0.1.50", "10.0.1.11"]}
+    seen = Seen(interfaces=interfaces, sources={"10.0.1.12": source, "10.0.1.13": source})
+    answer = decide(PLAN, seen, [])
+    assert bool(answer["conflicts"]) is told
+    if told:
+        (entry,) = answer["conflicts"]
+        assert (
+            "10.0.1.12 and 10.0.1.13 from its address 10.0.1.50, but PostgreSQL lets it in as 10.0.1.11"
+            in entry["text"]
+        )
+        assert entry["remedy"].startswith("Set ha_address to 10.0.1.50, or have the route use")
+
+
+def test_only_hosts_that_postgresql_lets_in_by_address_are_asked_how_they_reach_it():
+    assert PLAN["peers"] == ["10.0.1.12", "10.0.1.13"]
+    groups = {"loadbalancer": ["node1"], "etcd": NODES, "postgresql": ["node2"], "elasticsearch": ["node3"]}
+    ha = build(Inventory(groups, HOSTS), {"ha_vip": "10.0.1.100"})
+    peers = {name: host_conflicts.plan(ha, name, settings())["peers"] for name in NODES}
+    assert peers == {"node1": ["10.0.1.12"], "node2": [], "node3": []}
+
+
+def test_the_kernel_tells_by_which_address_a_peer_is_reached(tmp_path):
+    assert look(tmp_path).source("127.0.0.9") == "127.0.0.1"
+    assert look(tmp_path).source("no address") == ""
+
+
 def test_an_interface_that_the_host_lacks_is_told():
     plan = host_conflicts.plan(HA, "node1", settings(keepalived_interface="bond0"))
     assert "no interface bond0" in texts(decide(plan, Seen(interfaces=ETH0), []))
@@ -352,7 +381,7 @@ def test_own_directories_are_made_and_opened_not_told(tmp_path):
 
 
 def test_one_look_serves_a_bare_host(tmp_path):
-    seen = look(tmp_path).at({**PLAN, "virtual_ip": "", "entered": []}, ETH0)
+    seen = look(tmp_path).at({**PLAN, "virtual_ip": "", "entered": [], "peers": []}, ETH0)
     assert decide(PLAN, seen, [])["conflicts"] == []
 
 

@@ -61,11 +61,16 @@ THREE = ["node1", "node2", "node3"]
             {"loadbalancer": ["node1", "node5"], "redis": THREE, "elasticsearch": ["node2", "node3", "node4"]},
             [("10.0.1.12", 6379), ("10.0.1.13", 6379), ("10.0.1.14", 9200)],
         ),
+        # Not Patroni's, which logs a traceback for a connection without TLS.
+        (
+            {"loadbalancer": ["node4"], "etcd": THREE, "postgresql": THREE},
+            [("10.0.1.11", 5432), ("10.0.1.12", 5432), ("10.0.1.13", 5432)],
+        ),
         ({"loadbalancer": THREE[:2], "web": THREE[:2]}, []),
         ({"loadbalancer": THREE}, []),
     ],
-    ids=["three alike", "load balancers of their own", "one other host", "nothing behind them"],
+    ids=["three alike", "load balancers of their own", "PostgreSQL alone", "one other host", "nothing behind them"],
 )
 def test_each_other_host_is_asked_once_unless_there_are_too_few_to_know_who_is_cut_off(groups, asked):
-    found = neighbours(topology(groups, "node1"))
+    found = neighbours(topology(groups, groups["loadbalancer"][0]))
     assert [(entry["address"], entry["port"]) for entry in found] == asked

@@ -35,10 +35,17 @@ def test_every_load_balancer_has_one_where_there_is_postgresql():
     assert ha["postgresql"]["databases"] == ["utmstack"]
 
 
+@pytest.mark.parametrize("asked, auto", [({}, True), ("auto", True), (True, False), ("true", False)])
+def test_the_release_decides_only_where_nobody_has(asked, auto):
+    pooling = topology(COLOCATED, "node1", **({"pgbouncer_enabled": asked} if asked else {}))["pgbouncer"]
+    assert (pooling["enabled"], pooling["auto"]) == (True, auto)
+
+
 @pytest.mark.parametrize(
     "groups, settings",
     [
         (COLOCATED, {"pgbouncer_enabled": False}),
+        (COLOCATED, {"pgbouncer_enabled": "false"}),
         ({"loadbalancer": THREE}, {}),
         ({"etcd": THREE, "postgresql": THREE}, {}),
     ],
@@ -51,7 +58,7 @@ def test_it_is_left_out_where_it_is_unwanted_or_has_nothing_to_do(groups, settin
 @pytest.mark.parametrize(
     "settings, said",
     [
-        ({"pgbouncer_enabled": "perhaps"}, "pgbouncer_enabled is 'perhaps'. Set true or false."),
+        ({"pgbouncer_enabled": "perhaps"}, "pgbouncer_enabled is 'perhaps'. Set auto, true or false."),
         ({"postgresql_max_connections": "many"}, "postgresql_max_connections is 'many'. Set a whole number from 10."),
         ({"postgresql_max_connections": 15}, "leaves none of 3 pgbouncers a connection for each of 1 databases"),
         (

@@ -45,6 +45,19 @@ def test_a_quote_in_a_password_stays_in_it():
     assert text == '"pgbouncer" "look""up"\n"pgbouncer_admin" "console"\n'
 
 
+def test_a_client_may_ask_for_parameters_that_can_be_kept_for_it_and_for_others_in_vain():
+    """search_path is no such one before PostgreSQL 18: who asks for a schema must not work in another."""
+    role = ROLES / "pgbouncer"
+    settings = yaml.safe_load((role / "vars" / "main.yml").read_text())["pgbouncer_base_settings"]
+    defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
+    tracked, ignored = (
+        jinja2.Template(settings[name]).render(defaults).split(", ")
+        for name in ("track_extra_parameters", "ignore_startup_parameters")
+    )
+    assert tracked == ["IntervalStyle", "default_transaction_read_only"]
+    assert ignored == ["extra_float_digits"]
+
+
 def test_the_dead_mans_switch_is_a_correct_script():
     script = ROLES / "pgbouncer" / "files" / "pgbouncer-resume"
     subprocess.run(["sh", "-n", script], check=True)

@@ -657,4 +657,5 @@ def test_a_drill_is_allowed_only_where_the_inventory_says_so():
     assert topology()["drill"] == {"allowed": False, "members": []}
     allowed = topology({"ha_drill_allowed": True}, groups={"drill": ["runner"]})["drill"]
     assert allowed == {"allowed": True, "members": [{"name": "runner", "address": "10.0.1.14"}]}
+    assert topology({"ha_drill_allowed": "false"})["drill"]["allowed"] is False
     assert faults({"ha_drill_allowed": "node1"}) == ["group all: ha_drill_allowed is 'node1'. Set true or false."]
