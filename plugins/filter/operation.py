@@ -11,10 +11,12 @@ from ..module_utils.operation import plan, stopped, switchover, text
 from ..module_utils.own_address import is_own
 
 
-def plan_from_here(topology: Mapping[str, Any], *args: Any, **options: Any) -> dict[str, Any]:
+def plan_from_here(
+    topology: Mapping[str, Any], state: Mapping[str, Any], seen: Mapping[str, Any], verb: str, **options: Any
+) -> dict[str, Any]:
     """Return the plan of an operation that this machine, the controller, runs; it may be one of the hosts."""
     controller = [host for host, own in topology["hosts"].items() if is_own(own["address"])]
-    return plan(topology, *args, controller=controller, **options)
+    return plan(topology, state, seen, verb, controller=controller, **options)
 
 
 class FilterModule:
