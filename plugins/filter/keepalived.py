@@ -46,13 +46,14 @@ def restart_order(members, hostvars, freshness, address):
     return sorted((member["name"] for member in reversed(members) if due(member["name"])), key=holds)
 
 
-# Where a host is asked whether it is there: a layer and its port, which every load balancer must reach anyhow. None of them logs
-# anything about a connection on which nothing is said; Patroni would log a traceback.
+# Where a host is asked whether it is there: a layer and its port, which every load balancer must reach anyhow, the quietest first. A
+# connection on which nothing is said is nothing to a search engine, a backend and PostgreSQL; Redis has a line for each that speaks no
+# TLS, and Patroni a traceback.
 ASKED = (
-    ("redis", "redis"),
     ("elasticsearch", "elasticsearch_http"),
     ("backend", "backend_http"),
     ("postgresql", "postgresql"),
+    ("redis", "redis"),
 )
 
 

@@ -186,7 +186,8 @@ def test_the_role_locks_those_that_can_be_reached_and_leaves_the_others_to_the_l
     )
     done = subprocess.run(
         [Path(sys.executable).parent / "ansible-playbook", "-i", tmp_path / "hosts", tmp_path / "play.yml", "--check"],
-        cwd=ROOT, env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        cwd=ROOT, env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+                                    "ANSIBLE_NOCOLOR": "1"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     printed = done.stdout + done.stderr

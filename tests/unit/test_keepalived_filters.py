@@ -59,9 +59,13 @@ THREE = ["node1", "node2", "node3"]
         ({"loadbalancer": THREE, "redis": THREE}, [("10.0.1.12", 6379), ("10.0.1.13", 6379)]),
         (
             {"loadbalancer": ["node1", "node5"], "redis": THREE, "elasticsearch": ["node2", "node3", "node4"]},
-            [("10.0.1.12", 6379), ("10.0.1.13", 6379), ("10.0.1.14", 9200)],
+            [("10.0.1.12", 9200), ("10.0.1.13", 9200), ("10.0.1.14", 9200)],
         ),
-        # Not Patroni's, which logs a traceback for a connection without TLS.
+        # Redis last, which has a line for each connection without TLS, and never Patroni's port, which has a traceback.
+        (
+            {"loadbalancer": THREE, "redis": THREE, "etcd": THREE, "postgresql": THREE[:2]},
+            [("10.0.1.12", 5432), ("10.0.1.13", 6379)],
+        ),
         (
             {"loadbalancer": ["node4"], "etcd": THREE, "postgresql": THREE},
             [("10.0.1.11", 5432), ("10.0.1.12", 5432), ("10.0.1.13", 5432)],
@@ -69,7 +73,14 @@ THREE = ["node1", "node2", "node3"]
         ({"loadbalancer": THREE[:2], "web": THREE[:2]}, []),
         ({"loadbalancer": THREE}, []),
     ],
-    ids=["three alike", "load balancers of their own", "PostgreSQL alone", "one other host", "nothing behind them"],
+    ids=[
+        "three alike",
+        "load balancers of their own",
+        "the quietest",
+        "PostgreSQL alone",
+        "one other host",
+        "nothing behind them",
+    ],
 )
 def test_each_other_host_is_asked_once_unless_there_are_too_few_to_know_who_is_cut_off(groups, asked):
     found = neighbours(topology(groups, groups["loadbalancer"][0]))
