@@ -303,7 +303,10 @@ def test_passwords_and_ca_of_two_inventory_sources_are_in_one_directory(tmp_path
     ]
     for name in sources:
         command += ["-i", tmp_path / name / "hosts.yml"]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    environment = os.environ | {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+    }
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(f"ca={tmp_path}/one/.secrets/ca.crt") == 2
