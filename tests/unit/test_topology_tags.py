@@ -38,3 +38,7 @@ def test_others_are_refused_with_the_nearest_or_all():
 def test_a_playbook_of_ones_own_may_have_tags_of_its_own():
     assert faults(["firewall", "web", "monitoring"], ours=False) == []
     assert "Did you mean redis?" in faults(["redsi"], ours=False)[0]
+
+
+def test_tools_may_skip_tags_of_their_own():
+    assert faults(skipped=["molecule-notest", "notest"]) == []
