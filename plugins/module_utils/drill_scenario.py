@@ -66,7 +66,8 @@ def plan(
 ) -> dict[str, Any]:
     """The turns of a drill.
 
-    chosen: what scenario() of drill_choice.py returned, without problems. repeat: how often all of it is done. commands: those of COMMANDS that the operator gave, by name.
+    chosen: what scenario() of drill_choice.py returned, without problems. repeat: how often all of it is done.
+    commands: those of COMMANDS that the operator gave, by name.
     Returns {problems, turns: a list of {number, id, name, repeat, fault}, passed_over: a list of {fault, why}, targets: name to
     seconds or to seconds by path, text: for a person}. The targets' hosts are only what a turn would take now; each turn chooses anew.
     """

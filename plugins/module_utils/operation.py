@@ -166,8 +166,8 @@ def plan(
     controller: the hosts that are the machine this runs on, which would end with its reboot.
 
     Returns {faults: sentences, each with its remedy, empty where the operation may begin; verb; began: `since`, or the time of the
-    look; services: a list of {name, role, verb, drain, order: host names, done: host names, left: host names that are left to a person, leads: host name to what it leads};
-    accept_status: the colour of the search cluster that its gate accepts}.
+    look; services: a list of {name, role, verb, drain, order: host names, done: host names, left: host names that are left to a
+    person, leads: host name to what it leads}; accept_status: the colour of the search cluster that its gate accepts}.
     """
     names, faults = _chosen(topology, state, service)
     moment, fault = _moment(since)

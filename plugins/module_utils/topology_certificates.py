@@ -55,6 +55,7 @@ def _faults(
     # Loading the library takes a while, and most inventories have no files of their own.
     from . import certificates
 
+    public_key = ""
     try:
         if SERVED in texts:
             for fault in certificates.served_faults(texts[SERVED]):

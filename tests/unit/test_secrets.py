@@ -294,7 +294,7 @@ def test_passwords_and_ca_of_two_inventory_sources_are_in_one_directory(tmp_path
     for name, content in sources.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "hosts.yml").write_text(yaml.safe_dump(content))
-    (tmp_path / "play.yml").write_text(PLAYBOOK.split("  tasks:")[0] + ASKS_FOR_THE_CA)
+    (tmp_path / "play.yml").write_text(PLAYBOOK.split("  tasks:", maxsplit=1)[0] + ASKS_FOR_THE_CA)
     command = [
         Path(sys.executable).parent / "ansible-playbook",
         tmp_path / "play.yml",
