@@ -47,13 +47,12 @@ def heal(tmp_path):
     for name in ("plugins", "meta", "galaxy.yml", "roles/drill"):
         (place / name).symlink_to(ROOT / name)
     (tmp_path / "play.yml").write_text(PLAY)
-    (tmp_path / "ansible.cfg").write_text(f"[defaults]\ncollections_path = {tmp_path}\n")
 
     def run(**settings):
         given = {"drill_throttle": 0, "drill_heal_s": 600, "whole": whole(), **settings}
         done = subprocess.run(
             [Path(sys.executable).parent / "ansible-playbook", "-i", "node1,node2,node3", "play.yml", "-e", json.dumps(given)],
-            cwd=tmp_path, env=os.environ | {"ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            cwd=tmp_path, env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "ANSIBLE_CONFIG": str(tmp_path / "none.cfg"), "ANSIBLE_NOCOLOR": "1"},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
