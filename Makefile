@@ -113,11 +113,11 @@ debian12: machine venv ## The whole platform on hosts with Debian 12: deploy, ve
 	@$(LAB) down
 
 .PHONY: core-of-the-day
-core-of-the-day: ## Unit and sanity tests on the ansible-core whose turn it is today
+core-of-the-day: ## Unit and sanity tests on the ansible-core and the Python whose turn it is today
 	@$(MAKE) cores ARGS=$(word $(shell echo $$(( $$(date +%-j) / $(words $(ROTATION)) % $(words $(CORES)) + 1 ))),$(CORES))
 
 # Scenarios of parts, and one core, one of which a test runs, by the day of the year. Each has to end within 12 minutes and to leave no lab.
-CORES := 2.19 2.20 2.21
+CORES := 2.19-3.11 2.20-3.12 2.21-3.12 2.21-3.13
 ROTATION := first-boot opensearch core-of-the-day
 TODAYS := $(word $(shell echo $$(( $$(date +%-j) % $(words $(ROTATION)) + 1 ))),$(ROTATION))
 

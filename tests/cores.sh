@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# cores.sh [CORE…]: unit and sanity tests on each ansible-core that is maintained, with the Pythons that this machine has. Each pair has a
-# virtual environment below .venv-cores, with the newest patch release. What there is no Python for is told and passed over.
+# cores.sh [CORE|CORE-PYTHON…]: unit and sanity tests on each ansible-core that is maintained, with the Pythons that this machine has. Each
+# pair has a virtual environment below .venv-cores, with the newest patch release. What there is no Python for is told and passed over.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,8 +39,8 @@ make_venv() {
 
 for pair in "${pairs[@]}"; do
     read -r core ansible pythons <<< "$pair"
-    [[ $wanted == *" $core "* ]] || continue
     for version in $pythons; do
+        [[ $wanted == *" $core "* || $wanted == *" $core-$version "* ]] || continue
         name="ansible-core $core, Python $version"
         if ! python=$(find_python "$version"); then
             absent+=("$name")
