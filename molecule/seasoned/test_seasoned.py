@@ -108,6 +108,7 @@ def test_a_run_that_is_killed_after_it_took_over_is_finished_by_the_next_one(clu
 
 def test_another_run_has_nothing_to_do(cluster):
     assert_unchanged(cluster.playbook(*SITE).stdout)
+    assert_unchanged(cluster.playbook(*SITE, "--check").stdout)
 
 
 def test_what_was_there_is_there_still_byte_for_byte(cluster):

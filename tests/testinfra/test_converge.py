@@ -73,6 +73,8 @@ def test_a_run_killed_before_the_restart_is_finished_by_the_next_one_host_at_a_t
         cluster.playbook(*etcd)
     assert started_since(cluster, "etcd.service", moment) == {host: 1 for host in cluster.hosts}
     assert watch.least == {"etcd": len(cluster.hosts) - 1}
+    assert_unchanged(cluster.playbook(*etcd).stdout)
+    assert started_since(cluster, "etcd.service", moment) == {host: 1 for host in cluster.hosts}
     # Back to what the inventory says, which later tests find unchanged.
     cluster.playbook("site.yml", "--tags", "etcd")
     assert started_since(cluster, "etcd.service", moment) == {host: 2 for host in cluster.hosts}
