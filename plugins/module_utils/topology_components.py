@@ -10,7 +10,7 @@ from typing import Any
 
 from .secrets import KEPT, PASSWORDS
 from .topology_faults import Findings
-from .topology_settings import VARIABLES, Inventory
+from .topology_settings import VARIABLES, Inventory, refuse_together
 from .topology_values import troubles
 
 Options = Mapping[str, Mapping[str, Any]]
@@ -35,7 +35,7 @@ def check_components(inventory: Inventory, hosts: list[str], options: Options, f
 
     The rules of the topology's own settings (VARIABLES) know more of them than their argument spec.
     """
-    wrong: dict[tuple[str, str, str], list[str]] = {}
+    faults: list[tuple[str, tuple[str, str, str]]] = []
     for host in hosts:
         for name, value in inventory.variables(host).items():
             if name not in options or name in VARIABLES:
@@ -44,16 +44,14 @@ def check_components(inventory: Inventory, hosts: list[str], options: Options, f
             if name in NUMBERS_OR_EMPTY and value != "":
                 option = {"type": "float" if name.endswith("_s") else "int"}
             for trouble in troubles(name, option, value):
-                wrong.setdefault((f"{name}{trouble.path}", trouble.problem, trouble.remedy), []).append(host)
+                faults.append((host, (f"{name}{trouble.path}", trouble.problem, trouble.remedy)))
     known = {*options, *PASSWORDS, *KEPT}
     meant = {name: setting_meant(name, known) for name in set().union(*inventory.others.values())}
     for host in hosts:
         for name in sorted(inventory.others.get(host, ())):
             if meant[name]:
-                fault = (name, "is no setting of this collection", f"Did you mean {meant[name]}?")
-                wrong.setdefault(fault, []).append(host)
-    for (name, problem, remedy), those in wrong.items():
-        found.refuse(inventory.place(those, hosts), name, problem, remedy)
+                faults.append((host, (name, "is no setting of this collection", f"Did you mean {meant[name]}?")))
+    refuse_together(inventory, hosts, faults, found)
 
 
 def setting_meant(name: str, known: Iterable[str]) -> str:

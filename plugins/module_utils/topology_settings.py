@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +88,17 @@ class Inventory:
         if group and len(those) > 1:
             return f"group {group}"
         return f"host{'s' * (len(those) > 1)} {', '.join(those)}"
+
+
+def refuse_together(
+    inventory: Inventory, hosts: list[str], faults: Iterable[tuple[str, tuple[str, str, str]]], found: Findings
+) -> None:
+    """Refuse what hosts have wrong; what several have is told once. faults: a host each, with (setting, problem, remedy)."""
+    wrong: dict[tuple[str, str, str], list[str]] = {}
+    for host, fault in faults:
+        wrong.setdefault(fault, []).append(host)
+    for fault, those in wrong.items():
+        found.refuse(inventory.place(those, hosts), *fault)
 
 
 def check_variables(inventory: Inventory, hosts: list[str], settings: Mapping[str, Any], found: Findings) -> None:
