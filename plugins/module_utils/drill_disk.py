@@ -50,13 +50,7 @@ class Dead:
 
     @staticmethod
     def inject(fault: Fault, memory: Memory, host: Host) -> None:
-        # A process that one begets while this looks has the limit of its parent by then, or is seen the next time.
-        for _again in range(10):
-            writing = _with_limit(fault, host, other_than="0")
-            if not writing:
-                return
-            for pid in writing:
-                _set_limit(pid, "0", host)
+        _set_limits(fault, host, "0", other_than="0")
 
     @staticmethod
     def effect(fault: Fault, memory: Memory, host: Host) -> str:
@@ -66,12 +60,7 @@ class Dead:
 
     @staticmethod
     def undo(fault: Fault, memory: Memory, host: Host) -> None:
-        for _again in range(10):
-            dumb = _with_limit(fault, host, only="0")
-            if not dumb:
-                break
-            for pid in dumb:
-                _set_limit(pid, memory["limit"], host)
+        _set_limits(fault, host, memory["limit"], only="0")
 
     @staticmethod
     def remains(fault: Fault, memory: Memory, host: Host) -> str:
@@ -94,6 +83,17 @@ def _with_limit(fault: Fault, host: Host, only: str = "", other_than: str = "") 
     """The processes that have that limit, or another one."""
     limits = {pid: _limit(pid, host) for pid in processes(fault, host)}
     return [pid for pid, limit in limits.items() if limit and limit != other_than and only in ("", limit)]
+
+
+def _set_limits(fault: Fault, host: Host, limit: str, only: str = "", other_than: str = "") -> None:
+    """Give a limit to the processes that have that one, or another, until there are none."""
+    # A process that one begets while this looks has the limit of its parent by then, or is seen the next time.
+    for _again in range(10):
+        found = _with_limit(fault, host, only, other_than)
+        if not found:
+            return
+        for pid in found:
+            _set_limit(pid, limit, host)
 
 
 def _set_limit(pid: int, limit: str, host: Host) -> None:
