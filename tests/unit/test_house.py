@@ -244,3 +244,22 @@ def test_who_uses_postgresqls_socket_names_its_port():
     """The socket's name has it, and ha_ports may have set another than 5432."""
     for task, _module, options in postgresql_tasks():
         assert "login_unix_socket" not in options or options.get("login_port") == "{{ ha.ports.postgresql }}", task
+
+
+UNITS = [
+    path
+    for path in sorted(ROOT.glob("roles/*/templates/*service*"))
+    if re.search(r"^Restart=(always|on-)", path.read_text(), re.M)
+]
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_service_that_is_killed_for_the_tenth_time_is_back_as_soon_as_for_the_first(path):
+    """systemd counts restarts until somebody resets them: with steps, a host that is up for months would wait longest each time."""
+    text = path.read_text()
+    assert re.search(r"^StartLimitIntervalSec=0$", text, re.M), "it would be given up after some restarts"
+    assert not re.search(r"^Restart(Steps|MaxDelaySec)=", text, re.M)
+
+
+def test_all_services_are_started_again():
+    assert len(UNITS) >= 9
