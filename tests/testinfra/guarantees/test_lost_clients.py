@@ -108,8 +108,9 @@ class Turn:
 
     def __init__(self, cluster: Cluster, ports: tuple[int, ...]):
         self.cluster, self.ports = cluster, ports
-        # When each port took a new session, and gave the row, in seconds since 1970.
+        # When each port took a new session, gave the row, and had the change on a synchronous standby, in seconds since 1970.
         self.in_again: dict[int, float] = {}
+        self.locked: dict[int, float] = {}
         self.free: dict[int, float] = {}
 
     def hold(self) -> None:
@@ -136,6 +137,7 @@ class Turn:
                 connection.execute("SELECT 1")
                 self.in_again.setdefault(port, time.time())
                 connection.execute("UPDATE lost_clients SET turns = turns + 1 WHERE port = %s", [port])
+                self.locked.setdefault(port, time.time())
                 connection.commit()
                 self.free[port] = time.time()
             time.sleep(0.05)
@@ -177,7 +179,8 @@ def test_a_lost_client_leaves_no_lock_behind(cluster, way):
             worst = max(worst, turn.free[port] - since)
             print(
                 f"\n{way}, turn {number + 1}, port {port}: new session after {turn.in_again[port] - began:.2f} s,"
-                f" row free after {turn.free[port] - began:.2f} s, counted {turn.free[port] - since:.2f} s",
+                f" row locked after {turn.locked[port] - began:.2f} s, committed after {turn.free[port] - began:.2f} s,"
+                f" counted {turn.free[port] - since:.2f} s",
                 end="",
             )
     print(f"\n{way}: {worst:.2f} s at most in {TURNS} turns, limit {limit} s")
