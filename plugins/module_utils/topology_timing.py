@@ -156,7 +156,7 @@ def number(value: Any) -> float | None:
         return None
     try:
         figure = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return int(figure) if figure.is_integer() else figure
 

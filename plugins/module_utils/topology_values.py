@@ -68,7 +68,7 @@ def _fits(kind: str, value: Any) -> bool:
     if kind == "float":
         try:
             return not isinstance(value, bool) and isinstance(value, (int, float, str)) and math.isfinite(float(value))
-        except ValueError:
+        except (ValueError, OverflowError):
             return False
     # str and path: a number has only one way to be written, and a version such as 8.19 is one to YAML.
     return isinstance(value, (str, int, float)) and not isinstance(value, bool)

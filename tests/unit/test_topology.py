@@ -235,6 +235,8 @@ REFUSED = {
     "tcp_retries2 of 2": (timing("tcp", retries2=2), "group all", "ha_timing.tcp.retries2", "2", "from 3"),
     "unknown port": (ports({"statistics": 1}), "group all", "ha_ports.statistics", "unknown", "stats?"),
     "port 0": (ports({"stats": 0}), "group all", "ha_ports.stats", "0", "1 to 65535"),
+    "port of 400 digits": (ports({"stats": 10**400}), "group all", "ha_ports.stats", "0", "1 to 65535"),
+    "timing of 400 digits": (timing("patroni", ttl_s=10**400), "group all", "patroni.ttl_s", "0", "from 20"),
     "port 65536": (ports({"stats": 65536}), "group all", "ha_ports.stats", "65536", "1 to 65535"),
     "ports are no mapping": ({"settings": {"ha_ports": [80]}}, "group all", "ha_ports", "no mapping", "Write it like"),
     "two services on a host's port": (

@@ -56,6 +56,8 @@ WRONG = [
     ("haproxy_maxconn", "4k", "'4k'"),
     ("haproxy_maxconn", 4.5, "4.5"),
     ("haproxy_maxconn", True, "True"),
+    ("haproxy_maxconn", 10**400, "0…. Set a whole number"),
+    ("base_clock_skew_max_s", -(10**400), "Set a number"),
     ("base_clock_skew_max_s", "5s", "is '5s'. Set a number"),
     ("base_clock_skew_max_s", "nan", "Set a number"),
     ("redis_flavor", "valky", "is 'valky', which is not one of redis, valkey. Did you mean valkey?"),
