@@ -55,8 +55,8 @@ def check_components(inventory: Inventory, hosts: list[str], options: Options, f
 
 
 def setting_meant(name: str, known: Iterable[str]) -> str:
-    """Return the setting of which a name is nearly the spelling, or nothing."""
-    prefix, _underscore, rest = name.partition("_")
+    """Return the setting of which a name is nearly the spelling, or nothing. Capital letters and hyphens are a spelling, too."""
+    prefix, _underscore, rest = name.lower().replace("-", "_").partition("_")
     component = difflib.get_close_matches(
         prefix, {setting.partition("_")[0] for setting in known}, n=1, cutoff=LIKENESS
     )

@@ -60,5 +60,6 @@ def report(faults: list[Fault]) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the remedy for an unknown name: the known one with the nearest spelling, or all that there are."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]}?" if close else f"Known are {', '.join(known)}"
+    spelt = {word.lower(): word for word in known}
+    close = difflib.get_close_matches(name.lower(), spelt, n=1, cutoff=0.6)
+    return f"Did you mean {spelt[close[0]]}?" if close else f"Known are {', '.join(known)}"

@@ -24,7 +24,10 @@ def check_tags(given: Mapping[str, Iterable[str]], known: Iterable[str], ours: b
         for tag in tags:
             if tag in known or tag in SPECIAL:
                 continue
-            if (ours and option != "--skip-tags") or difflib.get_close_matches(tag, known, n=1, cutoff=0.7):
+            if (ours and option != "--skip-tags") or difflib.get_close_matches(tag.lower(), known, n=1, cutoff=0.7):
                 found.refuse(
-                    "command line", option, f"has {tag}, which is no tag of this collection", nearest(tag, known)
+                    "command line",
+                    option,
+                    f"has {tag or 'an empty word'}, which is no tag of this collection",
+                    nearest(tag, known),
                 )

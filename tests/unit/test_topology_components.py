@@ -175,6 +175,15 @@ def test_names_of_ones_own_are_allowed(name):
     assert faults(others={"node1": [name]}) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("HAPROXY_MAXCONN", "haproxy_maxconn"), ("haproxy_MaxConn", "haproxy_maxconn"), ("haproxy-maxconn", "haproxy_maxconn"),
+     ("Ha_Timing", "ha_timing"), ("REDIS_PASSWORD", "")],
+)  # fmt: skip
+def test_a_setting_with_capitals_or_hyphens_is_told_which_one_it_is(name, meant):
+    assert setting_meant(name, SETTINGS) == meant
+
+
 def test_no_setting_is_taken_for_another():
     assert {name: setting_meant(name, {*SETTINGS} - {name}) for name in ("backend_command", "etcd_users", "redis_flavor")} == {
         "backend_command": "", "etcd_users": "", "redis_flavor": "",

@@ -33,6 +33,12 @@ def test_others_are_refused_with_the_nearest_or_all():
         "command line: --skip-tags has etdc, which is no tag of this collection. Did you mean etcd?"
     ]
     assert "Known are backend, base, elasticsearch" in faults(["zzz"])[0]
+    assert "--tags has ETCD, which is no tag of this collection. Did you mean etcd?" in faults(["ETCD"])[0]
+    assert "Did you mean etcd?" in faults(skipped=["ETDC"])[0]
+
+
+def test_an_empty_word_is_told_as_one():
+    assert "--tags has an empty word, which is no tag of this collection. Known are" in faults([""])[0]
 
 
 def test_a_playbook_of_ones_own_may_have_tags_of_its_own():
