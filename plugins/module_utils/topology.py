@@ -95,7 +95,7 @@ def build(
     redis_facts = redis(settings, len(members["redis"]), found)
     check_members(members, found)
     check_member_names(members["postgresql"], found)
-    check_names(hosts, members["postgresql"], {host: _rack(inventory, host) for host in hosts}, found)
+    check_names(hosts, members["postgresql"], {host: inventory.variables(host).get("ha_rack") for host in hosts}, found)
     check_databases(settings["postgresql_databases"], found)
     present = {layer for layer in LAYERS if members[layer]} | ({"pgbouncer"} if pool["enabled"] else set())
     for host in hosts:
@@ -187,7 +187,8 @@ def build(
 
 
 def _rack(inventory: Inventory, host: str) -> str:
-    return str(inventory.variables(host).get("ha_rack") or "")
+    value = inventory.variables(host).get("ha_rack")
+    return "" if value is None else str(value)
 
 
 def _addresses(inventory: Inventory, hosts: list[str], found: Findings) -> dict[str, str]:

@@ -84,6 +84,8 @@ def host_address(name: str, variables: Mapping[str, Any], found: Findings) -> st
 
 
 def _unusable(address: Address) -> str:
+    if getattr(address, "scope_id", None):
+        return "which names an interface of one host alone (RFC 4007)"
     if address.is_loopback:
         return "a loopback address that no other host can reach"
     if address.is_unspecified:

@@ -26,7 +26,7 @@ RACK = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/-]{0,62}")
 PATH = re.compile(r"(/[A-Za-z0-9_.@+-]+)+/?")
 
 
-def check_names(hosts: Iterable[str], postgresql: Iterable[str], racks: Mapping[str, str], found: Findings) -> None:
+def check_names(hosts: Iterable[str], postgresql: Iterable[str], racks: Mapping[str, Any], found: Findings) -> None:
     """Refuse names of hosts that are taken for addresses, for each other, or that PostgreSQL would cut; and odd racks."""
     spelt: dict[str, str] = {}
     for name in hosts:
@@ -38,15 +38,17 @@ def check_names(hosts: Iterable[str], postgresql: Iterable[str], racks: Mapping[
                 "Rename one",
             )
         spelt.setdefault(name.lower(), name)
-        if parse(name) is None and _is_number(name):
+        if parse(name) is None and is_number(name):
             found.refuse(
                 f"host {name}",
                 "inventory name",
                 "is read as the number of an IPv4 address by programs that look it up",
                 f"Rename it, for example to node{name.split('.')[0]}",
             )
-        rack = racks.get(name, "")
-        if rack and not RACK.fullmatch(rack):
+        rack = racks.get(name)
+        # YAML makes a boolean of the rack NO.
+        text = isinstance(rack, (str, int, float)) and not isinstance(rack, bool)
+        if rack not in (None, "") and not (text and RACK.fullmatch(str(rack))):
             found.refuse(f"host {name}", "ha_rack", f"is {rack!r}", "Set 1 to 63 letters, digits, blanks and _ . : / -")
     for name in postgresql:
         if len(name.encode()) > POSTGRESQL_NAME_BYTES:
@@ -59,7 +61,7 @@ def check_names(hosts: Iterable[str], postgresql: Iterable[str], racks: Mapping[
             )
 
 
-def _is_number(name: str) -> bool:
+def is_number(name: str) -> bool:
     """Whether the C library reads it as an address in one of its old forms: 10, 10.1, 0x0a000001."""
     with suppress(OSError):
         socket.inet_aton(name)

@@ -13,7 +13,7 @@ from typing import Any
 from .secrets import PASSWORDS, trouble
 from .topology_addresses import HOSTNAME, parse
 from .topology_faults import Findings, nearest
-from .topology_names import path_fault
+from .topology_names import is_number, path_fault
 from .topology_timing import number
 from .topology_values import boolean
 
@@ -211,8 +211,8 @@ def router_id(value: Any, found: Findings) -> int | None:
 
 def vip_name(value: Any, hosts: list[str], found: Findings) -> str:
     """Return the DNS name of the virtual IP, or nothing."""
-    name = str(value or "")
-    if name and (not HOSTNAME.fullmatch(name) or parse(name)):
+    name = "" if value is None else str(value)
+    if name and (not HOSTNAME.fullmatch(name) or parse(name) or is_number(name)):
         found.refuse(
             "group all", "ha_vip_name", f"is {name!r}, no DNS name", "Set a name like db.example.org, or leave it empty"
         )

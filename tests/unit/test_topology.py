@@ -275,6 +275,16 @@ REFUSED = {
     "virtual IP's name is no name": (
         {"settings": {"ha_vip_name": "db_vip"}}, "group all", "ha_vip_name", "db_vip", "like db.",
     ),
+    "name of the virtual IP is a number": (
+        {"settings": {"ha_vip_name": "10.1"}}, "group all", "ha_vip_name", "10.1", "like db.",
+    ),
+    "name of the virtual IP is a list": (
+        {"settings": {"ha_vip_name": []}}, "group all", "ha_vip_name", "[]", "like db.",
+    ),
+    "virtual IP with an interface": (vip("fd00::100%eth0/64"), "group all", "ha_vip", "RFC 4007", "free address"),
+    "ha_address with an interface": (
+        host(ha_address="fd00::13%eth0"), "host node3", "ha_address", "RFC 4007", "IP address by which",
+    ),
     "virtual IP's name is a host's": (
         {"settings": {"ha_vip_name": "node1"}}, "group all", "ha_vip_name", "own name", "leads to",
     ),

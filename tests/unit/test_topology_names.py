@@ -133,7 +133,11 @@ def test_other_databases_and_owners_are_refused(key, name):
         topology(named("node1"), settings={"postgresql_databases": [entry]})
 
 
-@pytest.mark.parametrize(("rack", "good"), [("r1", True), ("Zone A/2", True), ("a,b", False), ("x" * 64, False)])
+@pytest.mark.parametrize(
+    ("rack", "good"),
+    [("r1", True), ("Zone A/2", True), (0, True), (7, True), (None, True), ("", True),
+     ("a,b", False), ("x" * 64, False), (False, False), ([], False), (["r1"], False), ({}, False)],
+)  # fmt: skip
 def test_a_rack_is_one_entry_of_elasticsearchs_list(rack, good):
     if good:
         topology(named("node1"), ha_rack=rack)
