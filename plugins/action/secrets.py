@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.parsing.vault import is_encrypted, parse_vaulttext_envelope
+from ansible.parsing.vault import AnsibleVaultError, is_encrypted, parse_vaulttext_envelope
 from ansible.plugins.action import ActionBase
 
 from ..module_utils.secrets import KEPT, PASSWORDS, append, complete, trouble
@@ -28,6 +30,11 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         path = self._path()
         given = self._given(task_vars or {})
+        with alone(path.parent, create=not self._task.check_mode):
+            return {**result, "_ansible_no_log": True, **self._complete(path, given)}
+
+    def _complete(self, path: Path, given: Mapping[str, str]) -> dict[str, Any]:
+        """Read the file, and store what it lacks."""
         text, encrypt = self._read(path)
         stored = self._parse(path, text)
         check(given, "the inventory")
@@ -47,10 +54,8 @@ class ActionModule(ActionBase):
                     )
                 store(path, encrypt(new))
             elif open_to_others:
-                path.chmod(0o600)
+                close(path)
         return {
-            **result,
-            "_ansible_no_log": True,
             "changed": bool(made) or open_to_others,
             "secrets": secrets,
             "path": str(path),
@@ -76,7 +81,16 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(
                 f"ha_secrets_dir is {str(directory)!r}. Set it to an absolute path on the controller."
             )
-        return Path(str(directory)) / "passwords.yml"
+        path = Path(str(directory)) / "passwords.yml"
+        # What is behind a link may only be away for the moment: a disk that is not mounted, a checkout that is not there yet.
+        for link in (path.parent, path):
+            if link.is_symlink() and not link.exists():
+                raise AnsibleActionFail(
+                    f"{link} leads to {os.readlink(link)}, which is not there, so the passwords of this cluster can't be told from "
+                    "missing ones. Have it there, or remove the link where new passwords are wanted."
+                )
+        # A link to the file stays one.
+        return path.resolve()
 
     def _given(self, variables: Mapping[str, Any]) -> dict[str, str]:
         given = {}
@@ -101,7 +115,7 @@ class ActionModule(ActionBase):
                 f"{path} can't be read: {error.strerror}. Correct that, or set ha_secrets_dir to another directory."
             ) from None
         if not is_encrypted(content):
-            return content.decode(), str.encode
+            return text_of(path, content), str.encode
         vault = self._loader._vault
         try:
             plain, _identity, secret = vault.decrypt_and_get_vault_id(content)
@@ -112,16 +126,23 @@ class ActionModule(ActionBase):
             ) from None
         identity = parse_vaulttext_envelope(content)[3]
         identity = None if identity == "default" else identity
-        return plain.decode(), lambda text: vault.encrypt(text, secret=secret, vault_id=identity)
+        return text_of(path, plain), lambda text: vault.encrypt(text, secret=secret, vault_id=identity)
 
     def _parse(self, path: Path, text: str) -> dict[str, str]:
         """Return the passwords of the file; single values in it may be encrypted, too."""
         try:
             content = self._loader.load(text, file_name=str(path)) if text.strip() else {}
             values = {} if content is None else {str(name): content[name] for name in content if content[name]}
+            # str() also decrypts a value that is encrypted by itself.
             return {
-                name: str(value) if not isinstance(value, (int, float)) else value for name, value in values.items()
+                name: value if isinstance(value, (int, float, list, dict)) else str(value)
+                for name, value in values.items()
             }
+        except AnsibleVaultError:
+            raise AnsibleActionFail(
+                f"{path} has encrypted values, and no vault password that was given opens them. Use --ask-vault-pass or "
+                "--vault-password-file."
+            ) from None
         except (AnsibleError, TypeError):
             raise AnsibleActionFail(f"{path} is no YAML of 'name: value' lines. Correct it.") from None
 
@@ -129,12 +150,47 @@ class ActionModule(ActionBase):
 def check(passwords: Mapping[str, Any], source: str) -> None:
     """Refuse passwords that a component can't take; those of other names are not looked at."""
     wrong = [
-        f"{name} in {source} {' . '.join(found)}."
+        f"{name} in {source} {'. '.join(found)}."
         for name, value in passwords.items()
         if name in PASSWORDS and (found := trouble(name, value))
     ]
     if wrong:
         raise AnsibleActionFail("\n".join(wrong))
+
+
+@contextmanager
+def alone(directory: Path, create: bool) -> Iterator[None]:
+    """Let one run at a time read and complete the passwords of a directory: two that begin together have the same ones."""
+    descriptor = None
+    # Who may not write there, and a file system without locks, is no reason to stop: what can't be stored is told as such.
+    with suppress(OSError):
+        if create:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def text_of(path: Path, content: bytes) -> str:
+    """Return the text of the file."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise AnsibleActionFail(f"{path} is no text in UTF-8. Write it anew as such.") from None
+
+
+def close(path: Path) -> None:
+    """Let nobody but the owner read the file."""
+    try:
+        path.chmod(0o600)
+    except OSError as error:
+        raise AnsibleActionFail(
+            f"{path} can be read by others, and can't be closed: {error.strerror}. Let its owner run chmod 600, or make it yours."
+        ) from None
 
 
 def store(path: Path, content: bytes) -> None:

@@ -9,6 +9,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,9 +17,9 @@ import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
-from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible.parsing.vault import VaultLib, VaultSecret, VaultSecretsContext
 from ansible.template import Templar, trust_as_template
-from ansible_collections.utmstack.ha.plugins.action.secrets import ActionModule
+from ansible_collections.utmstack.ha.plugins.action.secrets import ActionModule, alone
 from ansible_collections.utmstack.ha.plugins.module_utils.secrets import (
     KEPT,
     PASSWORDS,
@@ -146,6 +147,81 @@ def test_a_file_that_is_no_list_of_names_and_values_is_left_alone(path, text):
     with pytest.raises(AnsibleActionFail, match="passwords.yml is no"):
         read(path)
     assert path.read_text() == text
+
+
+def test_a_file_in_another_encoding_is_named(path):
+    path.parent.mkdir(mode=0o700)
+    path.write_bytes("etcd_root_password: größer-als-zwölf\n".encode("latin-1"))
+    with pytest.raises(AnsibleActionFail, match="passwords.yml is no text in UTF-8. Write it anew"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "value", ["[aaaaaaaaaaaaaaaaaaaa]", "{aaaaaaaaaaaaaaaaaaaa: b}", "12345678901234", "2024-01-01"]
+)
+def test_a_stored_password_that_is_no_text_is_refused(path, value):
+    put(path, f"etcd_root_password: {value}\n")
+    with pytest.raises(AnsibleActionFail, match=r"etcd_root_password in .* (is no text|too few)\. Set 12 to 128"):
+        read(path)
+
+
+def test_single_encrypted_values_that_nothing_opens_say_what_to_give(path, monkeypatch):
+    secrets = []
+    monkeypatch.setattr(VaultSecretsContext, "_current", VaultSecretsContext(secrets))
+    put(path, "etcd_root_password: !vault |\n" + "".join(f"  {line}\n" for line in vault(STORED).splitlines()))
+    with pytest.raises(AnsibleActionFail, match="encrypted values, and no vault password .* Use --ask-vault-pass"):
+        read(path)
+    secrets.append(("ours", VaultSecret(b"open sesame")))
+    assert read(path)["secrets"]["etcd_root_password"] == STORED
+
+
+@pytest.mark.parametrize("linked", ["file", "directory"])
+def test_a_link_stays_one_and_what_it_leads_to_gets_the_missing_passwords(path, tmp_path, linked):
+    real = tmp_path / "elsewhere" / "passwords.yml"
+    put(real, f"etcd_root_password: {STORED}\n")
+    link = path if linked == "file" else path.parent
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(real if linked == "file" else real.parent)
+    assert read(path)["secrets"]["etcd_root_password"] == STORED
+    assert link.is_symlink()
+    assert set(yaml.safe_load(real.read_text())) == set(PASSWORDS) and mode(real) == 0o600
+
+
+@pytest.mark.parametrize("linked", ["file", "directory"])
+def test_a_link_to_what_is_not_there_is_no_reason_to_make_new_passwords(path, tmp_path, linked):
+    link = path if linked == "file" else path.parent
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path / "not-mounted")
+    with pytest.raises(AnsibleActionFail, match="not-mounted, which is not there.* Have it there, or remove the link"):
+        read(path)
+    assert link.is_symlink() and not (tmp_path / "not-mounted").exists()
+
+
+def test_a_file_of_somebody_else_that_others_may_read_is_told(path, monkeypatch):
+    put(path, "".join(f"{name}: {STORED}\n" for name in PASSWORDS), mode=0o644)
+
+    def refuse(*_arguments, **_options):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    with pytest.raises(
+        AnsibleActionFail, match="can't be closed: Operation not permitted. Let its owner run chmod 600"
+    ):
+        read(path)
+
+
+def test_a_run_waits_for_another_one_that_completes_the_same_passwords(path):
+    path.parent.mkdir(mode=0o700)
+    results = []
+    with alone(path.parent, create=True):
+        second = threading.Thread(target=lambda: results.append(read(path)))
+        second.start()
+        second.join(0.5)
+        assert second.is_alive()
+        path.write_text("".join(f"{name}: {STORED}\n" for name in PASSWORDS))
+        path.chmod(0o600)
+    second.join(30)
+    assert not results[0]["changed"] and results[0]["secrets"]["etcd_root_password"] == STORED
 
 
 def test_a_bad_stored_password_is_named_with_its_file_and_not_told(path):
