@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..module_utils.topology import build
 from ..module_utils.topology_certificates import own_files
 from ..module_utils.topology_faults import Findings, TopologyError
 from ..module_utils.topology_groups import GROUPS
-from ..module_utils.topology_settings import DEFAULTS, VARIABLES, Inventory, secrets_dir
+from ..module_utils.topology_settings import DEFAULTS, UNDECRYPTABLE, VARIABLES, Inventory, secrets_dir
 from ..module_utils.topology_tags import check_tags
 from ..plugin_utils import filters as _filters  # noqa: F401  every play has this action first
 
@@ -35,7 +36,9 @@ class ActionModule(ActionBase):
         """Return the topology, or fail with the list of faults."""
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
-        inventory = read_inventory(variables["groups"], variables["hostvars"], self._loader.get_text_file_contents)
+        inventory = read_inventory(
+            variables["groups"], variables["hostvars"], self._loader.get_text_file_contents, variables
+        )
         settings, broken = self._settings(variables)
         inventory.broken.setdefault(variables["inventory_hostname"], {}).update(broken)
         settings.update(self._task.args.get("settings", {}))
@@ -69,9 +72,15 @@ def command_line(variables: Mapping[str, Any]) -> Findings:
 
 
 def read_inventory(
-    groups: Mapping[str, list[str]], hostvars: Mapping[str, Mapping[str, Any]], read_file: Callable[[str], str]
+    groups: Mapping[str, list[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    read_file: Callable[[str], str],
+    seen: Iterable[str] = (),
 ) -> Inventory:
-    """Return the inventory as `build` takes it: all groups, and the variables of the hosts that are in one of ours."""
+    """Return the inventory as `build` takes it: all groups, and the variables of the hosts that are in one of ours.
+
+    seen: names of variables that the play has beside them.
+    """
     hosts: dict[str, dict[str, Any]] = {}
     broken: dict[str, dict[str, str]] = {}
     others: dict[str, frozenset[str]] = {}
@@ -85,17 +94,33 @@ def read_inventory(
         for key in sorted(known.intersection(variables) - set(ours)):
             try:
                 hosts[name][key] = variables[key]
-            except AnsibleTemplateSyntaxError as error:
-                broken[name][key] = " ".join(str(error).split())
-            except AnsibleError:
-                # It may refer to what is only known once the roles run, a password for instance; they judge it then.
-                continue
+            except AnsibleError as error:
+                # Others may refer to what is only known once the roles run, a password for instance; they judge it then.
+                if fails_always(error, seen):
+                    broken[name][key] = why(error)
         # One that could not be templated yet is judged by role tls.
         named = [key for key in own_files(hosts[name]) if key in hosts[name] or key not in variables]
         files[name] = {key: contents(str(hosts[name].get(key, ""))) for key in named}
         others[name] = frozenset(variables) - set(ours) - known - role_specs.names_in_use()
     members = {key: list(names) for key, names in groups.items() if key not in ("all", "ungrouped")}
     return Inventory(members, hosts, broken, others, files)
+
+
+def fails_always(error: AnsibleError, seen: Iterable[str]) -> bool:
+    """Whether a template will fail in every run: its syntax, its vault, or a name that neither the play nor any role of ours has."""
+    text = why(error)
+    undefined = re.match(r"'(\w+)' is undefined", text)
+    if undefined is None:
+        return isinstance(error, AnsibleTemplateSyntaxError) or "Omit scalar" in text or UNDECRYPTABLE in text
+    name = undefined.group(1)
+    return not name.startswith("ansible_") and name not in {*seen, *role_specs.names_in_use(), "ha"}
+
+
+def why(error: AnsibleError) -> str:
+    """Return the reason of a failure in one line, the same for all hosts."""
+    text = " ".join(str(error).split()).rstrip(".")
+    # What Python says of a recursion depends on where it stops.
+    return re.sub(r"(Recursive loop detected in template).*", r"\1", text)
 
 
 def text_of(read_file: Callable[[str], str], path: str) -> str | OSError:
@@ -121,5 +146,6 @@ def readable(
             values[name] = read(name)
         except AnsibleError as error:
             # The reason of a password's failure may quote the password.
-            broken[name] = "its template fails" if name in PASSWORDS else " ".join(str(error).split())
+            secret = name in PASSWORDS and UNDECRYPTABLE not in str(error)
+            broken[name] = "its template fails" if secret else why(error)
     return values, broken

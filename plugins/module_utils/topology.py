@@ -34,6 +34,7 @@ from .topology_settings import (
     switch,
     take_over,
     tls_files,
+    together,
     vip_name,
 )
 from .topology_timing import timing
@@ -103,7 +104,7 @@ def build(
     names = {host: _certificate_names(host, addresses.get(host, ""), layers[host], vip) for host in hosts}
     check_certificates(inventory, names, found)
     if found.faults:
-        raise TopologyError(found.faults)
+        raise TopologyError(together(inventory, hosts, found.faults))
 
     def listed(layer: str) -> list[dict[str, Any]]:
         return [{"name": host, "address": addresses[host]} for host in members[layer]]

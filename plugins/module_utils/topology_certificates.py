@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .topology_faults import Findings
-from .topology_settings import Inventory, refuse_together
+from .topology_settings import Inventory
 
 CA, CERTIFICATE, KEY = OWN = ("tls_ca_file", "tls_certificate_file", "tls_private_key_file")
 SERVED = "haproxy_certificate"
@@ -26,12 +26,9 @@ def own_files(variables: Mapping[str, Any]) -> list[str]:
 
 def check_certificates(inventory: Inventory, names: Mapping[str, list[str]], found: Findings) -> None:
     """Refuse files that are not there, do not belong together, or do not serve. names: by host, what its certificate is for."""
-    faults = (
-        (host, fault)
-        for host, own in names.items()
-        for fault in _faults(inventory.variables(host), inventory.files.get(host, {}), own)
-    )
-    refuse_together(inventory, list(names), faults, found)
+    for host, own in names.items():
+        for fault in _faults(inventory.variables(host), inventory.files.get(host, {}), own):
+            found.refuse(f"host {host}", *fault)
 
 
 def _faults(

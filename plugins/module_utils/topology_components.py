@@ -10,7 +10,7 @@ from typing import Any
 
 from .secrets import KEPT, PASSWORDS
 from .topology_faults import Findings
-from .topology_settings import VARIABLES, Inventory, refuse_together
+from .topology_settings import VARIABLES, Inventory
 from .topology_values import troubles
 
 Options = Mapping[str, Mapping[str, Any]]
@@ -31,11 +31,10 @@ LIKENESS = 0.8
 
 
 def check_components(inventory: Inventory, hosts: list[str], options: Options, found: Findings) -> None:
-    """Refuse settings of the wrong type, and names that are nearly a setting's. What all hosts have is told once.
+    """Refuse settings of the wrong type, and names that are nearly a setting's.
 
     The rules of the topology's own settings (VARIABLES) know more of them than their argument spec.
     """
-    faults: list[tuple[str, tuple[str, str, str]]] = []
     for host in hosts:
         for name, value in inventory.variables(host).items():
             if name not in options or name in VARIABLES:
@@ -44,14 +43,13 @@ def check_components(inventory: Inventory, hosts: list[str], options: Options, f
             if name in NUMBERS_OR_EMPTY and value != "":
                 option = {"type": "float" if name.endswith("_s") else "int"}
             for trouble in troubles(name, option, value):
-                faults.append((host, (f"{name}{trouble.path}", trouble.problem, trouble.remedy)))
+                found.refuse(f"host {host}", f"{name}{trouble.path}", trouble.problem, trouble.remedy)
     known = {*options, *PASSWORDS, *KEPT}
     meant = {name: setting_meant(name, known) for name in set().union(*inventory.others.values())}
     for host in hosts:
         for name in sorted(inventory.others.get(host, ())):
             if meant[name]:
-                faults.append((host, (name, "is no setting of this collection", f"Did you mean {meant[name]}?")))
-    refuse_together(inventory, hosts, faults, found)
+                found.refuse(f"host {host}", name, "is no setting of this collection", f"Did you mean {meant[name]}?")
 
 
 def setting_meant(name: str, known: Iterable[str]) -> str:

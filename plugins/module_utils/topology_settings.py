@@ -7,12 +7,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .secrets import PASSWORDS, trouble
 from .topology_addresses import HOSTNAME, parse
-from .topology_faults import Findings, nearest
+from .topology_faults import Fault, Findings, nearest
 from .topology_names import is_number, path_fault
 from .topology_timing import number
 from .topology_values import boolean
@@ -56,6 +56,9 @@ VARIABLES = (*DEFAULTS, *HOST_SETTINGS, *PASSWORDS, "ansible_host", "inventory_d
 # A unit of systemd, with its ending or without, or an absolute path.
 TAKEN_OVER = re.compile(r"/\S+|[A-Za-z0-9@:_.\\-]{1,255}")
 
+# What Ansible says of a value that is encrypted, and that no vault password of this run opens.
+UNDECRYPTABLE = "undecryptable"
+
 # It becomes Patroni's scope (a part of a path in etcd) and PostgreSQL's cluster_name.
 CLUSTER_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 
@@ -90,15 +93,18 @@ class Inventory:
         return f"host{'s' * (len(those) > 1)} {', '.join(those)}"
 
 
-def refuse_together(
-    inventory: Inventory, hosts: list[str], faults: Iterable[tuple[str, tuple[str, str, str]]], found: Findings
-) -> None:
-    """Refuse what hosts have wrong; what several have is told once. faults: a host each, with (setting, problem, remedy)."""
-    wrong: dict[tuple[str, str, str], list[str]] = {}
-    for host, fault in faults:
-        wrong.setdefault(fault, []).append(host)
-    for fault, those in wrong.items():
-        found.refuse(inventory.place(those, hosts), *fault)
+def together(inventory: Inventory, hosts: list[str], faults: Iterable[Fault]) -> list[Fault]:
+    """Return the faults in their order; what several hosts have wrong alike is told once, of all of them."""
+    places = {f"host {host}": host for host in hosts}
+    wrong: dict[Fault, list[str]] = {}
+    for fault in faults:
+        host = places.get(fault.where)
+        alike = wrong.setdefault(replace(fault, where="") if host else fault, [])
+        alike += [host] if host else []
+    return [
+        replace(fault, where=inventory.place(sorted(those, key=hosts.index), hosts)) if those else fault
+        for fault, those in wrong.items()
+    ]
 
 
 def check_variables(inventory: Inventory, hosts: list[str], settings: Mapping[str, Any], found: Findings) -> None:
@@ -106,9 +112,10 @@ def check_variables(inventory: Inventory, hosts: list[str], settings: Mapping[st
     known = [name for name in (*DEFAULTS, *HOST_SETTINGS, *OTHER_NAMES) if name.startswith("ha_")]
     for host, reasons in inventory.broken.items():
         for name, reason in reasons.items():
-            found.refuse(
-                f"host {host}", name, f"can't be templated: {reason}", "Correct it, or define what it refers to"
-            )
+            remedy = "Correct it, or define what it refers to"
+            if UNDECRYPTABLE in reason:
+                remedy = "Give its vault password, by --ask-vault-pass or --vault-password-file"
+            found.refuse(f"host {host}", name, f"can't be templated: {reason}", remedy)
     for host in hosts:
         for name in inventory.variables(host):
             if name.startswith("ha_") and name not in known:

@@ -240,17 +240,17 @@ REFUSED = {
     "port 65536": (ports({"stats": 65536}), "group all", "ha_ports.stats", "65536", "1 to 65535"),
     "ports are no mapping": ({"settings": {"ha_ports": [80]}}, "group all", "ha_ports", "no mapping", "Write it like"),
     "two services on a host's port": (
-        ports({"patroni_rest": 5432}), "host node1", "ha_ports.patroni_rest", "PostgreSQL", "another number",
+        ports({"patroni_rest": 5432}), "group all", "ha_ports.patroni_rest", "PostgreSQL", "another number",
     ),
     "two services on the virtual IP's port": (
-        ports({"postgresql_read": 5432}), "host node2", "ha_ports.postgresql_read", "virtual IP", "another",
+        ports({"postgresql_read": 5432}), "group all", "ha_ports.postgresql_read", "virtual IP", "another",
     ),
     "statistics on sshd's port": (
-        ports({"stats": 22}), "host node1", "ha_ports.stats", "sshd", "another number",
+        ports({"stats": 22}), "group all", "ha_ports.stats", "sshd", "another number",
     ),
     "backend's two ports are one": (
         {**group(swarm_managers=NODES), "settings": {"ha_ports": {"backend_grpc": 8080}}},
-        "host node1", "ha_ports.backend_grpc", "backend (HTTP)", "another number",
+        "group all", "ha_ports.backend_grpc", "backend (HTTP)", "another number",
     ),
     "misspelt setting": (
         host(ha_adress="10.0.1.13"), "host node3", "ha_adress", "no setting", "Did you mean ha_address?",
@@ -370,7 +370,7 @@ REFUSED = {
     ),
     "two ports of Elasticsearch": (
         {**search(), "settings": {"ha_ports": {"elasticsearch_transport": 9200}}},
-        "host node1", "ha_ports.elasticsearch_transport", "Elasticsearch (HTTPS)", "another number",
+        "group all", "ha_ports.elasticsearch_transport", "Elasticsearch (HTTPS)", "another number",
     ),
     "backend's TLS is no boolean": (
         {"settings": {"backend_tls": "perhaps"}}, "group all", "backend_tls", "'perhaps'", "true or false",

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.errors import AnsibleError
+from ansible_collections.utmstack.ha.plugins.action.topology import fails_always, why
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -114,7 +116,10 @@ def test_settings_of_components_are_judged_with_the_rest_and_before_any_host_is_
         {
             "elasticsearch_verison": "8.19.4",
             "postgresql_parameters": ["work_mem=8MB"],
-            "redis_maxmemory": "{{ what_only_a_role_knows }}",
+            "redis_maxmemory": "{{ base_host.memory_mb }}mb",
+            "redis_save": "{{ of_nobody }}",
+            "etcd_settings": {"a": "{{ of_nobody }}"},
+            "swarm_data_root": "{{ lookup('ansible.builtin.env', 'NOT_SET') or omit }}",
             "swarm_labels": "{{ {'rack': rack_of_mine } }}",
             "rack_of_mine": "r1",
             "haproxy_extra_config": "{{ broken",
@@ -124,17 +129,46 @@ def test_settings_of_components_are_judged_with_the_rest_and_before_any_host_is_
     code, output = run(place, "site.yml", "-e", "pgbouncer_enabled=perhaps", "-e", "haproxy_maxcon=5")
     assert code != 0
     for part in (
-        "no host was touched: 8 faults.",
+        "no host was touched: 9 faults.",
         "group all: elasticsearch_verison is no setting of this collection. Did you mean elasticsearch_version?",
         "group all: haproxy_maxcon is no setting of this collection. Did you mean haproxy_maxconn?",
         "group all: postgresql_parameters is a list, no mapping.",
         "host node3: redis_settings is a list, no mapping.",
         "group all: pgbouncer_enabled is 'perhaps'. Set auto, true or false.",
-        "host node1: haproxy_extra_config can't be templated",
+        "group all: haproxy_extra_config can't be templated: Syntax error",
+        "group all: redis_save can't be templated: 'of_nobody' is undefined. Correct it, or define what it refers to.",
+        "group all: etcd_settings can't be templated: 'of_nobody' is undefined.",
+        "group all: swarm_data_root can't be templated: A template was resolved to an Omit scalar. Correct it",
     ):
         assert part in output, output
     assert not (place / "connected").exists()
     assert not (place / ".secrets").exists()
+
+
+@pytest.mark.parametrize(
+    ("message", "always"),
+    [
+        ("'of_nobody' is undefined.", True),
+        ("Attempt to use undecryptable variable: no vault secrets were found.", True),
+        ("A template was resolved to an Omit scalar.", True),
+        ("'of_the_play' is undefined", False),
+        ("'base_host' is undefined", False),
+        ("'ha' is undefined", False),
+        ("'ansible_facts' is undefined", False),
+        ("The lookup plugin 'file' failed: no such file", False),
+        ("object of type 'dict' has no attribute 'x'", False),
+    ],
+)
+def test_a_template_that_fails_in_every_run_is_told_from_one_that_a_role_completes(message, always):
+    assert fails_always(AnsibleError(message), ["of_the_play"]) is always
+
+
+def test_the_reason_of_a_recursion_is_one_for_all_hosts():
+    reasons = {
+        why(AnsibleError(f"Recursive loop detected in template: maximum recursion depth exceeded{rest}"))
+        for rest in ("", " while calling a Python object", " in __instancecheck__")
+    }
+    assert reasons == {"Recursive loop detected in template"}
 
 
 @pytest.mark.parametrize(("option", "tag"), [("--tags", "redsi"), ("--skip-tags", "redsi"), ("--tags", "etcd,redsi")])
