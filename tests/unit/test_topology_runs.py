@@ -111,6 +111,47 @@ def test_an_inventory_without_our_groups_is_told_which_there_are(site):
     assert "Put hosts into loadbalancer, etcd, postgresql" in done.stdout
 
 
+# Those that an operator starts; each does nothing, and would say nothing, where no host is meant.
+STARTED = ("site", "plan", "status", "drill", "rolling_restart", "switchover", "maintenance")
+
+
+@pytest.mark.parametrize("playbook", STARTED)
+def test_an_inventory_that_is_not_there_does_not_end_as_if_all_were_well(tmp_path, playbook):
+    code, output = run(tmp_path, f"{playbook}.yml")
+    assert code != 0
+    assert "group all: members are in none of the groups that this collection knows. Put hosts into" in output, output
+
+
+def test_misspelt_groups_are_told_by_a_run_that_would_find_no_host(site):
+    place = site()
+    text = (place / "hosts.yml").read_text()
+    for group in ("loadbalancer", "etcd", "postgresql"):
+        text = text.replace(f"{group}:", f"{group}s:")
+    (place / "hosts.yml").write_text(text)
+    code, output = run(place, "site.yml")
+    assert code != 0
+    assert "Did you mean loadbalancer?" in output and "Did you mean etcd?" in output, output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [(["--skip-tags", "always"], "Leave --skip-tags always away"), (["-e", "ha=yes"], "what role topology finds out. Take it out")],
+)  # fmt: skip
+def test_a_run_without_the_topology_is_refused_before_it_connects(site, arguments, remedy):
+    place = site()
+    code, output = run(place, "site.yml", *arguments)
+    assert code != 0
+    assert remedy in " ".join(output.split()), output
+    assert not (place / "connected").exists()
+
+
+def test_a_variable_of_the_inventory_does_not_take_the_topologys_place(site):
+    place = site({"ha": {"x": 1}, "ha_failover_profile": "fats"})
+    code, output = run(place, "site.yml")
+    assert code != 0
+    assert "ha_failover_profile is 'fats'" in output, output
+
+
 def test_settings_of_components_are_judged_with_the_rest_and_before_any_host_is_touched(site):
     place = site(
         {
