@@ -12,6 +12,7 @@ try:
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
     HAS_CRYPTOGRAPHY = True
@@ -21,6 +22,10 @@ except ImportError:
 
 # What a host's certificate is for: members of a cluster are servers and clients of each other.
 USAGES = ("serverAuth", "clientAuth")
+# At the start of a line, where OpenSSL looks for it.
+CERTIFICATE_LINE = re.compile(r"^-----BEGIN (X509 )?CERTIFICATE-----", re.MULTILINE)
+RSA_BITS = 2048
+CURVES = ("secp256r1", "secp384r1", "secp521r1")
 KEY_BLOCK = re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----.*?-----END (?:[A-Z]+ )*PRIVATE KEY-----\n?", re.DOTALL)
 
 
@@ -34,7 +39,7 @@ def _require_library() -> None:
 
 
 def _certificates(pem: str) -> list[x509.Certificate]:
-    if "-----BEGIN CERTIFICATE-----" not in pem:
+    if not CERTIFICATE_LINE.search(pem):
         return []
     try:
         return x509.load_pem_x509_certificates(pem.encode())
@@ -124,6 +129,10 @@ def _chain(
         current = issuer
 
 
+def _has_key(certificate: x509.Certificate, public_key: str) -> bool:
+    return certificate.public_key() == serialization.load_pem_public_key(public_key.encode())
+
+
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
@@ -166,12 +175,15 @@ def certificate_faults(
         for wanted in authorities
         if wanted not in present
     ][:1]
-    leaf = next((certificate for certificate in present if not _is_authority(certificate)), None)
+    # `openssl req -x509` makes certificates that are their own authority.
+    leaf = next((one for one in present if not _is_authority(one)), None) or next(
+        (one for one in present if public_key and _has_key(one, public_key)), None
+    )
     if leaf is None:
         return [*faults, "the host has no certificate"]
     if not public_key.strip():
         faults.append("the host has no private key")
-    elif leaf.public_key() != serialization.load_pem_public_key(public_key.encode()):
+    elif not _has_key(leaf, public_key):
         faults.append("the certificate does not belong to the host's private key")
     chain = _chain(leaf, present, authorities)
     if not chain:
@@ -199,11 +211,80 @@ def served_faults(pem: str, now: datetime.datetime | None = None) -> list[str]:
         return ["it has no certificate of a server"]
     faults = _usage_faults(leaf, ("serverAuth",)) + _validity_faults(leaf, "the certificate", 0, now)
     try:
-        if leaf.public_key() != serialization.load_pem_public_key(public_key(pem).encode()):
+        own = public_key(pem)
+        if not _has_key(leaf, own):
             faults.append("the certificate does not belong to the private key")
+        faults += [fault for fault in (order_fault(pem, own), key_fault(own, search=False)) if fault]
     except ValueError as error:
         faults.append(str(error))
     return faults
+
+
+def certificates_fault(pem: str) -> str:
+    """Say why a file that should have certificates has none that programs find, or nothing.
+
+    Raises:
+        MissingLibrary: the package cryptography is not installed.
+    """
+    _require_library()
+    if not CERTIFICATE_LINE.search(pem):
+        return "it has no certificate in PEM; `openssl x509 -inform der -in FILE -out NEW` makes one of DER"
+    try:
+        _certificates(pem)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def key_fault(public_key: str, search: bool) -> str:
+    """Say why a kind of key does not serve, or nothing. public_key: PEM. search: whether Elasticsearch or OpenSearch reads the key.
+
+    OpenSSL refuses short keys at its security level 2, Debian's; Go, in which etcd and Docker are written, has no DSA and no Ed448.
+    Elasticsearch and Netty read private keys of RSA, DSA and EC only.
+    """
+    key = serialization.load_pem_public_key(public_key.encode())
+    if isinstance(key, rsa.RSAPublicKey):
+        short = key.key_size < RSA_BITS
+        return (
+            f"the key has {key.key_size} bits of RSA, fewer than {RSA_BITS}, with which OpenSSL refuses it"
+            if short
+            else ""
+        )
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return "the key is an Ed25519 one, which the search engine can't read" if search else ""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        known = key.curve.name in CURVES
+        return "" if known else f"the key is on the curve {key.curve.name}, which not all services have"
+    return "the key is of a kind that not all services have"
+
+
+def order_fault(pem: str, public_key: str) -> str:
+    """Say that another certificate than the host's comes first, or nothing: services take the first one for their own."""
+    first, *others = _certificates(pem)
+    late = not _has_key(first, public_key) and any(_has_key(other, public_key) for other in others)
+    return "the host's own certificate is not the first one, which services present" if late else ""
+
+
+def root_fault(pem: str, authority: str) -> str:
+    """Say that a certificate is trusted by the word of an authority whose own root is not there, or nothing.
+
+    OpenSSL, and with it PostgreSQL and HAProxy, looks for the root (X509_V_FLAG_PARTIAL_CHAIN is off).
+    pem: the certificate and its chain. authority: the file of authorities.
+    """
+    present, authorities = _certificates(pem), _certificates(authority)
+    chain = _chain(present[0], present, authorities)
+    # The last one below the authorities: of two that issued it with the same key, one may be a root.
+    if not chain or _is_rooted([present[0], *chain][-2], authorities):
+        return ""
+    name, issuer = chain[-1].subject.rfc4514_string(), chain[-1].issuer.rfc4514_string()
+    return f"it has {name} without the authority that issued it, {issuer}"
+
+
+def _is_rooted(certificate: x509.Certificate, authorities: list[x509.Certificate]) -> bool:
+    others = [other for other in authorities if other != certificate]
+    return _issued(certificate, certificate) or any(
+        _issued(certificate, other) and _is_rooted(other, others) for other in others
+    )
 
 
 def foreign_authority(pem: str, authority: str) -> str:

@@ -17,6 +17,8 @@ USABLE = (
     "servers and clients (serverAuth, clientAuth)"
 )
 
+GOOD_KEY = "Give the private key of the certificate in PEM format, not encrypted, of RSA with 2048 bits or more or of EC (P-256)"
+
 
 def own_files(variables: Mapping[str, Any]) -> list[str]:
     """Return the settings of a host that have to name files of certificates or keys on the controller."""
@@ -27,12 +29,13 @@ def own_files(variables: Mapping[str, Any]) -> list[str]:
 def check_certificates(inventory: Inventory, names: Mapping[str, list[str]], found: Findings) -> None:
     """Refuse files that are not there, do not belong together, or do not serve. names: by host, what its certificate is for."""
     for host, own in names.items():
-        for fault in _faults(inventory.variables(host), inventory.files.get(host, {}), own):
+        search = host in inventory.groups.get("elasticsearch", ())
+        for fault in _faults(inventory.variables(host), inventory.files.get(host, {}), own, search):
             found.refuse(f"host {host}", *fault)
 
 
 def _faults(
-    variables: Mapping[str, Any], files: Mapping[str, str | OSError], names: list[str]
+    variables: Mapping[str, Any], files: Mapping[str, str | OSError], names: list[str], search: bool
 ) -> Iterator[tuple[str, str, str]]:
     texts = {}
     for setting, content in files.items():
@@ -65,18 +68,30 @@ def _faults(
             try:
                 public_key = certificates.public_key(texts[KEY])
             except ValueError as error:
-                yield (
-                    KEY,
-                    f"can't be used: {error}",
-                    "Give the private key of the certificate in PEM format, not encrypted",
-                )
-                return
+                yield KEY, f"can't be used: {error}", GOOD_KEY
+                del texts[KEY]
+            else:
+                fault = certificates.key_fault(public_key, search)
+                if fault:
+                    yield KEY, f"can't be used: {fault}", GOOD_KEY
+        for setting in (CA, CERTIFICATE):
+            fault = certificates.certificates_fault(texts[setting]) if setting in texts else ""
+            if fault:
+                yield setting, f"can't be used: {fault}", "Give a file in PEM format"
+                del texts[setting]
+        if CA in texts and CERTIFICATE in texts:
+            fault = certificates.root_fault(texts[CERTIFICATE], texts[CA])
+            if fault:
+                yield CA, f"can't be used: {fault}", "Add the certificates up to the root, which signed itself"
         if texts.keys() >= set(OWN):
             more = variables.get("tls_extra_names") or []
             wanted = [*names, *(str(name) for name in more)] if isinstance(more, list) else names
             pem = f"{texts[CA]}\n{texts[CERTIFICATE]}"
             for fault in certificates.certificate_faults(pem, public_key, texts[CA], wanted, 0):
                 yield CERTIFICATE, f"can't be used: {fault}", USABLE
+            fault = certificates.order_fault(texts[CERTIFICATE], public_key)
+            if fault:
+                yield CERTIFICATE, f"can't be used: {fault}", "Put the certificates of its chain after it"
     except ValueError as error:
         yield CERTIFICATE, f"or {CA} can't be used: {error}", "Give files in PEM format"
     except certificates.MissingLibrary as error:

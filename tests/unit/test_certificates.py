@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils.certificates import (
     certificate_faults,
     foreign_authority,
+    key_fault,
     public_key,
     served_faults,
     subject_alt_names,
@@ -20,7 +21,7 @@ from ansible_collections.utmstack.ha.plugins.module_utils.topology_faults import
 from ansible_collections.utmstack.ha.plugins.module_utils.topology_settings import Inventory
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -44,7 +45,7 @@ def _public(key):
     )
 
 
-def _certificate(subject, key, issuer, issuer_key, names=(), days=400):
+def _certificate(subject, key, issuer, issuer_key, names=(), days=400, authority=None):
     alternatives = [
         x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name) for name in names
     ]
@@ -56,7 +57,9 @@ def _certificate(subject, key, issuer, issuer_key, names=(), days=400):
         .serial_number(x509.random_serial_number())
         .not_valid_before(NOW - DAY)
         .not_valid_after(NOW + days * DAY)
-        .add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
+        .add_extension(
+            x509.BasicConstraints(ca=not names if authority is None else authority, path_length=None), critical=True
+        )
     )
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
@@ -122,10 +125,11 @@ def test_names_and_addresses_get_their_kind():
 def _for(usages=None, key_usage=None, names=NAMES, key=HOST_KEY, **validity):
     """A host's certificate of our CA, with extensions as a user's own CA may set them."""
     begin, end = validity.get("begin", -1), validity.get("end", 400)
+    issuer, issuer_key = validity.get("issuer", CA), validity.get("issuer_key", CA_KEY)
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node1")]))
-        .issuer_name(CA.subject)
+        .issuer_name(issuer.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(NOW + begin * DAY)
@@ -145,7 +149,7 @@ def _for(usages=None, key_usage=None, names=NAMES, key=HOST_KEY, **validity):
     if key_usage is not None:
         wanted = dict.fromkeys(KEY_USAGES, False) | dict.fromkeys(key_usage, True)
         builder = builder.add_extension(x509.KeyUsage(**wanted), critical=True)
-    return builder.sign(CA_KEY, hashes.SHA256())
+    return builder.sign(issuer_key, hashes.SHA256())
 
 
 KEY_USAGES = (
@@ -225,6 +229,9 @@ def test_what_haproxy_serves_needs_no_client_usage_but_its_own_key():
     assert served_faults(_pem(_for()) + _private(OTHER_KEY), now=NOW) == [
         "the certificate does not belong to the private key"
     ]
+    assert served_faults(_pem(CA) + _pem(_for()) + _private(), now=NOW) == [
+        "the host's own certificate is not the first one, which services present"
+    ]
     assert served_faults(_pem(_for()), now=NOW) == ["there is no private key in PEM"]
     assert served_faults(_private(), now=NOW) == ["it has no certificate of a server"]
 
@@ -234,7 +241,7 @@ HOSTS = {f"node{number}": f"10.0.1.1{number}" for number in (1, 2, 3)}
 DAYS = (datetime.datetime.now(datetime.UTC) - NOW).days
 
 
-def _topology_faults(files, **variables):
+def _topology_faults(files, more_groups=None, **variables):
     common = {
         "tls_source": "files",
         "tls_ca_file": "/ca",
@@ -242,7 +249,7 @@ def _topology_faults(files, **variables):
         "tls_private_key_file": "/key",
     }
     hosts = {name: {"ansible_host": address, **common, **variables} for name, address in HOSTS.items()}
-    groups = {group: list(HOSTS) for group in ("loadbalancer", "etcd", "postgresql")}
+    groups = {group: list(HOSTS) for group in ("loadbalancer", "etcd", "postgresql")} | (more_groups or {})
     inventory = Inventory(groups, hosts, files={name: files for name in HOSTS})
     try:
         build(inventory, {"ha_vip": "10.0.1.100"})
@@ -251,12 +258,22 @@ def _topology_faults(files, **variables):
     return []
 
 
+INTERMEDIATE_KEY = _key()
+INTERMEDIATE = _certificate("between", INTERMEDIATE_KEY, "ours", CA_KEY, days=DAYS + 9)
+
+
+def _files_certificate(issuer=CA, issuer_key=CA_KEY, key=HOST_KEY):
+    names = [*HOSTS, *HOSTS.values(), "10.0.1.100"]
+    return _pem(
+        _for([SERVER, CLIENT], names=names, key=key, issuer=issuer, issuer_key=issuer_key, begin=DAYS - 1, end=DAYS + 9)
+    )
+
+
 def _files(**changes):
-    good = _for([SERVER, CLIENT], names=[*HOSTS, *HOSTS.values(), "10.0.1.100"], begin=DAYS - 1, end=DAYS + 9)
     authority = _certificate("ours", CA_KEY, "ours", CA_KEY, days=DAYS + 9)
     return {
         "tls_ca_file": _pem(authority),
-        "tls_certificate_file": _pem(good),
+        "tls_certificate_file": _files_certificate(),
         "tls_private_key_file": _private(),
         **changes,
     }
@@ -272,9 +289,14 @@ def test_own_files_that_serve_all_hosts_are_taken():
         ({"tls_private_key_file": _private(password=b"x")}, "group all: tls_private_key_file can't be used: the private key is encrypted"),
         ({"tls_private_key_file": _private(OTHER_KEY)}, "does not belong to the host's private key"),
         ({"tls_ca_file": _pem(OTHER_CA)}, "was not issued by this certificate authority"),
-        ({"tls_ca_file": "nothing"}, "there is no certificate authority"),
+        ({"tls_ca_file": "nothing"}, "group all: tls_ca_file can't be used: it has no certificate in PEM; `openssl x509 -inform der"),
+        ({"tls_certificate_file": "\x30\x82"}, "group all: tls_certificate_file can't be used: it has no certificate in PEM"),
+        ({"tls_certificate_file": "\ufeff" + _files_certificate()}, "tls_certificate_file can't be used: it has no certificate in PEM"),
+        ({"tls_certificate_file": _pem(INTERMEDIATE) + _files_certificate()}, "own certificate is not the first one, which services present. Put"),
+        ({"tls_ca_file": _pem(INTERMEDIATE), "tls_certificate_file": _files_certificate(INTERMEDIATE, INTERMEDIATE_KEY)},
+         "tls_ca_file can't be used: it has CN=between without the authority that issued it, CN=ours. Add the certificates up to the root"),
         ({"tls_certificate_file": OSError(2, "No such file")}, "tls_certificate_file is /crt, which can't be read on the controller: No such"),
-        ({"tls_certificate_file": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}, "a certificate can't be read"),
+        ({"tls_certificate_file": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}, "file can't be used: a certificate can't be read"),
         (
             {"tls_certificate_file": _pem(_for([SERVER], names=[*HOSTS, *HOSTS.values(), "10.0.1.100"], begin=DAYS - 1, end=DAYS + 9))},
             "group all: tls_certificate_file can't be used: the certificate's extended key usage lacks clientAuth",
@@ -284,6 +306,53 @@ def test_own_files_that_serve_all_hosts_are_taken():
 def test_own_files_that_do_not_serve_are_in_the_one_list(change, told):
     (fault,) = _topology_faults(_files(**change))
     assert told in fault
+
+
+def test_a_chain_behind_the_certificate_or_in_the_file_of_the_ca_is_taken():
+    own = _files_certificate(INTERMEDIATE, INTERMEDIATE_KEY)
+    root = _files()["tls_ca_file"]
+    assert _topology_faults(_files(tls_certificate_file=own + _pem(INTERMEDIATE))) == []
+    assert _topology_faults(_files(tls_certificate_file=own + _pem(INTERMEDIATE) + root)) == []
+    assert _topology_faults(_files(tls_certificate_file=own, tls_ca_file=_pem(INTERMEDIATE) + root)) == []
+    crossed = _pem(_certificate("ours", CA_KEY, "theirs", OTHER_KEY, days=DAYS + 9))
+    assert _topology_faults(_files(tls_ca_file=crossed + root)) == []
+    assert (
+        _topology_faults(_files(tls_ca_file=root + _pem(_certificate("unused", HOST_KEY, "theirs", OTHER_KEY)))) == []
+    )
+    windows = {name: text.replace("\n", "\r\n") for name, text in _files().items()}
+    assert _topology_faults(windows) == []
+
+
+def test_faults_of_all_three_files_are_told_together():
+    told = _topology_faults(dict.fromkeys(_files(), "no PEM"))
+    assert [text.split()[2] for text in told] == ["tls_private_key_file", "tls_ca_file", "tls_certificate_file"]
+
+
+@pytest.mark.parametrize(
+    ("key", "search", "fault"),
+    [
+        (rsa.generate_private_key(65537, 2048), True, ""),
+        (ec.generate_private_key(ec.SECP384R1()), True, ""),
+        (ed25519.Ed25519PrivateKey.generate(), False, ""),
+        (ed25519.Ed25519PrivateKey.generate(), True, "an Ed25519 one, which the search engine can't read"),
+        (ed448.Ed448PrivateKey.generate(), False, "of a kind that not all services have"),
+        (rsa.generate_private_key(65537, 1024), False, "1024 bits of RSA, fewer than 2048"),
+        (dsa.generate_private_key(2048), False, "of a kind that not all services have"),
+        (ec.generate_private_key(ec.SECP256K1()), False, "on the curve secp256k1"),
+    ],
+)
+def test_a_key_that_a_service_refuses_is_found(key, search, fault):
+    told = key_fault(_public(key), search)
+    assert fault in told and bool(fault) == bool(told)
+    files = _files(tls_certificate_file=_files_certificate(key=key), tls_private_key_file=_private(key))
+    faults = _topology_faults(files, {"elasticsearch": list(HOSTS)} if search else {})
+    assert [fault in text for text in faults] == ([True] if fault else [])
+
+
+def test_a_certificate_that_is_its_own_authority_is_taken():
+    names = [*HOSTS, *HOSTS.values(), "10.0.1.100"]
+    own = _pem(_certificate("self", HOST_KEY, "self", HOST_KEY, names, DAYS + 9, authority=True))
+    assert _topology_faults(_files(tls_ca_file=own, tls_certificate_file=own)) == []
 
 
 def test_a_certificate_that_lacks_a_host_is_told_for_that_host():
