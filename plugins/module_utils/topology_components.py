@@ -42,6 +42,8 @@ def check_components(inventory: Inventory, hosts: list[str], options: Options, f
             option = options[name]
             if name in NUMBERS_OR_EMPTY and value != "":
                 option = {"type": "float" if name.endswith("_s") else "int"}
+                # The roles write them as they are: 17.0 would be a part of a package's name.
+                value = str(value) if isinstance(value, float) else value
             for trouble in troubles(name, option, value):
                 found.refuse(f"host {host}", f"{name}{trouble.path}", trouble.problem, trouble.remedy)
     known = {*options, *PASSWORDS, *KEPT}
