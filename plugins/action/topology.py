@@ -46,7 +46,9 @@ class ActionModule(ActionBase):
         inventory_dirs = [str(own.get("inventory_dir") or "") for own in inventory.hosts.values()]
         settings["ha_secrets_dir"] = secrets_dir(settings.get("ha_secrets_dir"), inventory_dirs, os.path.isdir, found)
         tls_sources = {str(own.get("tls_source", "local_ca")) for own in inventory.hosts.values()}
-        check_job({**variables, **settings}, inventory_dirs, tls_sources, found)
+        playbooks = Path(variables.get("playbook_dir", "/")).resolve()
+        project = role_specs.COLLECTION if playbooks.is_relative_to(role_specs.COLLECTION) else playbooks
+        check_job({**variables, **settings}, [*inventory_dirs, str(project)], tls_sources, found)
         try:
             topology = build(inventory, settings, role_specs.settings(), found)
         except TopologyError as error:

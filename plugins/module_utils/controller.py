@@ -17,19 +17,19 @@ JOB_NAMES = ("awx_job_id", "tower_job_id")
 
 def check_job(
     variables: Mapping[str, Any],
-    inventory_dirs: Iterable[str],
+    copies: Iterable[str],
     tls_sources: set[str],
     found: Findings,
     exists: Callable[[Path], bool] = Path.exists,
 ) -> None:
-    """Refuse a job of AWX that would make secrets where they are deleted with it: beside the job's own copy of the inventory.
+    """Refuse a job of AWX that would make secrets where they are deleted with it: in its own copy of the inventory or the project.
 
-    variables: as the task sees them, with the directory that was chosen as ha_secrets_dir. tls_sources: the hosts' tls_source.
+    variables: as the task sees them, with the directory that was chosen as ha_secrets_dir. copies: the directories of the inventory's
+    files and of the playbooks. tls_sources: the hosts' tls_source.
     """
     directory = Path(variables["ha_secrets_dir"])
-    if directory not in {Path(place, ".secrets") for place in inventory_dirs} or not any(
-        name in variables for name in JOB_NAMES
-    ):
+    copy = next((place for place in copies if place and directory.is_relative_to(place)), None)
+    if copy is None or not any(name in variables for name in JOB_NAMES):
         return
     made = []
     if not exists(directory / "passwords.yml"):
@@ -41,7 +41,7 @@ def check_job(
         found.refuse(
             "group all",
             "ha_secrets_dir",
-            f"is not set, and this job would make {' and '.join(made)}, which are deleted when it ends",
+            f"leads to {directory}, in the job's own copy of {copy}: this job would make {' and '.join(made)}, which are deleted when it ends",
             "Point it to a directory that outlives the job, or give all passwords as variables and use your own certificates "
             "(tls_source: files), see docs/controller.md",
         )

@@ -36,11 +36,16 @@ def told(variables, sources, *there):
         ({**JOB, **ALL}, OURS, "a certificate authority"),
         ({**JOB, **ALL}, OURS | FILES, "a certificate authority"),
         ({**JOB, **ALL, "redis_admin_password": ""}, FILES, "1 password"),
+        ({**JOB, **ALL_BUT_TWO, "ha_secrets_dir": "/runner/inventory/secrets"}, FILES, "2 passwords"),
+        ({**JOB, **ALL_BUT_TWO, "ha_secrets_dir": "/runner/project/a/b"}, FILES, "2 passwords"),
     ],
 )
 def test_what_a_job_would_make_and_lose_is_refused_with_both_remedies(variables, sources, what):
     text = told(variables, sources)
-    assert text.startswith(f"group all: ha_secrets_dir is not set, and this job would make {what}, which are deleted")
+    assert (
+        text.startswith("group all: ha_secrets_dir leads to /runner/")
+        and f": this job would make {what}, which are deleted" in text
+    )
     assert "Point it to a directory" in text and "tls_source: files" in text and "docs/controller.md" in text
 
 
@@ -49,6 +54,8 @@ def test_what_a_job_would_make_and_lose_is_refused_with_both_remedies(variables,
     [
         (BESIDE, OURS, ()),  # no job
         ({**JOB, "ha_secrets_dir": "/srv/secrets"}, OURS, ()),
+        ({**JOB, "ha_secrets_dir": "/runner/project-secrets"}, OURS, ()),
+        ({**JOB, "ha_secrets_dir": ""}, OURS, ()),
         ({**JOB, **ALL}, FILES, ()),
         (JOB, OURS, ("passwords.yml", "ca.key")),  # a project that brings them along
         (JOB, FILES, ("passwords.yml",)),

@@ -93,7 +93,7 @@ def test_a_first_job_of_awx_is_refused_with_the_other_faults_before_anything_is_
     code, output = run(place, "site.yml", "-e", "awx_job_id=7")
     assert code != 0
     assert "no host was touched: 2 faults." in output and "ha_failover_profile is 'fats'" in output
-    assert "ha_secrets_dir is not set, and this job would make" in output
+    assert f"ha_secrets_dir leads to {place}/.secrets, in the job's own copy of {place}: this job would make" in output
     assert not (place / ".secrets").exists()
 
 
