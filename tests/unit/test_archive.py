@@ -6,40 +6,13 @@ import hashlib
 import io
 import os
 import tarfile
-import zipfile
 
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils import archive
 from ansible_collections.utmstack.ha.plugins.modules import elasticsearch_archive
+from archives import FILES, checksum, make_tar, make_zip
 
 HEX = "a" * 128
-FILES = {
-    "bin/elasticsearch": (0o755, b"#!/bin/sh\n"),
-    "config/jvm.options": (0o660, b"-Xms1g\n"),
-    "lib/x.jar": (0o600, b"jar"),
-}
-
-
-def make_zip(path, files, top="elasticsearch-8.19.4/"):
-    with zipfile.ZipFile(path, "w") as made:
-        for name, (mode, content) in files.items():
-            info = zipfile.ZipInfo(top + name)
-            info.external_attr = mode << 16
-            made.writestr(info, content)
-    return path
-
-
-def make_tar(path, files, top="./elasticsearch-8.19.4/"):
-    with tarfile.open(path, "w:gz") as made:
-        for name, (mode, content) in files.items():
-            info = tarfile.TarInfo(top + name)
-            info.mode, info.size = mode, len(content)
-            made.addfile(info, io.BytesIO(content))
-    return path
-
-
-def checksum(path):
-    return f"sha512:{hashlib.sha512(path.read_bytes()).hexdigest()}"
 
 
 class Web:

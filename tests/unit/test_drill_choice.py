@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils import drill_choice, drill_kinds, drill_scenario
+from drill_catalogue import CATALOGUE, NODES, ROLE, SCENARIOS
 from role_templates import topology
-from test_drill_scenario import CATALOGUE, NODES, ROLE, SCENARIOS
 
 THREE = topology({"etcd": NODES, "postgresql": NODES}, "node1", ha_drill_allowed=True)
 OWN = {

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils import drill_scenario
-from test_operation import whole
+from platform_state import whole
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK = """

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 import re
-from pathlib import Path
 
 import pytest
 import yaml
@@ -19,13 +18,10 @@ from ansible_collections.utmstack.ha.plugins.module_utils import (
     drill_settings,
 )
 from ansible_collections.utmstack.ha.plugins.module_utils.drill_settings import ledger_settings
+from drill_catalogue import CATALOGUE, NODES, ROLE, SCENARIOS
+from platform_state import whole
 from role_templates import topology
-from test_operation import whole
 
-ROLE = Path(__file__).resolve().parents[2] / "roles" / "drill"
-CATALOGUE = yaml.safe_load((ROLE / "vars/main/faults.yml").read_text())["drill_faults"]
-SCENARIOS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROLE / "files/scenarios").glob("*.yml")}
-NODES = ["node1", "node2", "node3"]
 LAYERS = ("loadbalancer", "etcd", "postgresql", "elasticsearch", "redis", "swarm_managers")
 THREE = topology({layer: NODES for layer in LAYERS}, "node1", ha_drill_allowed=True)
 COMMANDS = {name: ["lab", name] for name in ("power_off", "power_on", "freeze", "thaw")}

@@ -14,8 +14,8 @@ import subprocess
 import threading
 
 import pytest
+from loopback import PASSWORD, THREE, VIP, eventually, free, make_certificates
 from role_templates import render, topology
-from test_haproxy_routing import PASSWORD, THREE, VIP, eventually, free, make_certificates
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("haproxy", path="/usr/sbin:/usr/bin"), reason="HAProxy is not installed"

@@ -20,14 +20,12 @@ import threading
 import time
 
 import pytest
+from loopback import PASSWORD, THREE, VIP, eventually, free, make_certificates
 from role_templates import ROLES, render, topology
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("haproxy", path="/usr/sbin:/usr/bin"), reason="HAProxy is not installed"
 )
-THREE = ["node1", "node2", "node3"]
-VIP = "127.0.0.100"
-PASSWORD = "Correct-Horse!Battery%Staple"
 
 
 class Member:
@@ -216,36 +214,6 @@ class Cluster:
         for member in self.members.values():
             for listener in member.sockets:
                 listener.close()
-
-
-def free(count):
-    """Ports that are free on all of our addresses."""
-    held = [socket.create_server(("0.0.0.0", 0)) for _unused in range(count)]
-    numbers = [listener.getsockname()[1] for listener in held]
-    for listener in held:
-        listener.close()
-    return numbers
-
-
-def make_certificates(directory):
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
-
-    openssl("req", "-x509", *key, "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.crt")
-    for name in THREE:
-        (directory / "names").write_text(f"subjectAltName=DNS:{name}")
-        openssl("req", *key, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", "request")
-        signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names"]
-        openssl("x509", "-req", "-in", "request", *signed, "-out", f"{name}.crt")
-
-
-def eventually(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not come within 10 s"
-        time.sleep(0.02)
 
 
 @pytest.fixture

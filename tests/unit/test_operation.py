@@ -13,8 +13,8 @@ from ansible_collections.utmstack.ha.plugins.filter.operation import FilterModul
 from ansible_collections.utmstack.ha.plugins.module_utils import operation
 from ansible_collections.utmstack.ha.plugins.module_utils.own_address import is_own
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import MAINTENANCE_FILE
+from platform_state import NODES, whole
 
-NODES = ("node1", "node2", "node3")
 MEMBERS = [{"name": name} for name in NODES]
 LAYERS = ("loadbalancer", "pgbouncer", "etcd", "postgresql", "elasticsearch", "redis", "sentinel", "swarm", "backend")
 TOPOLOGY = {
@@ -23,42 +23,6 @@ TOPOLOGY = {
 }
 EARLY, BEGAN, LATE = "2026-03-01T11:00:00.000Z", "2026-03-01T12:00:00Z", "2026-03-01T12:00:07.000Z"
 BEGAN_S = 1772366400.4
-
-
-def whole(vip="node3", primary="node1", sync="node2", etcd="node2", master="node3", redis="node1", swarm="node1"):
-    """The state of a platform with nothing wrong."""
-
-    def role(name):
-        return "leader" if name == primary else "sync_standby" if name == sync else "replica"
-
-    servers = [
-        {"backend": backend, "server": name, "on": {host: {"status": "UP", "admin": "ready"} for host in NODES}}
-        for backend in ("api", "elasticsearch")
-        for name in NODES
-    ]
-    return {
-        "hosts": [{"name": name, "reachable": True, "error": ""} for name in NODES],
-        "vip": {"holder": vip, "members": [{"name": name, "keepalived": True} for name in NODES]},
-        "etcd": {"leader": etcd, "members": [{"name": name, "healthy": True} for name in NODES]},
-        "postgresql": {
-            "leader": primary,
-            "paused": False,
-            "members": [{"name": name, "role": role(name), "serves": True} for name in NODES],
-        },
-        "elasticsearch": {
-            "master": master,
-            "status": "green",
-            "changed_settings": {},
-            "nodes": [{"name": name} for name in NODES],
-        },
-        "redis": {"master": redis, "members": [{"name": name, "error": ""} for name in NODES]},
-        "swarm": {
-            "leader": swarm,
-            "services": [{"name": "utmstack_backend"}],
-            "nodes": [{"hostname": name, "state": "ready", "availability": "active"} for name in NODES],
-        },
-        "haproxy": {"hosts": [{"name": name, "answers": True} for name in NODES], "servers": servers},
-    }
 
 
 def looked(started=EARLY, booted=EARLY, **by_host):

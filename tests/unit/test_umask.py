@@ -20,7 +20,7 @@ from ansible_collections.utmstack.ha.plugins.modules import (
     redis_config,
     shared_directory,
 )
-from test_archive import FILES, checksum, make_tar, make_zip
+from archives import FILES, checksum, make_tar, make_zip
 
 ROOT = Path(__file__).resolve().parents[2]
 ME, MY_GROUP = pwd.getpwuid(os.geteuid()), grp.getgrgid(os.getegid()).gr_name
