@@ -99,7 +99,7 @@ settings:
   returned: success
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_deployed
+from ansible_collections.utmstack.ha.plugins.module_utils.operation import deployed_info as ask_deployed
 
 
 def main():

@@ -92,13 +92,9 @@ undone:
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils.drill_fault import (
-    NOTES,
-    PACKAGE,
-    Keeper,
-)
-from ansible_collections.utmstack.ha.plugins.module_utils.drill_host import FaultError, Refused
-from ansible_collections.utmstack.ha.plugins.module_utils.drill_kinds import KINDS
+from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault.host import FaultError, Refused
+from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault.keeper import NOTES, PACKAGE, Keeper
+from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault.kinds import KINDS
 
 
 def inject(module: AnsibleModule, keeper: Keeper) -> dict:

@@ -191,7 +191,7 @@ changed_settings:
   sample: {cluster.routing.allocation.enable: primaries}
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_search
+from ansible_collections.utmstack.ha.plugins.module_utils.search import info as ask_search
 
 
 def main():

@@ -164,7 +164,7 @@ cluster_id:
   sample: 23737e966f06b5e9
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_etcd
+from ansible_collections.utmstack.ha.plugins.module_utils.etcd import info as ask_etcd
 
 
 def main():

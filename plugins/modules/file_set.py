@@ -118,7 +118,7 @@ import shutil
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import file_set
+from ansible_collections.utmstack.ha.plugins.module_utils.host import file_set
 
 _ATTRIBUTES = {"owner": {"type": "str", "default": "root"}, "group": {"type": "str", "default": "root"}}
 _FILE = {

@@ -162,7 +162,7 @@ backends:
           type: int
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_haproxy
+from ansible_collections.utmstack.ha.plugins.module_utils.haproxy import info as ask_haproxy
 
 
 def main():

@@ -148,7 +148,7 @@ booted:
   sample: "2026-02-27T08:11:12.010Z"
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_host
+from ansible_collections.utmstack.ha.plugins.module_utils.host import info as ask_host
 
 
 def main():

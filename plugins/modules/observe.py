@@ -64,7 +64,7 @@ answers:
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils.questions import QUESTIONS
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.infos import QUESTIONS
 
 
 def main():

@@ -189,7 +189,7 @@ sentinels:
       type: str
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_redis
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import info as ask_redis
 
 
 def main():

@@ -242,7 +242,7 @@ gateway_wrong:
   type: bool
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_swarm
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm import info as ask_swarm
 
 
 def main():

@@ -138,7 +138,7 @@ problems:
   elements: str
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_vip
+from ansible_collections.utmstack.ha.plugins.module_utils.vip import info as ask_vip
 
 
 def main():

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "collections"))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
 
 # Ansible's own finder makes `ansible_collections.utmstack.ha` importable, namespace packages and all.
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder  # noqa: E402
