@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..topology.faults import nearest
-from ..topology.plan import table
+from ..common.text import nearest, table
 from .status import LEADING_ROLES, maintenance
 
 

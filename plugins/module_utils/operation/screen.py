@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .status import LEADING_OR_FOLLOWING, LEADING_ROLES, WIDTH, shorten
+from ..common.text import table
+from .status import LEADING_OR_FOLLOWING, LEADING_ROLES, WIDTH
 
 
 def screen(state: Mapping[str, Any]) -> str:
@@ -41,13 +42,6 @@ def _item(text: str) -> list[str]:
             line = "   "
         line += f" {word}"
     return [*lines, line]
-
-
-def table(rows: list[list[str]], width: int) -> list[str]:
-    """Rows of cells as aligned lines; the last column is cut where a line would be too long."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(size) for cell, size in zip(row, widths)).rstrip() for row in rows)
-    return [shorten(line, width) for line in lines]
 
 
 def size(count: int | None) -> str:

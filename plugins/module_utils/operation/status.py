@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ..common.text import shorten
 from ..topology.build import MAINTENANCE_FILE
 
 Answer = Mapping[str, Any]
@@ -84,11 +85,6 @@ def reason(seen: Answer) -> str:
     text = seen.get("error") or seen.get("msg") or "no answer"
     # ssh: connect to host 10.0.1.13 port 22: No route to host
     return shorten(text.strip().splitlines()[-1].rpartition("ssh: ")[2].strip(" .") or "no answer", 120)
-
-
-def shorten(text: str, width: int) -> str:
-    """The text, cut to the width with an ellipsis where it is longer."""
-    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
 def _sentence(text: str) -> str:

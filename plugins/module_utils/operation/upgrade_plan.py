@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..common.text import table
 from ..host.packages import choose, compare, numbers
-from ..topology.plan import table
 from .plan import members
 
 # Each of their hosts serves by itself, so hosts may end with different versions, such as those of two releases of Debian.

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..topology.plan import table
+from ..common.text import table
 
 CHECK, HOLD, STOP, UPGRADE, START, OPEN, FINISH = STEPS = (
     "check", "hold", "stop", "upgrade", "start", "open", "finish",

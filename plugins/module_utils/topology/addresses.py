@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from ..common.values import number
 from .faults import Findings
-from .timing import number
 
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 
@@ -27,11 +27,6 @@ def parse(value: Any) -> Address | None:
         return ipaddress.ip_address(str(value))
     except ValueError:
         return None
-
-
-def url(scheme: str, address: str, port: int) -> str:
-    """Return a URL, with the brackets that RFC 3986 wants around IPv6."""
-    return f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"
 
 
 def check_name(name: str, found: Findings) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .addresses import check_hosts, check_name, host_address, url, virtual_ip
+from ..common.values import url
+from .addresses import check_hosts, check_name, host_address, virtual_ip
 from .certificates import check_certificates
 from .components import Options, check_components
 from .faults import Findings, TopologyError

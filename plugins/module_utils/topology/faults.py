@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -55,10 +53,3 @@ def report(faults: list[Fault]) -> str:
     lines = [f"The inventory is refused and no host was touched: {count}."]
     lines += [f"{number:>3}. {fault}" for number, fault in enumerate(faults, start=1)]
     return "\n".join(lines)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the remedy for an unknown name: the known one with the nearest spelling, or all that there are."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]}?" if close else f"Known are {', '.join(known)}"

@@ -8,8 +8,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from ..common.values import number
 from .faults import Findings
-from .timing import number
 
 GROUPS = (
     "loadbalancer",

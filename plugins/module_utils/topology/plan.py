@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..common.text import table
 from .ports import HOST, VIP, listeners
 from .releases import without
 
@@ -59,13 +60,6 @@ def survives(topology: Topology) -> dict[str, int]:
     if counts["postgresql"] and topology["postgresql"]["synchronous_mode"] == "strict":
         result["postgresql"] = counts["postgresql"] - 1 - topology["postgresql"]["synchronous_node_count"]
     return result
-
-
-def table(rows: Iterable[Iterable[Any]]) -> list[str]:
-    """Return the rows as lines with aligned columns; the last column may be as long as it likes."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def _layers_of(host: Mapping[str, Any]) -> list[str]:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..common.values import number
 from .faults import Findings
-from .timing import number
 from .values import boolean
 
 # The databases of pgbouncer itself: its console, and the one that knows the passwords.

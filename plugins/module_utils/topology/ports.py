@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from .faults import Findings, nearest
-from .timing import number
+from ..common.text import nearest
+from ..common.values import number
+from .faults import Findings
 
 DEFAULT_PORTS: dict[str, int] = {
     "etcd_client": 2379,

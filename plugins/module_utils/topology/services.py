@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .addresses import url
-from .faults import Findings, nearest
+from ..common.text import nearest
+from ..common.values import number, url
+from .faults import Findings
 from .groups import quorum
-from .timing import number
 
 FLAVORS = ("elasticsearch", "opensearch")
 ALL_PURPOSE = ["master", "data", "ingest"]

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..common.secrets import PASSWORDS, trouble
+from ..common.text import nearest
+from ..common.values import number
 from .addresses import HOSTNAME, parse
-from .faults import Findings, nearest
+from .faults import Findings
 from .names import path_fault
-from .timing import number
 from .values import boolean
 
 # The settings that cross roles, with their defaults; role topology documents them (a test compares the two).

@@ -7,7 +7,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-from .faults import Findings, nearest
+from ..common.text import nearest
+from .faults import Findings
 
 # Ansible's own.
 SPECIAL = ("all", "always", "never", "tagged", "untagged")

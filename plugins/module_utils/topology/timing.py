@@ -8,7 +8,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from .faults import Findings, nearest
+from ..common.text import nearest
+from ..common.values import number
+from .faults import Findings
 
 # fast: measured on three co-located hosts: the smallest ttl that Patroni takes, HAProxy sees a failure in about 1 s,
 #   the virtual IP taken over in 0.8 s. For one site with a round trip below about 5 ms.
@@ -148,17 +150,6 @@ LIMITS: dict[str, dict[str, tuple[float, float]]] = {
 DECIMAL = {"advert_interval_s", "script_interval_s", "script_timeout_s"}
 
 Timing = dict[str, dict[str, float]]
-
-
-def number(value: Any) -> float | None:
-    """Return value as int or float, also from text (an extra variable arrives as text), or None."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        figure = float(value)
-    except ValueError:
-        return None
-    return int(figure) if figure.is_integer() else figure
 
 
 def timing(profile: Any, overrides: Any, found: Findings) -> tuple[Timing, list[str]]:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .faults import nearest
-from .timing import number
+from ..common.text import nearest
+from ..common.values import number
 
 # What the filter `bool` of Ansible reads without a complaint.
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}

@@ -12,7 +12,7 @@ import os
 import sys
 from xml.etree import ElementTree
 
-from ...operation.screen import table
+from ...common.text import table
 from .page import MISSED, page, target_text, verdict_sentence
 from .result import TITLES, read, report, right, seconds
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ...topology.faults import nearest
+from ...common.text import nearest
 from .plan import PROCESSES, ROLES, TARGETED, Topology
 
 Named = Mapping[str, Mapping[str, Any]]

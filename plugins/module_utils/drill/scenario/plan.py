@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ...common.text import nearest, table
 from ...operation.plan import LED, SERVICES, SWITCHOVERS, confirming, ill, leaders, members
-from ...topology.faults import nearest
-from ...topology.plan import table
 from ..ledger import records as drill_records
 
 Topology = Mapping[str, Any]

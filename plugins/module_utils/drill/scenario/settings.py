@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...topology.addresses import url
+from ...common.values import url
 
 # Role redis, postgresql and elasticsearch make them where ha_drill_allowed is true, with the right to these places only.
 POSTGRESQL_USER, SEARCH_USER, REDIS_USER = "utmstack_drill", "utmstack-drill", "drill"

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils.operation.screen import screen, size
-from ansible_collections.utmstack.ha.plugins.module_utils.operation.status import WIDTH, reason, shorten, status
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.status import WIDTH, reason, status
 
 NODES = ("node1", "node2", "node3")
 ADDRESSES = {name: f"10.0.1.1{number}" for number, name in enumerate(NODES, 1)}
@@ -486,8 +486,3 @@ def test_the_reason_is_the_last_thing_that_was_said():
 )
 def test_a_size_has_a_unit(count, text):
     assert size(count) == text
-
-
-def test_long_text_is_cut_visibly():
-    assert shorten("abcdef", 4) == "abc…"
-    assert shorten("abcd", 4) == "abcd"
