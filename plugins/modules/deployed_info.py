@@ -100,10 +100,11 @@ settings:
 """
 
 from ansible_collections.utmstack.ha.plugins.module_utils.operation import deployed_info as ask_deployed
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.info_module import run
 
 
 def main():
-    ask_deployed.QUESTION.run()
+    run(ask_deployed.QUESTION)
 
 
 if __name__ == "__main__":

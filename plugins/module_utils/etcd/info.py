@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ..common.info_module import Question, wait
+from ..common.info import Question, wait
 from . import client as etcd
 from . import cluster as etcd_cluster
 

@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from ..common.info_module import Question
+from ..common.info import Question
 from ..postgresql import data as postgresql_data
 from . import facts as host
 from . import freshness, packages

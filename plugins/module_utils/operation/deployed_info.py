@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from ..common import https
-from ..common.info_module import Question
+from ..common.info import Question
 from ..postgresql import scram
 from ..swarm.engine import Engine, EngineError, local
 from . import deployed

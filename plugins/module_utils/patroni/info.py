@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ..common.info_module import Question, Unanswered
+from ..common.info import Question, Unanswered
 from . import client as patroni_client
 from . import operations as patroni_operations
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ..common.info_module import Question, wait
+from ..common.info import Question, wait
 from . import cluster as swarm
 from . import engine as docker_engine
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from ..common.info_module import Question, Unanswered
+from ..common.info import Question, Unanswered
 from . import vip
 
 

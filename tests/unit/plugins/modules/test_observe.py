@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.utmstack.ha.plugins.module_utils.common import info_module as question
+from ansible_collections.utmstack.ha.plugins.module_utils.common import info as question
 from ansible_collections.utmstack.ha.plugins.module_utils.operation.infos import QUESTIONS
 from ansible_collections.utmstack.ha.plugins.modules import observe
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.utmstack.ha.plugins.module_utils.common import info_module as question
+from ansible_collections.utmstack.ha.plugins.module_utils.common import info as question
 from ansible_collections.utmstack.ha.plugins.module_utils.etcd import cluster as etcd_cluster
 from ansible_collections.utmstack.ha.plugins.modules import etcd_data_info, etcd_info
 from etcd_replay import ENDPOINTS, VERSIONS, Server, run
