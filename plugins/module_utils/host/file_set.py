@@ -8,6 +8,7 @@ import grp
 import os
 import pwd
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterable
@@ -133,6 +134,14 @@ def install(entry: Entry) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def remove(path: str) -> None:
+    """Remove a file, a link, or a directory with all that is in it."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def _user(number: int) -> str:

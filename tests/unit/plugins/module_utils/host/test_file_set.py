@@ -137,3 +137,21 @@ def test_a_failure_that_says_nothing_but_what_is_tolerated_is_none(tmp_path, cap
     )
     assert target.exists() == (code == "written")
     assert answer.get("failed", False) == (code == "refused")
+
+
+def test_what_the_files_take_the_place_of_goes_when_they_are_there(tmp_path, capsys):
+    former, link, new = tmp_path / "former", tmp_path / "link", tmp_path / "new"
+    (former / "deep").mkdir(parents=True)
+    (former / "deep" / "file").write_text("x")
+    link.symlink_to(former)
+    files, absent = [{"path": str(new), "content": "new\n"}], [str(link), str(former), str(tmp_path / "never")]
+    assert run(capsys, files, check=True, absent=absent)["changed_paths"] == [str(new), str(link), str(former)]
+    assert former.exists()
+    refused = run(capsys, files, absent=absent, validate=[["/bin/false", str(new)]])
+    assert refused["failed"] is True
+    assert former.exists() and link.exists()
+    answer = run(capsys, files, absent=absent)
+    assert answer["changed_paths"] == [str(new), str(link), str(former)]
+    assert answer["diff"][1] == {"prepared": f"{link} (removed)\n"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new"]
+    assert run(capsys, files, absent=absent)["changed"] is False
