@@ -51,9 +51,9 @@ options:
     type: path
     default: /var/lib/utmstack-ha/drill
   package:
-    description: The directory with the program that undoes a fault by itself, a package of Python.
+    description: The package of Python, a directory, in which C(drill.fault.keeper) is the program that undoes a fault by itself.
     type: path
-    default: /usr/local/lib/utmstack-ha/utmstack_drill
+    default: /usr/local/lib/utmstack-ha/python/utmstack_ha
 """
 
 EXAMPLES = r"""

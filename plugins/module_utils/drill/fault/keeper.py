@@ -1,8 +1,8 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""drill_fault undo [ID]: one fault on this host, noted, its undo armed, injected, seen to have taken effect, and undone.
+"""keeper undo [ID]: one fault on this host, noted, its undo armed, injected, seen to have taken effect, and undone.
 
-A module imports this file, and hosts have it as a program, which needs nothing but Python: a timer of systemd runs `drill_fault undo ID`
+A module imports this file, and hosts have it as a program, which needs nothing but Python: a timer of systemd runs `keeper undo ID`
 when nobody else did in time. What was injected stands in NOTES/ID.json before it is injected, so that whoever comes next finds and
 undoes it.
 """
@@ -22,8 +22,9 @@ from .host import Fault, FaultError, Host, Refused
 from .kinds import KINDS
 from .lock import NOTES, Lock, alone, write
 
-# The package that this file is in, on a host.
-PACKAGE = "/usr/local/lib/utmstack-ha/utmstack_drill"
+# The package that this file is in, on a host, and the name that it has in there.
+PACKAGE = "/usr/local/lib/utmstack-ha/python/utmstack_ha"
+PROGRAM = "drill.fault.keeper"
 UNIT = "utmstack-ha-drill-undo-{}"
 # How long an undone fault may take until nothing is seen of it any more.
 UNDONE_S = 90
@@ -100,12 +101,12 @@ class Keeper:
                 ["systemd-run", "--collect", f"--unit={UNIT.format(ident)}", f"--on-active={limit_s:g}s",
                  "--timer-property=AccuracySec=1s", "--property=Restart=on-failure", "--property=RestartSec=5s",
                  f"--working-directory={self.package.parent}", "--setenv=PYTHONDONTWRITEBYTECODE=1",
-                 "/usr/bin/python3", "-m", f"{self.package.name}.keeper", "undo", ident]
+                 "/usr/bin/python3", "-m", f"{self.package.name}.{PROGRAM}", "undo", ident]
             )  # fmt: skip
             return
         # A controller need not have systemd. Nothing is held open, so that this outlives the run.
         subprocess.Popen(
-            [sys.executable, "-m", f"{self.package.name}.keeper", "later", ident, str(limit_s), str(self.notes)],
+            [sys.executable, "-m", f"{self.package.name}.{PROGRAM}", "later", ident, str(limit_s), str(self.notes)],
             cwd=self.package.parent, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -138,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
         later(Keeper(arguments[3]), arguments[1], float(arguments[2]))
         return 0
     if arguments[:1] != ["undo"] or len(arguments) > 2:
-        sys.stderr.write("usage: drill_fault undo [ID]\n")
+        sys.stderr.write("usage: keeper undo [ID]\n")
         return 2
     keeper, failed = Keeper(), 0
     if not arguments[1:]:

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from host_programs import ship
 
 ROOT = Path(__file__).resolve().parents[4]
 RECORDED = json.loads((Path(__file__).parents[2] / "fixtures" / "elasticsearch_8.19.4_housekeeping.json").read_text())
@@ -70,14 +71,11 @@ class Replay:
 @pytest.fixture
 def home(tmp_path):
     """The program with its parts, as the role installs it."""
-    for source in (
-        "roles/elasticsearch/files/housekeeping.py",
-        "plugins/module_utils/search/replicas.py",
-        "plugins/module_utils/search/schedule.py",
-    ):
-        name = Path(source).name if source.startswith("roles") else f"search_{Path(source).name}"
-        (tmp_path / name).write_text((ROOT / source).read_text())
-    return tmp_path
+    ship("search", tmp_path / "python")
+    place = tmp_path / "elasticsearch"
+    place.mkdir()
+    (place / "housekeeping.py").write_text((ROOT / "roles/elasticsearch/files/housekeeping.py").read_text())
+    return place
 
 
 def run(home, url, **settings):

@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
+import grp
 import json
+import os
+import pwd
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.utmstack.ha.plugins.module_utils.host import file_set, programs
 from ansible_collections.utmstack.ha.plugins.module_utils.redis import start as redis_start
 from ansible_collections.utmstack.ha.plugins.module_utils.redis.master import Member
 from ansible_collections.utmstack.ha.plugins.module_utils.redis.start import MASTER, REFUSE, REPLICA, WAIT
+from host_programs import ship
 from redis_network import SERVERS, Replay, recording
 
 ME, OTHER, THIRD = "127.0.0.11", "127.0.0.12", "127.0.0.13"
@@ -154,17 +159,14 @@ def test_data_is_what_redis_could_load(tmp_path):
 @pytest.fixture
 def installed(tmp_path):
     """The programs as they are installed on a host, and a settings file that they can read."""
-    source, files = Path(redis_start.__file__).parent, Path(__file__).parents[5] / "roles" / "redis" / "files"
-    package = tmp_path / "lib" / "utmstack_redis"
-    package.mkdir(parents=True)
-    for name in ("client", "master", "start", "follow"):
-        shutil.copy(source / f"{name}.py", package)
+    files, lib = Path(__file__).parents[5] / "roles" / "redis" / "files", tmp_path / "lib"
+    ship("redis", lib / "python")
     for name in ("redis-start", "redis-follow"):
-        shutil.copy(files / name, package.parent)
+        shutil.copy(files / name, lib)
 
     def run(name, settings, *words):
         (tmp_path / "settings.json").write_text(json.dumps(settings))
-        command = [sys.executable, package.parent / name, tmp_path / "settings.json", *words]
+        command = [sys.executable, "-S", lib / name, tmp_path / "settings.json", *words]
         return subprocess.run(command, env={}, capture_output=True, text=True, check=False)
 
     return run
@@ -175,6 +177,33 @@ def test_it_runs_by_itself_as_it_is_installed_on_a_host(settings, installed):
     done = installed("redis-start", {**settings.__dict__, **unreachable})
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("master: in 0 s there was no majority of sentinels")
+
+
+def test_redis_can_start_at_any_moment_of_an_upgrade_that_moves_what_the_program_imports(tmp_path):
+    """The role writes one file after the other, and any may be the last before its run is killed."""
+    lib = tmp_path / "lib"
+    former = lib / "utmstack_redis"
+    former.mkdir(parents=True)
+    (former / "redis_start.py").write_text("")
+    (lib / "redis-start").write_text("from utmstack_redis import redis_start\n")
+    script = (Path(__file__).parents[5] / "roles/redis/files/redis-start").read_text()
+    user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
+    places = [
+        (entry["path"].replace(programs.HOME, str(lib / "python")), entry["content"])
+        for entry in programs.files("redis")
+    ]
+    steps = [
+        lambda path=path, content=content: file_set.install(file_set.Entry(path, content.encode(), 0o644, user, group))
+        for path, content in [*places, (str(lib / "redis-start"), script)]
+    ]
+    said = []
+    for step in [*steps, lambda: file_set.remove(str(former))]:
+        step()
+        command = [sys.executable, "-S", lib / "redis-start", tmp_path / "absent.json"]
+        said.append(subprocess.run(command, env={}, capture_output=True, text=True, check=False).stderr)
+    assert not [text for text in said if "ImportError" in text or "ModuleNotFoundError" in text]
+    assert said[0] == ""
+    assert "No such file or directory" in said[-1] and "absent.json" in said[-1]
 
 
 def test_the_one_for_former_masters_runs_by_itself_too(installed):

@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault import disk as drill_disk
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault import host as drill_host
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault import keeper as drill_fault
@@ -26,9 +25,9 @@ from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault import loc
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault import partition as drill_partition
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault.host import FaultError, Host, Refused
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault.keeper import Keeper
+from host_programs import ship
 
-PACKAGE = Path(drill_fault.__file__).resolve().parent
-ROLE = Path(__file__).resolve().parents[6] / "roles" / "drill"
+PACKAGE = Path(drill_fault.__file__).resolve().parents[2]
 PEERS = ["10.0.1.12", "10.0.1.13", "10.0.1.100"]
 
 
@@ -367,17 +366,12 @@ def test_a_share_counts_as_lost_only_under_our_own_mount(tmp_path):
 
 
 def test_the_program_stands_alone(tmp_path):
-    """With those files that the role copies, without the collection and without site packages."""
-    wanted = yaml.safe_load((ROLE / "vars/main/main.yml").read_text())["drill_undo_files"]
-    place = tmp_path / "utmstack_drill"
-    place.mkdir()
-    for name in (Path(entry["path"]).name for entry in wanted):
-        (place / name).write_text((PACKAGE / name).read_text())
+    """With those files that the role ships, without the collection and without site packages."""
     done = subprocess.run(
-        [sys.executable, "-S", "-m", "utmstack_drill.keeper"],
-        cwd=tmp_path,
+        [sys.executable, "-S", "-m", "utmstack_ha.drill.fault.keeper"],
+        cwd=ship("drill_fault", tmp_path),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (2, "usage: drill_fault undo [ID]\n")
+    assert (done.returncode, done.stderr) == (2, "usage: keeper undo [ID]\n")
