@@ -40,6 +40,7 @@ ARROWS = {(folder(path), folder(other)) for path in FILES for other in imported(
 
 
 def test_every_file_is_in_the_folder_of_a_component():
+    assert [path.name for path in UTILS.iterdir() if path.is_file()] == []
     assert {folder(path) for path in FILES} == set().union(*FLOORS)
 
 
