@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.errors import AnsibleFilterError
-from ansible_collections.utmstack.ha.plugins.filter.programs import program_files
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault import keeper
 from ansible_collections.utmstack.ha.plugins.module_utils.host import programs
 from host_programs import ship
@@ -32,17 +30,12 @@ STARTED = {
 
 def test_a_folder_is_shipped_whole_below_one_parent():
     for program, folders in programs.FOLDERS.items():
-        paths = [entry["path"] for entry in program_files(program)]
+        paths = [entry["path"] for entry in programs.files(program)]
         there = {path for folder in folders for path in (programs.UTILS / folder).iterdir() if path.suffix}
         assert paths == sorted(set(paths))
         assert {path.removeprefix("/usr/local/lib/utmstack-ha/python/utmstack_ha/") for path in paths} == {
             str(path.relative_to(programs.UTILS)) for path in there
         }
-
-
-def test_a_program_that_there_is_not_is_told():
-    with pytest.raises(AnsibleFilterError, match="there is no program 'redist'"):
-        program_files("redist")
 
 
 @pytest.mark.parametrize("program", programs.FOLDERS)

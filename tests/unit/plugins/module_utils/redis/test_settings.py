@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from ansible_collections.utmstack.ha.plugins.module_utils.redis import acl as redis_acl
 from ansible_collections.utmstack.ha.plugins.module_utils.redis import client as redis_client
 from ansible_collections.utmstack.ha.plugins.module_utils.redis import settings as redis_settings
 from redis_network import SERVERS, recording
-from role_templates import ROLES
 
 # As role redis and its users write them; each server of the recordings ran with these.
 WRITTEN = {
@@ -145,12 +141,3 @@ def test_all_faulty_users_are_told_at_once_and_no_password_is():
     assert "users[0]" in str(caught.value)
     assert "users[1]" in str(caught.value)
     assert "hunter2" not in str(caught.value)
-
-
-@pytest.mark.parametrize(("asked", "end"), [(False, " -@scripting"), ("false", " -@scripting"), (True, "+keys")])
-def test_the_application_runs_no_scripts_unless_it_is_asked_for(asked, end):
-    files = [yaml.safe_load((ROLES / "redis" / file / "main.yml").read_text()) for file in ("defaults", "vars")]
-    rules = {user["name"]: user["rules"] for user in files[1]["redis_users"]}["utmstack"]
-    variables = {**files[0], "redis_application_scripting": asked}
-    rendered = Templar(DataLoader(), variables).template(trust_as_template(rules))
-    assert rendered.endswith(end) and rendered.startswith(files[0]["redis_application_rules"])

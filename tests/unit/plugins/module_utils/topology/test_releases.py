@@ -4,36 +4,13 @@
 
 from __future__ import annotations
 
-import re
-
-import jinja2
 import pytest
-import yaml
-from ansible.plugins.filter.core import FilterModule as Core
-from ansible_collections.utmstack.ha.plugins.module_utils.host.file_set import tolerable
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.plan import plan
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.releases import RELEASES, WITHOUT, release_faults
-from role_templates import ROLES, topology
+from role_templates import topology
 
 THREE = ["node1", "node2", "node3"]
 COLOCATED = {"loadbalancer": THREE, "etcd": THREE, "postgresql": THREE, "redis": THREE}
-FILTERS = Core().filters()
-# What Patroni 3.0.2 says of a right configuration while it runs, and one of etcd's hosts is away.
-PATRONI_3_0 = (
-    "restapi.listen 10.0.1.11:8008 didn't pass validation: 'Port 8008 is already in use.'\n"
-    "etcd3.hosts.1 10.0.1.12:2379 didn't pass validation: '10.0.1.12:2379 is not reachable'\n"
-    "postgresql.listen 10.0.1.11,127.0.0.1:5432 didn't pass validation: 'Port 5432 is already in use.'\n"
-)
-
-
-def variable(role, name, **known):
-    """A variable of a role's vars file, evaluated; those that it refers to are looked up there, too."""
-    expressions = yaml.safe_load((ROLES / role / "vars" / "main.yml").read_text())
-    environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined)
-    environment.filters |= FILTERS
-    needed = {key for key in expressions if re.search(rf"\b{key}\b", expressions[name])}
-    found = {key: variable(role, key, **known) for key in needed}
-    return environment.from_string(expressions[name]).render(found | known)
 
 
 def test_each_release_says_all_that_differs():
@@ -69,40 +46,3 @@ def test_the_plan_tells_what_an_older_release_does_without(setting, told):
     assert "With Debian 12\n" in text
     assert ("- pgbouncer: left out" in text) is told
     assert "With Debian 12" not in plan(topology({"etcd": THREE}, "node1"))
-
-
-@pytest.mark.parametrize("hosts, asked, releases", [
-    ({"node1": "13", "node2": "12"}, {}, ["13", "12"]),
-    ({"node4": "12"}, {"node1": "13", "node2": "13"}, ["13", "13"]),
-    ({"node4": "12"}, {}, ["12"]),
-], ids=["both are in the run", "neither is, and they were asked", "neither is, nor answers"])  # fmt: skip
-def test_the_load_balancers_release_decides_whether_there_is_a_pgbouncer(hosts, asked, releases):
-    content = FILTERS["b64encode"]
-    answers = [{"content": content(f'NAME="Debian GNU/Linux"\nVERSION_ID="{version}"\n')} for version in asked.values()]
-    known = {
-        "ansible_play_hosts": ["node4"],
-        "ha": topology({"loadbalancer": ["node1", "node2"], "etcd": THREE, "postgresql": THREE}, "node1"),
-        "hostvars": {name: {} for name in ("node1", "node2")}
-        | {"node4": {"base_asked": {"results": [{"item": "node9", "unreachable": True}, *answers]}}},
-        "base_host": {"distribution_version": next(iter(hosts.values()))},
-    }  # fmt: skip
-    for name, version in hosts.items():
-        known["hostvars"][name]["base_host"] = {"distribution_version": version}
-    assert variable("base", "base_balancers_releases", **known) == releases
-
-
-@pytest.mark.parametrize("version", RELEASES)
-def test_patroni_judges_with_what_its_version_knows(version):
-    known = {"ha": {"releases": RELEASES}, "base_host": {"distribution_version": version}}
-    options = variable("postgresql", "postgresql_validate_options", **known)
-    tolerated = variable("postgresql", "postgresql_tolerated", **known)
-    assert options == {"12": [], "13": ["--ignore-listen-port"]}[version]
-    assert tolerable(PATRONI_3_0, tolerated) is (version == "12")
-    assert tolerable(PATRONI_3_0.splitlines()[1], tolerated)
-    assert not tolerable(PATRONI_3_0 + "bootstrap.pg_hba  is not defined.\n", tolerated)
-
-
-def test_patronis_configuration_has_what_the_validator_of_3_0_wants():
-    text = (ROLES / "postgresql" / "templates" / "config.yml.j2").read_text()
-    bootstrap = text.split("\nbootstrap:\n")[1].split("\n\n")[0]
-    assert set(re.findall(r"(?m)^  (\w+):", bootstrap)) == {"dcs", "pg_hba", "initdb"}

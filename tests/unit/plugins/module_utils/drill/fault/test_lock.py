@@ -4,15 +4,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault import keeper as drill_fault
-from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault import lock as drill_lock
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault.lock import Lock, dead, holder_of, refusal
 
 ROOT = Path(__file__).resolve().parents[6]
@@ -134,62 +130,3 @@ def test_undoing_everything_by_hand_ends_the_lock_too(tmp_path, monkeypatch):
     assert not lock.take(holder("ctl2"), 600)["mine"]
     assert drill_fault.main(["undo"]) == 0
     assert lock.take(holder("ctl2"), 600)["mine"]
-
-
-def run(notes, arguments=""):
-    """The module as a run of Ansible has it, on this machine."""
-    done = subprocess.run(
-        [
-            Path(sys.executable).parent / "ansible", "all", "-i", "here,", "-c", "local", "-m", "utmstack.ha.drill_lock",
-            "-a", f"notes={notes} doing=a-turn {arguments}", "-e", f"ansible_python_interpreter={sys.executable}", "-o",
-        ],
-        cwd=ROOT, env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    printed = done.stdout + done.stderr
-    return json.loads(printed[printed.index("=> ") + 3 : printed.rindex("}") + 1])
-
-
-def test_a_run_that_has_died_here_is_followed_at_once_and_one_that_lives_is_not(tmp_path):
-    first = run(tmp_path)
-    assert (first["mine"], first["holder"]["doing"]) == (True, "a-turn")
-    # That run is over, and it has not ended its lock.
-    second = run(tmp_path)
-    assert second["mine"]
-    assert second["holder"]["id"] != first["holder"]["id"]
-    alive = {**holder_of(os.getpid()), "doing": "02-etcd"}
-    drill_lock.write(tmp_path / drill_lock.FILE, {**alive, "since": NOON, "until": NOON * 2})
-    third = run(tmp_path)
-    assert (third["mine"], third["holder"]["id"]) == (False, alive["id"])
-    assert run(tmp_path, "state=absent anyone=true")["holder"]["id"] == alive["id"]
-
-
-PLAY = """
-- hosts: all
-  gather_facts: false
-  any_errors_fatal: true
-  vars:
-    ansible_ssh_timeout: 5
-    ha: {cluster: utmstack}
-    drill_lock_again: false
-    drill_lock_doing: its beginning
-  tasks:
-    - ansible.builtin.include_role: {name: utmstack.ha.drill, tasks_from: lock, rolespec_validate: false}
-    - ansible.builtin.debug: {msg: "GOES ON"}
-      when: drill_locked.mine is not defined or drill_locked.mine
-"""
-
-
-def test_the_role_locks_those_that_can_be_reached_and_leaves_the_others_to_the_look_at_the_platform(tmp_path):
-    (tmp_path / "play.yml").write_text(PLAY)
-    (tmp_path / "hosts").write_text(
-        f"here ansible_connection=local ansible_python_interpreter={sys.executable}\naway ansible_host=127.0.0.1 ansible_port=1\n"
-    )
-    done = subprocess.run(
-        [Path(sys.executable).parent / "ansible-playbook", "-i", tmp_path / "hosts", tmp_path / "play.yml", "--check"],
-        cwd=ROOT, env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-                                    "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    printed = done.stdout + done.stderr
-    assert printed.count("msg: GOES ON") == 2, printed
