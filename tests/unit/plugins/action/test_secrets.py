@@ -29,8 +29,8 @@ from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import 
 )
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import Findings
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import secrets_dir
+from checkout import COLLECTIONS, ROOT
 
-ROOT = Path(__file__).resolve().parents[4]
 GIVEN = "Given-by-the-user-1"
 STORED = "Stored-by-hand-0001"
 
@@ -202,7 +202,7 @@ def test_nothing_secret_is_printed_by_a_whole_run(tmp_path, path):
     command += ["-e", f"seen={seen}", "--vault-id", f"ours@{tmp_path / 'vault-password'}"]
     environment = os.environ | {
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
     }
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     output = done.stdout + done.stderr
@@ -305,7 +305,7 @@ def test_passwords_and_ca_of_two_inventory_sources_are_in_one_directory(tmp_path
         command += ["-i", tmp_path / name / "hosts.yml"]
     environment = os.environ | {
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
     }
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from ansible_collections.utmstack.ha.plugins.callback.progress import Waiting
+from checkout import COLLECTIONS, ROOT
 
-ROOT = Path(__file__).resolve().parents[4]
 PLAY = """
 - hosts: all
   gather_facts: false
@@ -58,7 +58,7 @@ def test_a_real_run_tells_the_task_and_the_host_that_it_waits_for_and_nothing_el
     done = subprocess.run(
         [Path(sys.executable).parent / "ansible-playbook", "-i", "fast,slow,", "-c", "local", tmp_path / "play.yml"],
         env=os.environ | {
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0",
             "UTMSTACK_HA_PROGRESS_AFTER_S": "0.6",
         },

@@ -9,8 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[4]
-
+from checkout import COLLECTIONS, ROOT
 
 PLAY = """
 - hosts: all
@@ -35,7 +34,7 @@ def test_the_role_locks_those_that_can_be_reached_and_leaves_the_others_to_the_l
     )
     done = subprocess.run(
         [Path(sys.executable).parent / "ansible-playbook", "-i", tmp_path / "hosts", tmp_path / "play.yml", "--check"],
-        cwd=ROOT, env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+        cwd=ROOT, env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
                                     "ANSIBLE_NOCOLOR": "1"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "molecule" / "shared"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "molecule" / "shared"))
 
 from standin import build  # noqa: E402
 from standin.app.settings import Server, SettingsError, read  # noqa: E402
