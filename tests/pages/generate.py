@@ -1,6 +1,6 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Write docs/ports.md and docs/settings.md from the code; `make pages` runs it, and a unit test compares what is committed."""
+"""Write docs/ports.md, docs/settings.md and the next version's changelog; `make pages` runs it, and a unit test compares what is committed."""
 
 from __future__ import annotations
 
@@ -273,8 +273,23 @@ def table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-PAGES = {"ports.md": ports, "settings.md": page_of_settings}
+def changelog() -> str:
+    """Return CHANGELOG.md before the first release, from the fragments; a release has it written by antsibull-changelog."""
+    config = yaml.safe_load((ROOT / "changelogs" / "config.yaml").read_text())
+    fragments = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "changelogs" / "fragments").glob("*.yml"))]
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    text = NOTE.format(source="changelogs/fragments") + f"\n# Changelog\n\n## {version} (unreleased)\n"
+    for section, title in config["sections"]:
+        entries = [entry for fragment in fragments for entry in fragment.get(section, [])]
+        if entries:
+            text += f"\n### {title}\n\n" + "".join(f"- {entry.strip().replace('``', '`')}\n" for entry in entries)
+    return text
+
+
+PAGES = {"docs/ports.md": ports, "docs/settings.md": page_of_settings}
+if not yaml.safe_load((ROOT / "changelogs" / "changelog.yaml").read_text())["releases"]:
+    PAGES["CHANGELOG.md"] = changelog
 
 if __name__ == "__main__":
     for file, page in PAGES.items():
-        (ROOT / "docs" / file).write_text(page())
+        (ROOT / file).write_text(page())
