@@ -16,9 +16,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "collections"))
 
-from ansible_collections.utmstack.ha.plugins.module_utils.changes import TABLE  # noqa: E402
-from ansible_collections.utmstack.ha.plugins.module_utils.secrets import KEPT, PASSWORDS  # noqa: E402
-from ansible_collections.utmstack.ha.plugins.module_utils.topology_ports import (  # noqa: E402
+from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import KEPT, PASSWORDS  # noqa: E402
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.changes import TABLE  # noqa: E402
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import (  # noqa: E402
     DEFAULT_PORTS,
     EVERYWHERE,
     HOST,
