@@ -88,6 +88,10 @@ unit: machine venv ## Unit tests, without network and hosts
 sanity: venv ## ansible-test sanity, without containers
 	@$(TIMED) "Sanity" tests/sanity/run.sh
 
+.PHONY: pages
+pages: venv ## docs/ports.md, docs/settings.md and CHANGELOG.md from the code and the fragments
+	@python3 tests/pages/generate.py
+
 .PHONY: cores
 cores: machine ## Unit and sanity tests on every maintained ansible-core with the Pythons that are there: ARGS='2.20 2.22'
 	@$(TIMED) "Cores" tests/cores.sh $(ARGS)

@@ -15,6 +15,8 @@ if [ "$(cat "$venv/tools" 2> /dev/null)" != "${tools[*]}" ]; then
     echo "${tools[*]}" > "$venv/tools"
 fi
 
+"$venv/bin/antsibull-changelog" lint  # antsibull-docs brings it
+
 .venv/bin/ansible-galaxy collection build --output-path "$work" > "$work/log"
 copy=$work/collections/ansible_collections/utmstack/ha
 mkdir -p "$copy"

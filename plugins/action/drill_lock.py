@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.utmstack.ha.plugins.module_utils.drill_lock import dead, holder_of
+from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault.lock import dead, holder_of
 
 
 class ActionModule(ActionBase):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.clocks import reading
+from ..module_utils.host.clocks import reading
 
 # A reading that is less exact, in seconds, is repeated once: the connection is open by then.
 EXACT_S = 1.0

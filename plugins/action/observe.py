@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.utmstack.ha.plugins.module_utils.questions import QUESTIONS
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.infos import QUESTIONS
 
 
 class ActionModule(ActionBase):

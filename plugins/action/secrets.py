@@ -16,7 +16,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.parsing.vault import AnsibleVaultError, is_encrypted, parse_vaulttext_envelope
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.secrets import KEPT, PASSWORDS, append, complete, trouble
+from ..module_utils.common.secrets import KEPT, PASSWORDS, append, complete, trouble
 
 
 class ActionModule(ActionBase):

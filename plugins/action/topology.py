@@ -14,15 +14,15 @@ from typing import Any
 from ansible.errors import AnsibleError, AnsibleTemplateSyntaxError
 from ansible.plugins.action import ActionBase
 
-from ..module_utils import role_specs
-from ..module_utils.controller import check_job
-from ..module_utils.secrets import KEPT, PASSWORDS
-from ..module_utils.topology import build
-from ..module_utils.topology_certificates import own_files
-from ..module_utils.topology_faults import Findings, TopologyError
-from ..module_utils.topology_groups import GROUPS
-from ..module_utils.topology_settings import DEFAULTS, UNDECRYPTABLE, VARIABLES, Inventory, secrets_dir
-from ..module_utils.topology_tags import check_tags
+from ..module_utils.common.secrets import KEPT, PASSWORDS
+from ..module_utils.topology import role_specs
+from ..module_utils.topology.build import build
+from ..module_utils.topology.certificates import own_files
+from ..module_utils.topology.controller import check_job
+from ..module_utils.topology.faults import Findings, TopologyError
+from ..module_utils.topology.groups import GROUPS
+from ..module_utils.topology.settings import DEFAULTS, UNDECRYPTABLE, VARIABLES, Inventory, secrets_dir
+from ..module_utils.topology.tags import check_tags
 from ..plugin_utils import filters as _filters  # noqa: F401  every play has this action first
 
 

@@ -1,10 +1,10 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filter of role backend; what it does is in module_utils/backend.py."""
+"""The filter of role backend; what it does is in module_utils/backend/stack.py."""
 
 from __future__ import annotations
 
-from ansible_collections.utmstack.ha.plugins.module_utils.backend import stack
+from ansible_collections.utmstack.ha.plugins.module_utils.backend.stack import stack
 
 
 class FilterModule:

@@ -1,13 +1,13 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters of role tls; what they do is in module_utils/certificates.py."""
+"""Filters of role tls; what they do is in module_utils/common/certificates.py."""
 
 from __future__ import annotations
 
 import functools
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.utmstack.ha.plugins.module_utils import certificates
+from ansible_collections.utmstack.ha.plugins.module_utils.common import certificates
 
 
 def _told(function):

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.utmstack.ha.plugins.module_utils.changes import refusal
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.changes import refusal
 
 
 class FilterModule:

@@ -1,13 +1,15 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters that plan a drill; what they do is in module_utils/drill_choice.py, drill_lock.py, drill_scenario.py and drill_settings.py."""
+"""Filters that plan a drill; what they do is in module_utils/drill/scenario and drill/fault/lock.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..module_utils import drill_choice, drill_lock, drill_scenario
-from ..module_utils.drill_settings import ledger_settings
+from ..module_utils.drill.fault import lock as drill_lock
+from ..module_utils.drill.scenario import choice as drill_choice
+from ..module_utils.drill.scenario import plan as drill_scenario
+from ..module_utils.drill.scenario.settings import ledger_settings
 
 
 class FilterModule:

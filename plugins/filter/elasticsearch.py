@@ -5,12 +5,10 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.utmstack.ha.plugins.module_utils import (
-    elasticsearch_node,
-    elasticsearch_settings,
-    search_schedule,
-)
-from ansible_collections.utmstack.ha.plugins.module_utils.elasticsearch_bootstrap import plan_bootstrap
+from ansible_collections.utmstack.ha.plugins.module_utils.search import node as elasticsearch_node
+from ansible_collections.utmstack.ha.plugins.module_utils.search import role_settings as elasticsearch_settings
+from ansible_collections.utmstack.ha.plugins.module_utils.search import schedule as search_schedule
+from ansible_collections.utmstack.ha.plugins.module_utils.search.bootstrap import plan_bootstrap
 
 
 def elasticsearch_heap_mb(ram_mb, share):

@@ -1,10 +1,10 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filter of role etcd; what it does is in module_utils/etcd_bootstrap.py."""
+"""The filter of role etcd; what it does is in module_utils/etcd/bootstrap.py."""
 
 from __future__ import annotations
 
-from ansible_collections.utmstack.ha.plugins.module_utils.etcd_bootstrap import plan_bootstrap
+from ansible_collections.utmstack.ha.plugins.module_utils.etcd.bootstrap import plan_bootstrap
 
 
 class FilterModule:

@@ -1,12 +1,12 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters of role base on what hosts have already; what they do is in module_utils/host_conflicts.py."""
+"""Filters of role base on what hosts have already; what they do is in module_utils/host/conflicts.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..module_utils import host_conflicts
+from ..module_utils.host import conflicts as host_conflicts
 
 
 class FilterModule:

@@ -1,14 +1,14 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters that plan an operation and show the plan; what they do is in module_utils/operation.py."""
+"""Filters that plan an operation and show the plan; what they do is in module_utils/operation/plan.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..module_utils.operation import plan, stopped, switchover, text
-from ..module_utils.own_address import is_own
+from ..module_utils.operation.own_address import is_own
+from ..module_utils.operation.plan import plan, stopped, switchover, text
 
 
 def plan_from_here(

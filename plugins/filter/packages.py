@@ -1,12 +1,12 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filter that plans upgrades; what it does is in module_utils/package_upgrade.py."""
+"""The filter that plans upgrades; what it does is in module_utils/operation/upgrade_plan.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..module_utils.package_upgrade import plan
+from ..module_utils.operation.upgrade_plan import plan
 
 
 class FilterModule:

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.utmstack.ha.plugins.module_utils import patroni, postgresql, postgresql_upgrade
+from ansible_collections.utmstack.ha.plugins.module_utils.patroni import cluster as patroni
+from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import parameters as postgresql
+from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import upgrade_plan as postgresql_upgrade
 
 
 def postgresql_memory(ram_mb, share=1.0, max_connections=100):

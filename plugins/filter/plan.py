@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..module_utils.topology_plan import plan
+from ..module_utils.topology.plan import plan
 
 
 class FilterModule:

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.utmstack.ha.plugins.module_utils import redis_acl, redis_bootstrap, redis_settings
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import acl as redis_acl
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import bootstrap as redis_bootstrap
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import settings as redis_settings
 
 
 def redis_memory(ram_mb, share=1.0):

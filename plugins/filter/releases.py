@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.utmstack.ha.plugins.module_utils.releases import release_faults
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.releases import release_faults
 
 
 class FilterModule:

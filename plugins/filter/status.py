@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..module_utils.status import status
-from ..module_utils.status_screen import screen
+from ..module_utils.operation.screen import screen
+from ..module_utils.operation.status import status
 
 
 class FilterModule:

@@ -1,10 +1,10 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters of role swarm; what they do is in module_utils/swarm_plan.py."""
+"""Filters of role swarm; what they do is in module_utils/swarm/bootstrap.py."""
 
 from __future__ import annotations
 
-from ansible_collections.utmstack.ha.plugins.module_utils.swarm_plan import members, plan
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm.bootstrap import members, plan
 
 
 class FilterModule:

@@ -99,11 +99,12 @@ settings:
   returned: success
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_deployed
+from ansible_collections.utmstack.ha.plugins.module_utils.operation import deployed_info as ask_deployed
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.info_module import run
 
 
 def main():
-    ask_deployed.QUESTION.run()
+    run(ask_deployed.QUESTION)
 
 
 if __name__ == "__main__":

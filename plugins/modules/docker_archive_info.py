@@ -57,7 +57,7 @@ command:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import docker_archive
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm import image_archive as docker_archive
 
 
 def main():

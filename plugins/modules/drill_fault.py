@@ -51,9 +51,9 @@ options:
     type: path
     default: /var/lib/utmstack-ha/drill
   package:
-    description: The directory with the program that undoes a fault by itself, a package of Python.
+    description: The package of Python, a directory, in which C(drill.fault.keeper) is the program that undoes a fault by itself.
     type: path
-    default: /usr/local/lib/utmstack-ha/utmstack_drill
+    default: /usr/local/lib/utmstack-ha/python/utmstack_ha
 """
 
 EXAMPLES = r"""
@@ -92,13 +92,9 @@ undone:
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils.drill_fault import (
-    NOTES,
-    PACKAGE,
-    Keeper,
-)
-from ansible_collections.utmstack.ha.plugins.module_utils.drill_host import FaultError, Refused
-from ansible_collections.utmstack.ha.plugins.module_utils.drill_kinds import KINDS
+from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault.host import FaultError, Refused
+from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault.keeper import NOTES, PACKAGE, Keeper
+from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault.kinds import KINDS
 
 
 def inject(module: AnsibleModule, keeper: Keeper) -> dict:

@@ -84,7 +84,7 @@ holder:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils.drill_lock import NOTES, Lock
+from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault.lock import NOTES, Lock
 
 
 def main():

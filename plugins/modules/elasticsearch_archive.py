@@ -179,12 +179,10 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
-from ansible_collections.utmstack.ha.plugins.module_utils import (
-    archive,
-    directories,
-    elasticsearch_node,
-    search_upgrade,
-)
+from ansible_collections.utmstack.ha.plugins.module_utils.common import directories
+from ansible_collections.utmstack.ha.plugins.module_utils.search import archive
+from ansible_collections.utmstack.ha.plugins.module_utils.search import node as elasticsearch_node
+from ansible_collections.utmstack.ha.plugins.module_utils.search import upgrade as search_upgrade
 
 LINK = "elasticsearch"
 # Leads to what LINK led to before, which is kept.

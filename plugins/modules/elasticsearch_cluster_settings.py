@@ -65,7 +65,8 @@ settings:
 import fnmatch
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import search_client, search_settings
+from ansible_collections.utmstack.ha.plugins.module_utils.search import client as search_client
+from ansible_collections.utmstack.ha.plugins.module_utils.search import settings as search_settings
 
 
 def named(settings, wanted):

@@ -191,11 +191,12 @@ changed_settings:
   sample: {cluster.routing.allocation.enable: primaries}
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_search
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.info_module import run
+from ansible_collections.utmstack.ha.plugins.module_utils.search import info as ask_search
 
 
 def main():
-    ask_search.QUESTION.run()
+    run(ask_search.QUESTION)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,8 @@ import os
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import elasticsearch_keystore, file_set
+from ansible_collections.utmstack.ha.plugins.module_utils.host import file_set
+from ansible_collections.utmstack.ha.plugins.module_utils.search import keystore as elasticsearch_keystore
 
 
 class Keystore:

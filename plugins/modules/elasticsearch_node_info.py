@@ -62,7 +62,7 @@ cluster_uuid:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import elasticsearch_node
+from ansible_collections.utmstack.ha.plugins.module_utils.search import node as elasticsearch_node
 
 
 def main():

@@ -149,7 +149,8 @@ status:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import search_client, search_policy
+from ansible_collections.utmstack.ha.plugins.module_utils.search import client as search_client
+from ansible_collections.utmstack.ha.plugins.module_utils.search import policy as search_policy
 
 _RETENTION = {"expire_after": {"type": "str"}, "min_count": {"type": "int"}, "max_count": {"type": "int"}}
 

@@ -81,7 +81,8 @@ seconds:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import search_client, search_switchover
+from ansible_collections.utmstack.ha.plugins.module_utils.search import client as search_client
+from ansible_collections.utmstack.ha.plugins.module_utils.search import switchover as search_switchover
 
 
 def main():

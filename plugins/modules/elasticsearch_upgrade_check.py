@@ -112,7 +112,9 @@ deprecated:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import search_client, search_snapshot, search_upgrade
+from ansible_collections.utmstack.ha.plugins.module_utils.search import client as search_client
+from ansible_collections.utmstack.ha.plugins.module_utils.search import snapshot as search_snapshot
+from ansible_collections.utmstack.ha.plugins.module_utils.search import upgrade as search_upgrade
 
 
 def main():

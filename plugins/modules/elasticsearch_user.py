@@ -140,7 +140,8 @@ steps:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import search_client, search_security
+from ansible_collections.utmstack.ha.plugins.module_utils.search import client as search_client
+from ansible_collections.utmstack.ha.plugins.module_utils.search import security as search_security
 
 _STATE = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 _USER = {

@@ -128,7 +128,9 @@ steps:
 import json
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import etcd, etcd_auth, etcd_cluster
+from ansible_collections.utmstack.ha.plugins.module_utils.etcd import auth as etcd_auth
+from ansible_collections.utmstack.ha.plugins.module_utils.etcd import client as etcd
+from ansible_collections.utmstack.ha.plugins.module_utils.etcd import cluster as etcd_cluster
 
 _PERMISSION = {
     "prefix": {"type": "str"},

@@ -164,11 +164,12 @@ cluster_id:
   sample: 23737e966f06b5e9
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_etcd
+from ansible_collections.utmstack.ha.plugins.module_utils.etcd import info as ask_etcd
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.info_module import run
 
 
 def main():
-    ask_etcd.QUESTION.run()
+    run(ask_etcd.QUESTION)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,9 @@ seconds:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import etcd, etcd_cluster, etcd_member
+from ansible_collections.utmstack.ha.plugins.module_utils.etcd import client as etcd
+from ansible_collections.utmstack.ha.plugins.module_utils.etcd import cluster as etcd_cluster
+from ansible_collections.utmstack.ha.plugins.module_utils.etcd import members as etcd_member
 
 # The cluster is not ready yet: it has had a full set of connections for less than 5 s, the learner lags behind, or there
 # is another learner (etcd: server/etcdserver/errors.go).

@@ -75,6 +75,13 @@ options:
         description: Its group.
         type: str
         default: root
+  absent:
+    description:
+      - Files and directories, with all that is in them, that the present ones take the place of. They are removed when all files are written,
+        so that programs which use the former ones until then find them.
+    type: list
+    elements: path
+    default: []
   validate:
     description:
       - Commands, each a list of words. A word that is the path of a file in the set stands for the new version of that file.
@@ -107,18 +114,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed_paths:
-  description: The files and directories that were, or in check mode would be, changed.
+  description: The files and directories that were, or in check mode would be, changed or removed.
   type: list
   elements: str
   returned: success
   sample: [/etc/haproxy/haproxy.cfg]
 """
 
+import os
 import shutil
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import file_set
+from ansible_collections.utmstack.ha.plugins.module_utils.host import file_set
 
 _ATTRIBUTES = {"owner": {"type": "str", "default": "root"}, "group": {"type": "str", "default": "root"}}
 _FILE = {
@@ -172,6 +180,15 @@ def install(module, entries):
             module.fail_json(msg=f"Cannot install {entry.path}: {error}")
 
 
+def remove(module, paths):
+    """Remove what is no longer used; end with a message that names what can't be removed."""
+    for path in paths:
+        try:
+            file_set.remove(path)
+        except OSError as error:
+            module.fail_json(msg=f"Cannot remove {path}: {error}")
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -184,6 +201,7 @@ def main():
                 "required_one_of": [("content", "secret_content")],
             },
             "directories": {"type": "list", "elements": "dict", "default": [], "options": _DIRECTORY},
+            "absent": {"type": "list", "elements": "path", "default": []},
             "validate": {"type": "list", "elements": "list", "default": []},
             "tolerate": {"type": "list", "elements": "str", "default": []},
         },
@@ -194,6 +212,7 @@ def main():
     except (ValueError, OSError) as error:
         module.fail_json(msg=str(error))
     pairs = [(entry, found) for entry, found in pairs if file_set.differs(entry, found)]
+    absent = [path for path in module.params["absent"] if os.path.lexists(path)]
     if not module.check_mode:
         named = {word for command in module.params["validate"] for word in command}
         judged = [entry for entry, found in pairs if entry.path in named]
@@ -201,10 +220,12 @@ def main():
         if any(entry.content != found.content for entry, found in pairs if entry in judged):
             judge(module, judged)
         install(module, judged)
+        remove(module, absent)
     module.exit_json(
-        changed=bool(pairs),
-        changed_paths=[entry.path for entry, found in pairs],
-        diff=[file_set.difference(entry, found) for entry, found in pairs],
+        changed=bool(pairs or absent),
+        changed_paths=[entry.path for entry, found in pairs] + absent,
+        diff=[file_set.difference(entry, found) for entry, found in pairs]
+        + [{"prepared": f"{path} (removed)\n"} for path in absent],
     )
 
 

@@ -162,11 +162,12 @@ backends:
           type: int
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_haproxy
+from ansible_collections.utmstack.ha.plugins.module_utils.haproxy import info as ask_haproxy
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.info_module import run
 
 
 def main():
-    ask_haproxy.QUESTION.run()
+    run(ask_haproxy.QUESTION)
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ absent:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import haproxy
+from ansible_collections.utmstack.ha.plugins.module_utils.haproxy import runtime as haproxy
 
 PAUSE_S = 0.25
 

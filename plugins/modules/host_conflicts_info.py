@@ -105,8 +105,8 @@ keepalived_ours:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import host_conflicts
-from ansible_collections.utmstack.ha.plugins.module_utils.conflicts_look import Look
+from ansible_collections.utmstack.ha.plugins.module_utils.host import conflicts as host_conflicts
+from ansible_collections.utmstack.ha.plugins.module_utils.host.conflicts_look import Look
 
 
 def main():

@@ -148,11 +148,12 @@ booted:
   sample: "2026-02-27T08:11:12.010Z"
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_host
+from ansible_collections.utmstack.ha.plugins.module_utils.host import info as ask_host
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.info_module import run
 
 
 def main():
-    ask_host.QUESTION.run()
+    run(ask_host.QUESTION)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ answers:
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils.questions import QUESTIONS
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.info_module import ask as ask_one
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.infos import QUESTIONS
 
 
 def main():
@@ -79,7 +80,7 @@ def main():
 
     def ask(name):
         ((asked, given),) = questions[name].items()
-        return QUESTIONS[asked].ask(module, {**(given or {}), **secrets.get(name, {})})
+        return ask_one(QUESTIONS[asked], module, {**(given or {}), **secrets.get(name, {})})
 
     # Each mostly waits for the network.
     with ThreadPoolExecutor(len(questions) or 1) as pool:

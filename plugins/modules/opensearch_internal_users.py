@@ -77,7 +77,8 @@ users:
 import json
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import bcrypt, file_set
+from ansible_collections.utmstack.ha.plugins.module_utils.host import file_set
+from ansible_collections.utmstack.ha.plugins.module_utils.search import bcrypt
 
 HEAD = "# Written by the role utmstack.ha.elasticsearch. OpenSearch reads it once, when it makes its index of users.\n"
 

@@ -71,7 +71,8 @@ units:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import packages, packages_host
+from ansible_collections.utmstack.ha.plugins.module_utils.host import package_manager as packages_host
+from ansible_collections.utmstack.ha.plugins.module_utils.host import packages
 
 
 def main():

@@ -67,7 +67,8 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import packages, packages_host
+from ansible_collections.utmstack.ha.plugins.module_utils.host import package_manager as packages_host
+from ansible_collections.utmstack.ha.plugins.module_utils.host import packages
 
 LISTS = "/var/lib/apt/lists"
 

@@ -186,7 +186,8 @@ unapplied_members:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import patroni_client, patroni_operations
+from ansible_collections.utmstack.ha.plugins.module_utils.patroni import client as patroni_client
+from ansible_collections.utmstack.ha.plugins.module_utils.patroni import operations as patroni_operations
 
 
 def main():

@@ -72,7 +72,8 @@ resumed:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import etcd, patroni_dcs
+from ansible_collections.utmstack.ha.plugins.module_utils.etcd import client as etcd
+from ansible_collections.utmstack.ha.plugins.module_utils.patroni import dcs as patroni_dcs
 
 
 def main():

@@ -275,11 +275,12 @@ history:
   sample: [{timeline: 1, lsn: 83887568, reason: no recovery target specified, timestamp: "2026-11-23T02:42:06+00:00", new_leader: node1}]
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_patroni
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.info_module import run
+from ansible_collections.utmstack.ha.plugins.module_utils.patroni import info as ask_patroni
 
 
 def main():
-    ask_patroni.QUESTION.run()
+    run(ask_patroni.QUESTION)
 
 
 if __name__ == "__main__":

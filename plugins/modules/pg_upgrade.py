@@ -89,7 +89,7 @@ faults:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import pg_upgrade
+from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import pg_upgrade
 
 
 def main():

@@ -68,7 +68,8 @@ pgbouncers:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.utmstack.ha.plugins.module_utils import patroni_client, postgresql_handover
+from ansible_collections.utmstack.ha.plugins.module_utils.patroni import client as patroni_client
+from ansible_collections.utmstack.ha.plugins.module_utils.patroni import switchover as postgresql_handover
 
 
 def main():

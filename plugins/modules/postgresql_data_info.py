@@ -82,7 +82,8 @@ import glob
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import pg_upgrade, postgresql_data
+from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import data as postgresql_data
+from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import pg_upgrade
 
 
 def main():

@@ -86,7 +86,9 @@ bootstrap:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import patroni, postgresql_data, postgresql_rules
+from ansible_collections.utmstack.ha.plugins.module_utils.patroni import cluster as patroni
+from ansible_collections.utmstack.ha.plugins.module_utils.patroni import rules as postgresql_rules
+from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import data as postgresql_data
 
 
 def main():

@@ -160,7 +160,9 @@ import pathlib
 import signal
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.utmstack.ha.plugins.module_utils import directories, patroni_client, postgresql_handover
+from ansible_collections.utmstack.ha.plugins.module_utils.common import directories
+from ansible_collections.utmstack.ha.plugins.module_utils.patroni import client as patroni_client
+from ansible_collections.utmstack.ha.plugins.module_utils.patroni import switchover as postgresql_handover
 
 
 def end(_number, _frame):

@@ -66,7 +66,9 @@ running:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import directories, redis_client, redis_cluster
+from ansible_collections.utmstack.ha.plugins.module_utils.common import directories
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import client as redis_client
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import cluster as redis_cluster
 
 
 def log_in(params, open_network):

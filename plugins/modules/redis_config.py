@@ -101,12 +101,10 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import (
-    directories,
-    redis_client,
-    redis_cluster,
-    redis_settings,
-)
+from ansible_collections.utmstack.ha.plugins.module_utils.common import directories
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import client as redis_client
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import cluster as redis_cluster
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import settings as redis_settings
 
 TLS_FILES = ("tls-cert-file", "tls-key-file", "tls-ca-cert-file")
 _ARGUMENT = re.compile(r"related to argument '([^']+)'\) - can't set (?:immutable|protected) config")

@@ -60,7 +60,8 @@ epoch:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import redis_bootstrap, redis_start
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import bootstrap as redis_bootstrap
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import start as redis_start
 
 
 def main():

@@ -189,11 +189,12 @@ sentinels:
       type: str
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_redis
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.info_module import run
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import info as ask_redis
 
 
 def main():
-    ask_redis.QUESTION.run()
+    run(ask_redis.QUESTION)
 
 
 if __name__ == "__main__":

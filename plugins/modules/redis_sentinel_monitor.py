@@ -91,7 +91,8 @@ master_address:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import redis_client, redis_cluster
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import client as redis_client
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import cluster as redis_cluster
 
 
 def watched(connection, name):

@@ -80,7 +80,9 @@ held_seconds:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import redis_client, redis_cluster, redis_handover
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import client as redis_client
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import cluster as redis_cluster
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import switchover as redis_handover
 
 
 def main():

@@ -143,7 +143,7 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import freshness
+from ansible_collections.utmstack.ha.plugins.module_utils.host import freshness
 
 
 def files_of(module, option):

@@ -87,7 +87,7 @@ import pwd
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import directories
+from ansible_collections.utmstack.ha.plugins.module_utils.common import directories
 
 MARK = ".utmstack-ha.{}"
 

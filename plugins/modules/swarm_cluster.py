@@ -120,7 +120,8 @@ seconds:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import docker_engine, swarm_reconcile
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm import engine as docker_engine
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm import reconcile as swarm_reconcile
 
 ROLES = {"type": "str", "choices": ["manager", "worker"]}
 GONE = {

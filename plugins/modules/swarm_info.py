@@ -242,11 +242,12 @@ gateway_wrong:
   type: bool
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_swarm
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.info_module import run
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm import info as ask_swarm
 
 
 def main():
-    ask_swarm.QUESTION.run()
+    run(ask_swarm.QUESTION)
 
 
 if __name__ == "__main__":

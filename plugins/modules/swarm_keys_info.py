@@ -42,7 +42,7 @@ unlock_key:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import docker_engine
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm import engine as docker_engine
 
 
 def read(engine):

@@ -136,8 +136,9 @@ seconds:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import docker_engine, swarm
-from ansible_collections.utmstack.ha.plugins.module_utils.docker_engine import EngineError
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm import cluster as swarm
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm import engine as docker_engine
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm.engine import EngineError
 
 # Docker answers so when the host goes on joining in the background.
 GOES_ON = "will continue in the background"

@@ -77,7 +77,7 @@ import urllib.parse
 from datetime import datetime
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import docker_engine
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm import engine as docker_engine
 
 
 def seconds(text):

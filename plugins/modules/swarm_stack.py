@@ -152,8 +152,9 @@ import time
 import urllib.parse
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import docker_engine, swarm_stack
-from ansible_collections.utmstack.ha.plugins.module_utils.docker_engine import EngineError
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm import engine as docker_engine
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm import stack as swarm_stack
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm.engine import EngineError
 
 
 def filtered(path, **filters):

@@ -209,7 +209,7 @@ problems:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils import vip
+from ansible_collections.utmstack.ha.plugins.module_utils.vip import vip
 
 
 def who_answers(module, address, checks):

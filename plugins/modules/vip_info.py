@@ -138,11 +138,12 @@ problems:
   elements: str
 """
 
-from ansible_collections.utmstack.ha.plugins.module_utils import ask_vip
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.info_module import run
+from ansible_collections.utmstack.ha.plugins.module_utils.vip import info as ask_vip
 
 
 def main():
-    ask_vip.QUESTION.run()
+    run(ask_vip.QUESTION)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from cluster import ROOT, Cluster
 
 sys.path.insert(0, str(ROOT / "plugins"))
 
-from module_utils import drill_ledger  # noqa: E402
-from module_utils.drill_settings import BANK_RATE  # noqa: E402
+from module_utils.drill.ledger import ledger as drill_ledger  # noqa: E402
+from module_utils.drill.scenario.settings import BANK_RATE  # noqa: E402
 
 PORTS = {"bank": 5432, "bank_direct": 5434}
 # Longer than any test.

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "collections"))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
+
+from checkout import COLLECTIONS  # noqa: E402
+
+sys.path.insert(0, str(COLLECTIONS))
 
 # Ansible's own finder makes `ansible_collections.utmstack.ha` importable, namespace packages and all.
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder  # noqa: E402
 
-_AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
+_AnsibleCollectionFinder(paths=[str(COLLECTIONS)])._install()
 
 
 @pytest.fixture(autouse=True)

@@ -19,9 +19,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from checkout import IS_CHECKOUT, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+
+
+of_a_checkout = pytest.mark.skipif(not IS_CHECKOUT, reason="ansible-test has a copy without the links of a checkout")
 
 
 def run(*command, cwd, config=None, home=None):
@@ -49,6 +52,7 @@ def tarball(tmp_path_factory):
     return next(target.glob("utmstack-ha-*.tar.gz"))
 
 
+@of_a_checkout
 def test_the_tarball_holds_the_collection_and_nothing_of_the_workshop(tarball):
     with tarfile.open(tarball) as archive:
         files = set(archive.getnames())
@@ -59,6 +63,7 @@ def test_the_tarball_holds_the_collection_and_nothing_of_the_workshop(tarball):
     assert not {name for name in files if "collections" in name or "secrets/" in name}
 
 
+@of_a_checkout
 def test_the_tarball_can_be_installed_from_the_checkout_and_used_from_anywhere(tarball, tmp_path):
     """With nobody's settings: not those of the checkout, and nothing set for the place where it is used."""
     run("ansible-galaxy", "collection", "install", tarball, "--no-deps", "--offline", cwd=ROOT, home=tmp_path)
@@ -75,6 +80,7 @@ def test_the_tarball_can_be_installed_from_the_checkout_and_used_from_anywhere(t
     )
 
 
+@of_a_checkout
 def test_a_walk_that_follows_links_through_the_checkout_ends():
     """As that of a controller that looks for playbooks."""
     for start in ("collections", "playbooks"):
@@ -82,9 +88,21 @@ def test_a_walk_that_follows_links_through_the_checkout_ends():
         assert len(walked) < 1000, walked[-1][0]
 
 
+@of_a_checkout
 def test_an_answer_to_a_contributor_comes_from_the_checkout():
     shown = run("ansible-doc", "-t", "role", "utmstack.ha.redis", cwd=ROOT)
     assert "redis_settings" in shown
+
+
+UNIT = ROOT / "tests" / "unit"
+
+
+@pytest.mark.parametrize("path", sorted(UNIT.glob("*/**/test_*.py")), ids=lambda path: str(path.relative_to(UNIT)))
+def test_a_test_has_the_path_of_what_it_tests(path):
+    """One of a role has that of the role; one of several modules the name that theirs begin with."""
+    place, name = ROOT / path.parent.relative_to(UNIT), path.stem.removeprefix("test_")
+    assert place.is_dir()
+    assert place.parent.name == "roles" or [*place.glob(name), *place.glob(f"{name}.py"), *place.glob(f"{name}_*.py")]
 
 
 def documents(pattern: str) -> Iterator[tuple[Path, str]]:
@@ -92,6 +110,7 @@ def documents(pattern: str) -> Iterator[tuple[Path, str]]:
         yield path, path.read_text()
 
 
+@of_a_checkout
 def test_what_is_used_of_other_collections_is_what_is_declared():
     declared = yaml.safe_load((ROOT / "galaxy.yml").read_text())["dependencies"]
     listed = yaml.safe_load((ROOT / "collections" / "requirements.yml").read_text())["collections"]
@@ -120,6 +139,7 @@ def test_an_action_group_has_the_modules_whose_documentation_shares_its_options(
     assert {name: set(modules) for name, modules in runtime["action_groups"].items()} == groups
 
 
+@of_a_checkout
 @pytest.mark.parametrize("playbook", ["site.yml", "playbooks/site.yml"])
 def test_a_plain_checkout_finds_its_own_roles_and_modules(playbook):
     listed = run("ansible-playbook", "-i", "inventories/three_node", playbook, "--list-tasks", cwd=ROOT)
@@ -127,6 +147,7 @@ def test_a_plain_checkout_finds_its_own_roles_and_modules(playbook):
         assert play in listed
 
 
+@of_a_checkout
 def test_a_checkout_without_its_settings_file_still_finds_the_collection_beside_the_playbooks(tmp_path):
     config = tmp_path / "ansible.cfg"
     config.write_text("[defaults]\n")

@@ -13,26 +13,28 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.utmstack.ha.plugins.module_utils import archive, directories, file_set
+from ansible_collections.utmstack.ha.plugins.module_utils.common import directories
+from ansible_collections.utmstack.ha.plugins.module_utils.host import file_set
+from ansible_collections.utmstack.ha.plugins.module_utils.search import archive
 from ansible_collections.utmstack.ha.plugins.modules import (
     elasticsearch_archive,
     postgresql_switchover,
     redis_config,
     shared_directory,
 )
-from test_archive import FILES, checksum, make_tar, make_zip
+from archives import FILES, checksum, make_tar, make_zip
 
 ROOT = Path(__file__).resolve().parents[2]
 ME, MY_GROUP = pwd.getpwuid(os.geteuid()), grp.getgrgid(os.getegid()).gr_name
 # Makes a directory that only root or the service's own account is to enter, or in a place that was just made with a mode of its own.
 PRIVATE = {
     "action/secrets.py",
-    "module_utils/directories.py",
-    "module_utils/drill_lock.py",
-    "module_utils/drill_records.py",
-    "module_utils/file_set.py",
-    "module_utils/pg_upgrade.py",
-    "module_utils/postgresql_data.py",
+    "module_utils/common/directories.py",
+    "module_utils/drill/fault/lock.py",
+    "module_utils/drill/ledger/records.py",
+    "module_utils/host/file_set.py",
+    "module_utils/postgresql/pg_upgrade.py",
+    "module_utils/postgresql/data.py",
 }
 
 
@@ -120,4 +122,4 @@ def test_no_other_code_makes_directories_by_the_umask():
         for path in (ROOT / "plugins").rglob("*.py")
         if re.search(r"\bmakedirs\(|\.mkdir\(", path.read_text())
     }
-    assert found <= PRIVATE | {"module_utils/archive.py"}, "use module_utils/directories.py"
+    assert found <= PRIVATE | {"module_utils/search/archive.py"}, "use module_utils/common/directories.py"

@@ -4,7 +4,7 @@
 """housekeeping.py SETTINGS: what the elected master of a search cluster looks after, every few minutes.
 
 A systemd timer runs it on every node that may be master; only the elected one acts. It raises replicas where the application
-asked for none, and takes and deletes snapshots where the server has no scheduler of its own (search_schedule.py says when).
+asked for none, and takes and deletes snapshots where the server has no scheduler of its own (schedule.py of the modules says when).
 
 Ends with 0 when all is well, 1 when something is not, which it says on standard error, 2 when its settings cannot be used.
 What it found is also in the file `state` of its settings, for monitoring.
@@ -24,8 +24,10 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
-import search_replicas
-import search_schedule
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
+
+from utmstack_ha.search import replicas as search_replicas  # noqa: E402
+from utmstack_ha.search import schedule as search_schedule  # noqa: E402
 
 # Deleting snapshots answers when it is done.
 LONG_SECONDS = 1800

@@ -21,8 +21,8 @@ from redis.exceptions import AuthenticationError
 
 sys.path.insert(0, str(ROOT / "collections"))
 
-from ansible_collections.utmstack.ha.plugins.module_utils import changes  # noqa: E402
-from ansible_collections.utmstack.ha.plugins.module_utils.secrets import PASSWORDS, generate  # noqa: E402
+from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import PASSWORDS, generate  # noqa: E402
+from ansible_collections.utmstack.ha.plugins.module_utils.topology import changes  # noqa: E402
 
 # Everything that a run could write, and when services began.
 SEEN = (

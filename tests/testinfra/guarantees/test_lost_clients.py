@@ -103,6 +103,12 @@ def connect(cluster: Cluster, port: int) -> psycopg.Connection:
     return psycopg.connect(patient.replace("keepalives_idle=1 ", "keepalives_idle=40 "))
 
 
+def pooled(cluster: Cluster) -> bool:
+    """Whether port 5432 leads through pgbouncer, which gives its clients numbers of its own, and not around one that is down."""
+    with psycopg.connect(cluster.conninfo()) as connection:
+        return connection.info.backend_pid != connection.execute("SELECT pg_backend_pid()").fetchone()[0]
+
+
 class Turn:
     """Two clients that hold a row each, and two that want these rows as soon as the way is lost."""
 
@@ -120,6 +126,8 @@ class Turn:
                 "INSERT INTO lost_clients SELECT port, 0 FROM unnest(%s) AS port ON CONFLICT DO NOTHING",
                 [list(self.ports)],
             )
+        if 5432 in self.ports:
+            until(lambda: pooled(self.cluster), 60, "a session through pgbouncer")
         self.holders = {port: connect(self.cluster, port) for port in self.ports}
         for port, holder in self.holders.items():
             holder.execute("UPDATE lost_clients SET turns = turns + 1 WHERE port = %s", [port])

@@ -1,0 +1,30 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Text that a person reads, as several parts write it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the remedy for an unknown name: the known one with the nearest spelling, or all that there are."""
+    known = sorted(known)
+    spelt = {word.lower(): word for word in known}
+    close = difflib.get_close_matches(name.lower(), spelt, n=1, cutoff=0.6)
+    return f"Did you mean {spelt[close[0]]}?" if close else f"Known are {', '.join(known)}"
+
+
+def shorten(text: str, width: int) -> str:
+    """The text, cut to the width with an ellipsis where it is longer."""
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+def table(rows: Iterable[Iterable[Any]], width: int | None = None) -> list[str]:
+    """Return the rows as lines with aligned columns; the last column is cut at the width, or may be as long as it likes."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = ["  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return lines if width is None else [shorten(line, width) for line in lines]

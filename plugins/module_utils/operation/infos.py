@@ -1,0 +1,25 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The information modules that utmstack.ha.observe can ask in one process, by their full names."""
+
+from __future__ import annotations
+
+from ..etcd import info as ask_etcd
+from ..haproxy import info as ask_haproxy
+from ..host import info as ask_host
+from ..patroni import info as ask_patroni
+from ..redis import info as ask_redis
+from ..search import info as ask_search
+from ..swarm import info as ask_swarm
+from ..vip import info as ask_vip
+
+QUESTIONS = {
+    "utmstack.ha.elasticsearch_health": ask_search.QUESTION,
+    "utmstack.ha.etcd_info": ask_etcd.QUESTION,
+    "utmstack.ha.haproxy_info": ask_haproxy.QUESTION,
+    "utmstack.ha.host_info": ask_host.QUESTION,
+    "utmstack.ha.patroni_info": ask_patroni.QUESTION,
+    "utmstack.ha.redis_sentinel_info": ask_redis.QUESTION,
+    "utmstack.ha.swarm_info": ask_swarm.QUESTION,
+    "utmstack.ha.vip_info": ask_vip.QUESTION,
+}

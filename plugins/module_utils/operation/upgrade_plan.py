@@ -1,0 +1,223 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which packages an upgrade brings to which version on which host, and what forbids it.
+
+`plan_upgrade` decides on plain values: what package_info said of each host. What an earlier run left half done is recognised by
+what the hosts run: a package that is not configured, a service whose program was replaced since it started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..common.text import table
+from ..host.packages import choose, compare, numbers
+from .plan import members
+
+# Each of their hosts serves by itself, so hosts may end with different versions, such as those of two releases of Debian.
+INDEPENDENT = ("haproxy", "keepalived", "pgbouncer")
+
+# etcd's guides to each minor version name the patch version that all members must have before.
+_ETCD_FIRST = {(3, 6): (3, 5, 26), (3, 7): (3, 6, 11)}
+# From these on etcd answers requests without a login no more that older versions of Patroni make (Patroni's pull request 3580).
+_ETCD_STRICT = {(3, 4): (3, 4, 42), (3, 5): (3, 5, 28), (3, 6): (3, 6, 9)}
+_PATRONI_FOR_STRICT = (4, 1, 1)
+
+
+def _dotted(version: Sequence[int]) -> str:
+    return ".".join(map(str, version))
+
+
+def _etcd(name, old, new, packages):
+    if name != "etcd-server":
+        return
+    minors = old[:2], new[:2]
+    if new[:1] != old[:1] or new[1] > old[1] + 1:
+        yield (
+            f"etcd goes one minor version at a time, and {_dotted(minors[0])} to {_dotted(minors[1])} skips {old[0]}.{old[1] + 1}. Go "
+            f"there first, with -e version={old[0]}.{old[1] + 1}.x."
+        )
+    elif minors == ((3, 4), (3, 5)):
+        yield (
+            "members of 3.4 and 3.5 can't be one cluster where it has users, as here (etcd's guide \"Upgrade etcd from 3.4 to 3.5\"). "
+            "Rebuild it: back up etcd and PostgreSQL, pause Patroni, stop all members, upgrade them all, start them."
+        )
+    elif minors[0] != minors[1] and old < _ETCD_FIRST.get(minors[1], ()):
+        first = _dotted(_ETCD_FIRST[minors[1]])
+        yield f"etcd's guide to {_dotted(minors[1])} demands {first} or later before. Go there first, with -e version={first}."
+    patroni = packages.get("patroni", {}).get("installed")
+    strict = new[:2] > max(_ETCD_STRICT) or new >= _ETCD_STRICT.get(new[:2], (4,))
+    if patroni and strict and numbers(patroni) < _PATRONI_FOR_STRICT:
+        yield (
+            f"Patroni {patroni} can't log in to etcd {_dotted(new)}, {_dotted(_PATRONI_FOR_STRICT)} can. Upgrade service=postgresql first."
+        )
+
+
+def _postgresql(name, old, new, _packages):
+    if name == "patroni":
+        if old < (3, 1) and new >= (4,):
+            yield "Patroni's notes on 4.0 demand 3.1.0 or later before. Go there first, with -e version=3.3.x."
+    elif old[0] != new[0]:
+        yield f"{old[0]} to {new[0]} is a new major version, which needs other data files: see postgresql_major_upgrade.yml."
+
+
+# What a product forbids beyond going back: package, the project's old and new version, all packages of the host -> sentences.
+_RULES = {"etcd": _etcd, "postgresql": _postgresql}
+
+
+def plan_upgrade(
+    service: str, part: Mapping[str, Any], wanted: str, seen: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What an upgrade of one service does on each of its hosts.
+
+    part: {packages: names that belong to the service, those that are not installed are passed over; units: by name, or names}. wanted: Debian's
+    or the project's version, for the packages that are offered in it; empty, what the hosts' repositories prefer. seen: by host, what
+    package_info returned.
+
+    Returns {faults: sentences with their remedy; warnings; hosts: by host {packages: name to new version, from: name to present
+    version, restart: why the service has to restart although its packages are right}; todo: the hosts with anything to do}.
+    """
+    faults: list[str] = []
+    warnings: list[str] = []
+    hosts, targets = {}, {}
+    for host, answer in seen.items():
+        own = {name: answer["packages"][name] for name in part["packages"] if _is_installed(answer, name)}
+        if not own:
+            faults.append(f"{service}: {host} has none of {', '.join(part['packages'])}. Run site.yml for it first.")
+            continue
+        targets[host] = {name: _target(package, wanted) for name, package in own.items()}
+        if wanted and not any(targets[host].values()):
+            faults.append(_not_offered(service, host, wanted, own))
+        hosts[host] = _of_host(own, targets[host], answer, part)
+        faults += _forbidden(service, host, hosts[host], answer["packages"])
+    different = _different(service, targets)
+    (warnings if service in INDEPENDENT else faults).extend(different)
+    return {
+        "faults": faults,
+        "warnings": warnings,
+        "hosts": hosts,
+        "todo": [host for host, own in hosts.items() if own["packages"] or own["restart"]],
+    }
+
+
+def _is_installed(answer, name):
+    return answer["packages"].get(name, {}).get("installed") is not None
+
+
+def _target(package, wanted):
+    """The version that a package shall have; None where the wanted one is none of its versions."""
+    if not wanted:
+        return package["candidate"] or package["installed"]
+    return choose([*package["offered"], package["installed"]], wanted)
+
+
+def _not_offered(service, host, wanted, own):
+    offers = "; ".join(f"{name}: {', '.join(package['offered']) or 'nothing'}" for name, package in own.items())
+    return f"{service}: {host} is not offered {wanted}, but {offers}. Add a repository that has it, or refresh the lists with `apt-get update`."
+
+
+def _of_host(own, targets, answer, part):
+    """What is due on a host."""
+    due = {
+        name: targets[name] or package["installed"]
+        for name, package in own.items()
+        if (targets[name] or package["installed"]) != package["installed"] or package["status"] != "installed"
+    }
+    reasons = [
+        reason
+        for unit in part["units"]
+        if answer["units"].get(unit, {}).get("state") in ("restart", "stopped")
+        for reason in answer["units"][unit]["reasons"]
+    ]
+    return {"packages": due, "from": {name: own[name]["installed"] for name in due}, "restart": reasons}
+
+
+def _forbidden(service, host, change, packages):
+    for name, new in change["packages"].items():
+        old = change["from"][name]
+        if compare(new, old) < 0:
+            yield (
+                f"{service}: {host} has {name} {old}, and {new} is older. Services are not taken back: their files may have been written "
+                f"in a newer form. Give -e version={old} or a newer one, or restore a backup on hosts with the older one."
+            )
+            continue
+        for fault in _RULES.get(service, lambda *_: ())(name, numbers(old), numbers(new), packages):
+            yield f"{service}: {host}, {name} {old} to {new}: {fault}"
+
+
+def _different(service, targets):
+    """A sentence for each package that would have different versions on different hosts."""
+    for name in sorted({name for own in targets.values() for name in own}):
+        ends: dict[str, list[str]] = {}
+        for host, own in targets.items():
+            if own.get(name):
+                ends.setdefault(own[name], []).append(host)
+        if len(ends) > 1:
+            shown = ", ".join(f"{version} on {' and '.join(hosts)}" for version, hosts in ends.items())
+            yield (
+                f"{service}: {name} would end as {shown}. Give all hosts the same repositories and run `apt-get update` on them, or name "
+                "a version that all of them are offered with -e version=."
+            )
+
+
+def plan(
+    topology: Mapping[str, Any],
+    seen: Mapping[str, Mapping[str, Any]],
+    parts: Mapping[str, Mapping[str, Any]],
+    services: Iterable[str],
+    version: str = "",
+) -> dict[str, Any]:
+    """What an upgrade of some services does, as plan_upgrade tells it of each; topology as build() of topology/build.py returned it.
+
+    parts: by service {packages, units, versioned: whether a wanted version is one of these packages'; true where it is not said}.
+    Services that are no part of Debian's packages are passed over. seen: hosts that could not be asked are left out.
+
+    Returns {faults; warnings; todo: by service the hosts with anything to do; services: by name what plan_upgrade returned;
+    fetch: by host, package to version; text: the plan for a person}.
+    """
+    planned: dict[str, dict[str, Any]] = {}
+    chosen = [name for name in services if name in parts]
+    faults = []
+    if version and len(chosen) > 1:
+        faults.append(
+            f"version={version} can be that of one service only, not of {', '.join(chosen)}. Name one, or leave it out."
+        )
+    for name in chosen:
+        meant = version if parts[name].get("versioned", True) else ""
+        # A host with both has them from the same packages, and hands its master over before they are replaced.
+        elsewhere = members(topology, "redis") if name == "sentinel" else []
+        own = {host: seen[host] for host in members(topology, name) if host in seen and host not in elsewhere}
+        if elsewhere and not own and "redis" not in chosen:
+            faults.append("sentinel: on these hosts it comes with the packages of redis. Give -e service=redis.")
+        planned[name] = plan_upgrade(name, parts[name], meant, own)
+    fetch: dict[str, dict[str, str]] = {}
+    for part in planned.values():
+        for host, own in part["hosts"].items():
+            fetch.setdefault(host, {}).update(own["packages"])
+    return {
+        "faults": faults + [fault for part in planned.values() for fault in part["faults"]],
+        "todo": {name: part["todo"] for name, part in planned.items()},
+        "warnings": [warning for part in planned.values() for warning in part["warnings"]],
+        "services": planned,
+        "fetch": fetch,
+        "text": _text(planned),
+    }
+
+
+def _text(planned):
+    rows = [["service", "host", "package", "from", "to"]]
+    for service, part in planned.items():
+        for host, own in part["hosts"].items():
+            rows += [[service, host, name, own["from"][name], new] for name, new in own["packages"].items()]
+            if own["restart"] and not own["packages"]:
+                rows.append([service, host, "(restart)", "", own["restart"][0]])
+    current = [f"{service} on {', '.join(hosts)}" for service, part in planned.items() if (hosts := _rest(part))]
+    lines = table(rows) if len(rows) > 1 else ["No package has to change."]
+    if current:
+        lines.append(f"Up to date, and passed over: {'; '.join(current)}.")
+    return "\n".join(["Packages", *(f"  {line}" for line in lines)])
+
+
+def _rest(part):
+    return [host for host in part["hosts"] if host not in part["todo"]]

@@ -1,0 +1,230 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The topology: inventory and settings in, everything that one role must know of another out.
+
+`build` is pure: it reads no file, asks no host, and gives the same result for the same input. Templates and tasks
+use its result, the variable `ha`, and never walk groups or host variables themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..common.values import url
+from .addresses import check_hosts, check_name, host_address, virtual_ip
+from .certificates import check_certificates
+from .components import Options, check_components
+from .faults import Findings, TopologyError
+from .groups import GROUPS, check_members, members_of, memory_share, quorum, synchronous_mode
+from .names import check_databases, check_names
+from .pooling import pooling
+from .ports import check_collisions, ports
+from .releases import RELEASES
+from .services import check_elasticsearch, elasticsearch, flavor, node_roles, redis
+from .settings import (
+    DEFAULTS,
+    Inventory,
+    backup_servers,
+    check_member_names,
+    check_variables,
+    cluster_name,
+    memory_mb,
+    priorities,
+    router_id,
+    switch,
+    take_over,
+    tls_files,
+    together,
+    vip_name,
+)
+from .timing import timing
+
+# The groups that an inventory may have, and `backend`, the hosts of both Swarm groups.
+LAYERS = (*GROUPS, "backend")
+
+# What playbooks/maintenance.yml leaves on a host: since when, and why.
+MAINTENANCE_FILE = "/var/lib/utmstack-ha/maintenance"
+# The interpreter of tasks that act as the account postgres. Root is then all that sudo has to allow.
+POSTGRESQL_PYTHON = "/usr/local/lib/utmstack-ha/python-as-postgres"
+
+
+def build(
+    inventory: Inventory, settings: Mapping[str, Any], options: Options | None = None, found: Findings | None = None
+) -> dict[str, Any]:
+    """Return the topology (without `host`, which each host adds for itself).
+
+    `settings` are the values of DEFAULTS and of the passwords as the play sees them; what is missing has its default.
+    `options` are the settings of the roles' argument specs, by which those of the components are judged.
+    `found` has what is wrong beside the inventory.
+    Every rule is asked, whatever the others found. Raises TopologyError with all faults.
+    """
+    found = found or Findings()
+    members = members_of(inventory.groups, found)
+    hosts = list(dict.fromkeys(host for layer in LAYERS for host in members[layer]))
+    layers = {host: [layer for layer in LAYERS if host in members[layer]] for host in hosts}
+    check_variables(inventory, hosts, settings, found)
+    check_components(inventory, hosts, options or {}, found)
+    settings = {**DEFAULTS, **{name: value for name, value in settings.items() if value is not None}}
+
+    figures, changed_timing = timing(settings["ha_failover_profile"], settings["ha_timing"], found)
+    numbers, changed_ports = ports(settings["ha_ports"], found)
+    addresses = _addresses(inventory, hosts, found)
+    vip = virtual_ip(settings["ha_vip"], addresses, members["loadbalancer"], found)
+    vip["router_id"] = router_id(settings["ha_vip_router_id"], found)
+    vip["name"] = vip_name(settings["ha_vip_name"], hosts, found)
+    cluster = cluster_name(settings["ha_cluster_name"], found)
+    tls = tls_files(settings["ha_tls_directory"], found)
+    drill = switch("group all", "ha_drill_allowed", settings["ha_drill_allowed"], found)
+    priority = priorities(inventory, members["loadbalancer"], found)
+    memory = {host: memory_mb(inventory, host, found) for host in hosts}
+    given_up = {host: take_over(inventory, host, found) for host in hosts}
+    backup = backup_servers(inventory, members, hosts, found)
+    mode, node_count = synchronous_mode(
+        settings["postgresql_synchronous_mode"],
+        settings["postgresql_synchronous_node_count"],
+        len(members["postgresql"]),
+        found,
+    )
+    pool = pooling(settings, members, found)
+    engine = flavor(settings["elasticsearch_flavor"], found)
+    roles = {
+        host: node_roles(host, inventory.variables(host).get("elasticsearch_node_roles"), engine, found)
+        for host in members["elasticsearch"]
+    }
+    check_elasticsearch(roles, found)
+    encrypted = switch("group all", "backend_tls", settings["backend_tls"], found)
+    redis_facts = redis(settings, len(members["redis"]), found)
+    check_members(members, found)
+    check_member_names(members["postgresql"], found)
+    check_names(hosts, members["postgresql"], {host: inventory.variables(host).get("ha_rack") for host in hosts}, found)
+    check_databases(settings["postgresql_databases"], found)
+    present = {layer for layer in LAYERS if members[layer]} | ({"pgbouncer"} if pool["enabled"] else set())
+    for host in hosts:
+        check_collisions(host, layers[host], present, numbers, found)
+    names = {host: _certificate_names(host, addresses.get(host, ""), layers[host], vip) for host in hosts}
+    check_certificates(inventory, names, found)
+    if found.faults:
+        raise TopologyError(together(inventory, hosts, found.faults))
+
+    def listed(layer: str) -> list[dict[str, Any]]:
+        return [{"name": host, "address": addresses[host]} for host in members[layer]]
+
+    search = [
+        entry | {"rack": _rack(inventory, entry["name"]), "roles": roles[entry["name"]]}
+        for entry in listed("elasticsearch")
+    ]
+    balancers = [entry | {"priority": priority[entry["name"]]} for entry in listed("loadbalancer")]
+    return {
+        "maintenance_file": MAINTENANCE_FILE,
+        "releases": RELEASES,
+        "cluster": cluster,
+        "profile": settings["ha_failover_profile"],
+        "timing": figures,
+        "ports": numbers,
+        "overrides": {"timing": changed_timing, "ports": changed_ports},
+        "tls": tls,
+        "secrets_dir": settings["ha_secrets_dir"],
+        "virtual_ip": vip,
+        "hosts": {
+            host: {
+                "name": host,
+                "address": addresses[host],
+                "groups": [group for group in GROUPS if group in layers[host]],
+                "priority": priority.get(host),
+                "rack": _rack(inventory, host),
+                "memory_mb": memory[host],
+                "memory_share": memory_share(layers[host]),
+                "names": names[host],
+                "take_over": given_up[host],
+            }
+            for host in hosts
+        },
+        "loadbalancer": {"members": sorted(balancers, key=lambda entry: -entry["priority"])},
+        "etcd": _etcd(listed("etcd"), numbers),
+        "postgresql": {
+            "members": [
+                entry | {"rest_url": url("https", entry["address"], numbers["patroni_rest"])}
+                for entry in listed("postgresql")
+            ],
+            "quorum": quorum(len(members["postgresql"])),
+            "synchronous_mode": mode,
+            "synchronous_node_count": node_count,
+            "python": POSTGRESQL_PYTHON,
+            "scope": cluster,
+            "namespace": "/service/",
+            "write": {"host": vip["address"], "port": numbers["postgresql_write"]},
+            "read": {"host": vip["address"], "port": numbers["postgresql_read"]},
+            "direct": {"host": vip["address"], "port": numbers["postgresql_direct"]},
+            "max_connections": pool["max_connections"],
+            "databases": pool["databases"],
+        },
+        "pgbouncer": {
+            "enabled": pool["enabled"],
+            "auto": pool["auto"],
+            "members": [{"name": entry["name"], "address": entry["address"]} for entry in balancers if pool["enabled"]],
+            "pool": pool["sizes"],
+        },
+        "elasticsearch": elasticsearch(search, engine, cluster, vip, numbers),
+        "redis": {
+            "members": listed("redis"),
+            **redis_facts,
+            "client": {"host": vip["address"], "port": numbers["redis_master"]},
+        },
+        "sentinel": {"members": listed("sentinel"), "quorum": quorum(len(members["sentinel"]))},
+        "swarm": {
+            "managers": listed("swarm_managers"),
+            "workers": [entry for entry in listed("swarm_workers") if entry["name"] not in members["swarm_managers"]],
+            "members": listed("backend"),
+            "quorum": quorum(len(members["swarm_managers"])),
+        },
+        "backend": {
+            "members": [entry | {"backup": backup[entry["name"]]} for entry in listed("backend")],
+            "tls": encrypted,
+        },
+        "web": {"members": [entry | {"backup": backup[entry["name"]]} for entry in listed("web")]},
+        "drill": {"allowed": drill, "members": listed("drill")},
+        "warnings": found.warnings,
+    }
+
+
+def _rack(inventory: Inventory, host: str) -> str:
+    value = inventory.variables(host).get("ha_rack")
+    return "" if value is None else str(value)
+
+
+def _addresses(inventory: Inventory, hosts: list[str], found: Findings) -> dict[str, str]:
+    """Return the addresses of the hosts that have a usable one."""
+    addresses = {}
+    for host in hosts:
+        check_name(host, found)
+        # A variable that can't be templated is told as such; that the address is missing then would only confuse.
+        if not {"ha_address", "ansible_host"} & set(inventory.broken.get(host, {})):
+            addresses[host] = host_address(host, inventory.variables(host), found)
+    usable = {host: address for host, address in addresses.items() if address}
+    check_hosts(usable, found)
+    return usable
+
+
+def _etcd(members: list[dict[str, Any]], numbers: Mapping[str, int]) -> dict[str, Any]:
+    for entry in members:
+        entry["client_url"] = url("https", entry["address"], numbers["etcd_client"])
+        entry["peer_url"] = url("https", entry["address"], numbers["etcd_peer"])
+    return {
+        "members": members,
+        "endpoints": [entry["client_url"] for entry in members],
+        "initial_cluster": ",".join(f"{entry['name']}={entry['peer_url']}" for entry in members),
+        "quorum": quorum(len(members)),
+    }
+
+
+def _certificate_names(host: str, address: str, layers: list[str], vip: Mapping[str, Any]) -> list[str]:
+    """Return what a host's certificate must be valid for.
+
+    HAProxy passes the TLS of PostgreSQL, Redis and gRPC through, so a client that verifies the virtual IP sees the certificate
+    of the host behind it, too.
+    """
+    names = [host, address]
+    if {"loadbalancer", "postgresql", "redis", "backend"}.intersection(layers):
+        names += [vip.get("address", ""), vip["name"]]
+    return list(dict.fromkeys(name for name in names if name))

@@ -1,0 +1,70 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The settings of the components, judged before any host is touched by the argument specs of their roles."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..common.secrets import KEPT, PASSWORDS
+from .faults import Findings
+from .settings import VARIABLES, Inventory
+from .values import troubles
+
+Options = Mapping[str, Mapping[str, Any]]
+
+# Argument specs have no type for a number that may be empty, so these are text there.
+NUMBERS_OR_EMPTY = (
+    "backend_memory_limit_mb",
+    "backend_replicas",
+    "elasticsearch_heap_mb",
+    "elasticsearch_min_replicas",
+    "elasticsearch_recover_after_data_nodes",
+    "elasticsearch_uid",
+    "postgresql_version",
+    "redis_takeover_wait_s",
+)
+# How much of the component's name, before the first underscore, and of the rest must be alike.
+LIKENESS = 0.8
+
+
+def check_components(inventory: Inventory, hosts: list[str], options: Options, found: Findings) -> None:
+    """Refuse settings of the wrong type, and names that are nearly a setting's.
+
+    The rules of the topology's own settings (VARIABLES) know more of them than their argument spec.
+    """
+    for host in hosts:
+        for name, value in inventory.variables(host).items():
+            if name not in options or name in VARIABLES:
+                continue
+            option = options[name]
+            if name in NUMBERS_OR_EMPTY and value != "":
+                option = {"type": "float" if name.endswith("_s") else "int"}
+                # The roles write them as they are: 17.0 would be a part of a package's name.
+                value = str(value) if isinstance(value, float) else value
+            for trouble in troubles(name, option, value):
+                found.refuse(f"host {host}", f"{name}{trouble.path}", trouble.problem, trouble.remedy)
+    known = {*options, *PASSWORDS, *KEPT}
+    meant = {name: setting_meant(name, known) for name in set().union(*inventory.others.values())}
+    for host in hosts:
+        for name in sorted(inventory.others.get(host, ())):
+            if meant[name]:
+                found.refuse(f"host {host}", name, "is no setting of this collection", f"Did you mean {meant[name]}?")
+
+
+def setting_meant(name: str, known: Iterable[str]) -> str:
+    """Return the setting of which a name is nearly the spelling, or nothing. Capital letters and hyphens are a spelling, too."""
+    prefix, _underscore, rest = name.lower().replace("-", "_").partition("_")
+    component = difflib.get_close_matches(
+        prefix, {setting.partition("_")[0] for setting in known}, n=1, cutoff=LIKENESS
+    )
+    if not component:
+        return ""
+    start = f"{component[0]}_"
+    rests = {setting.removeprefix(start): setting for setting in known if setting.startswith(start)}
+    close = difflib.get_close_matches(rest, rests, n=1, cutoff=LIKENESS)
+    # Two letters of a short word that changed places make it look very different.
+    close = close or [other for other in rests if sorted(other) == sorted(rest)]
+    return rests[close[0]] if close else ""

@@ -1,0 +1,250 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The topology as tables that a person reads before saying yes."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..common.text import table
+from .ports import HOST, VIP, listeners
+from .releases import without
+
+Topology = Mapping[str, Any]
+WIDTH = 110
+LAYERS = ("loadbalancer", "etcd", "postgresql", "elasticsearch", "redis", "sentinel", "backend", "web")
+
+
+def plan(topology: Topology) -> str:
+    """Return the whole plan as text without trailing blanks; `topology` is what `build` returned."""
+    vip = topology["virtual_ip"]
+    name = f" ({vip['name']})" if vip["name"] else ""
+    title = f"Cluster {topology['cluster']}, virtual IP {vip['cidr']}{name}, VRRP router {vip['router_id']}"
+    sections = (
+        ("Hosts", _hosts(topology)),
+        ("Clients use", _clients(topology)),
+        ("Listening", _listening(topology)),
+        ("Layers", _layers(topology)),
+        (f"Timing, profile {topology['profile']}, * set in the inventory", _timing(topology)),
+        ("Expect", _expectations(topology)),
+        *((f"With Debian {version}", lines) for version, lines in _releases(topology).items()),
+        ("Warnings", _warnings(topology)),
+    )
+    blocks = [
+        title,
+        *("\n".join((heading, *(f"  {line}".rstrip() for line in lines))) for heading, lines in sections if lines),
+    ]
+    return "\n\n".join(blocks)
+
+
+def survives(topology: Topology) -> dict[str, int]:
+    """Return for each layer that has members how many of them may be lost with the layer still doing all of its work.
+
+    Voters need a majority. In strict synchronous mode PostgreSQL needs the primary and the standbys that confirm each
+    write; in the other modes the last one still takes writes. Elasticsearch needs a majority of its masters, and every
+    shard has one replica at least. A Redis master needs its replicas as min-replicas-to-write says. Of the rest, one is
+    enough.
+    """
+    counts = {layer: len(topology[layer]["members"]) for layer in LAYERS}
+    result = {layer: count - 1 for layer, count in counts.items() if count}
+    for layer in ("etcd", "sentinel"):
+        if counts[layer]:
+            result[layer] = counts[layer] - topology[layer]["quorum"]
+    if counts["elasticsearch"]:
+        search = topology["elasticsearch"]
+        result["elasticsearch"] = min(len(search["masters"]) - search["quorum"], search["replicas"])
+    if counts["redis"]:
+        result["redis"] = counts["redis"] - 1 - topology["redis"]["min_replicas_to_write"]
+    if counts["postgresql"] and topology["postgresql"]["synchronous_mode"] == "strict":
+        result["postgresql"] = counts["postgresql"] - 1 - topology["postgresql"]["synchronous_node_count"]
+    return result
+
+
+def _layers_of(host: Mapping[str, Any]) -> list[str]:
+    swarm = {"swarm_managers", "swarm_workers"} & set(host["groups"])
+    return [*host["groups"], *(["backend"] if swarm else [])]
+
+
+def _present(topology: Topology) -> set[str]:
+    layers = {layer for host in topology["hosts"].values() for layer in _layers_of(host)}
+    return layers | ({"pgbouncer"} if topology["pgbouncer"]["enabled"] else set())
+
+
+def _hosts(topology: Topology) -> list[str]:
+    hosts = list(topology["hosts"].values())
+    rack = any(host["rack"] for host in hosts)
+    rows = [["host", "address", "VRRP", *(["rack"] if rack else []), "groups"]]
+    for host in hosts:
+        rows.append(
+            [
+                host["name"],
+                host["address"],
+                host["priority"] or "-",
+                *([host["rack"] or "-"] if rack else []),
+                ", ".join(host["groups"]),
+            ]
+        )
+    return table(rows)
+
+
+def _clients(topology: Topology) -> list[str]:
+    ports, vip, present = topology["ports"], topology["virtual_ip"]["address"], _present(topology)
+    http = f"backend, port {ports['backend_http']}" if "backend" in present else ""
+    web = f"web servers, port {ports['web']}" if "web" in present else ""
+    both = f"/api and /websocket: {http}; the rest: {web}" if http and web else http or web
+    pooled = f", through pgbouncer, port {ports['pgbouncer']}" if "pgbouncer" in present else ""
+    routes = (
+        (("postgresql",), "postgresql_write", "PostgreSQL", f"the primary, port {ports['postgresql']}{pooled}"),
+        (("postgresql",), "postgresql_direct", "PostgreSQL", f"the primary, port {ports['postgresql']}, not pooled"),
+        (("postgresql",), "postgresql_read", "PostgreSQL", f"the replicas, port {ports['postgresql']}"),
+        (
+            ("elasticsearch",),
+            "elasticsearch",
+            _engine(topology),
+            f"its nodes, port {ports['elasticsearch_http']}",
+        ),
+        (("redis",), "redis_master", "Redis", f"the master, port {ports['redis']}"),
+        (("backend", "web"), "https", "HTTPS", both),
+        (("backend",), "grpc", "gRPC agents", f"backend, port {ports['backend_grpc']}"),
+    )
+    rows = [
+        [what, _socket(vip, ports[key]), target] for layers, key, what, target in routes if present.intersection(layers)
+    ]
+    return table([["what", "address", "goes to"], *rows]) if rows else []
+
+
+def _engine(topology: Topology) -> str:
+    return {"elasticsearch": "Elasticsearch", "opensearch": "OpenSearch"}[topology["elasticsearch"]["flavor"]]
+
+
+def _listening(topology: Topology) -> list[str]:
+    """Hosts with the same layers listen alike, so they share lines."""
+    present = _present(topology)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for host in topology["hosts"].values():
+        alike.setdefault(tuple(_layers_of(host)), []).append(host["name"])
+    lines = []
+    for layers, names in alike.items():
+        lines += _wrap(names, ", ")
+        rows = [
+            [f"  {topology['ports'][entry.key]}", _bind(entry.bind, topology), entry.service]
+            for entry in listeners(list(layers), present)
+        ]
+        lines += table(sorted(rows, key=lambda row: (row[1], int(row[0]))))
+    return lines
+
+
+def _bind(bind: str, topology: Topology) -> str:
+    return {VIP: topology["virtual_ip"]["address"], HOST: "host"}.get(bind, "any")
+
+
+def _layers(topology: Topology) -> list[str]:
+    losses = survives(topology)
+    rows = [["layer", "members", "needs", "may lose"]]
+    for layer, loss in losses.items():
+        count = len(topology[layer]["members"])
+        rows.append([layer, count, count - loss, loss])
+    lines = table(rows)
+    postgresql = topology["postgresql"]
+    if postgresql["members"]:
+        mode, count = postgresql["synchronous_mode"], postgresql["synchronous_node_count"]
+        standbys = "1 standby confirms" if count == 1 else f"{count} standbys confirm"
+        lines.append("")
+        lines.append(
+            {
+                "off": "PostgreSQL replicates asynchronously: a failover may lose the last writes.",
+                "on": f"Synchronous mode on: {standbys} each write, as long as there are any.",
+                "quorum": f"Synchronous mode quorum: any {standbys} each write, as long as there are any.",
+                "strict": f"Synchronous mode strict: {standbys} each write, or it waits.",
+            }[mode]
+        )
+    if losses:
+        least = min(losses.values())
+        which = [layer for layer, loss in losses.items() if loss == least]
+        may = "No host" if least == 0 else "Any 1 host" if least == 1 else f"Any {least} hosts"
+        lines.append(f"{may} may be lost at once (limited by {', '.join(which)}).")
+    return lines
+
+
+def _timing(topology: Topology) -> list[str]:
+    rows = []
+    for part, values in topology["timing"].items():
+        figures = [
+            f"{_label(key)} {value:g}{_unit(key)}{'*' if f'{part}.{key}' in topology['overrides']['timing'] else ''}"
+            for key, value in values.items()
+        ]
+        lines = _wrap(figures, ", ", WIDTH - 14)
+        rows += [[part if number == 0 else "", line] for number, line in enumerate(lines)]
+    if topology["overrides"]["ports"]:
+        rows.append(["ports", ", ".join(f"{key} {topology['ports'][key]}*" for key in topology["overrides"]["ports"])])
+    return table(rows)
+
+
+def _expectations(topology: Topology) -> list[str]:
+    """What a failure costs, computed from the timings; `make test` measures it.
+
+    Redis: down-after, up to two seconds until a sentinel begins, and the promotion. VRRP: RFC 5798, section 6.1: three
+    adverts and a skew of (256 - priority) / 256 adverts. PostgreSQL: the leader key lives for ttl and is renewed in full by
+    a new etcd leader; then Patroni probes the dead primary for 2 s.
+    """
+    timing, rows = topology["timing"], []
+    patroni, election = timing["patroni"], timing["etcd"]["election_timeout_ms"] / 1000
+    if topology["postgresql"]["members"]:
+        crash = 2 * patroni["loop_wait_s"] + patroni["primary_start_timeout_s"]
+        rows.append(["PostgreSQL process dies", f"up to about {crash:g} s without writes"])
+        rows.append(["host of the primary dies", f"up to about {patroni['ttl_s'] + election + 3:g} s without writes"])
+    if topology["redis"]["members"]:
+        rows.append(
+            ["Redis master dies", f"up to about {timing['redis']['down_after_ms'] / 1000 + 3:g} s without writes"]
+        )
+    balancers = topology["loadbalancer"]["members"]
+    if len(balancers) > 1:
+        advert = timing["keepalived"]["advert_interval_s"]
+        takeover = 3 * advert + (256 - balancers[1]["priority"]) / 256 * advert
+        rows.append(["host of the virtual IP dies", f"{takeover:.1f} s until the next one has it"])
+    return table(rows) if rows else []
+
+
+def _releases(topology: Topology) -> dict[str, list[str]]:
+    """What hosts with an older release do without; which of them have it is known in a run only."""
+    layers = _present(topology) - ({"pgbouncer"} if not topology["pgbouncer"]["auto"] else set())
+    return {
+        version: [
+            line
+            for layer, text in texts.items()
+            for line in textwrap.wrap(f"{layer}: {text}", WIDTH, initial_indent="- ", subsequent_indent="  ")
+        ]
+        for version, texts in without(layers).items()
+    }
+
+
+def _warnings(topology: Topology) -> list[str]:
+    return [
+        line
+        for warning in topology["warnings"]
+        for line in textwrap.wrap(warning, WIDTH, initial_indent="- ", subsequent_indent="  ")
+    ]
+
+
+def _label(key: str) -> str:
+    return key.removesuffix("_ms").removesuffix("_s")
+
+
+def _unit(key: str) -> str:
+    return " ms" if key.endswith("_ms") else " s" if key.endswith("_s") else ""
+
+
+def _socket(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _wrap(words: Iterable[str], separator: str, width: int = WIDTH) -> list[str]:
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + len(separator) + len(word) > width:
+            lines[-1] += separator.rstrip()
+            lines.append("")
+        lines[-1] += (separator if lines[-1] else "") + word
+    return lines

@@ -1,0 +1,37 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What role postgresql gives Patroni's validator, and takes from it, with each release of Debian."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from ansible_collections.utmstack.ha.plugins.module_utils.host.file_set import tolerable
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.releases import RELEASES
+from role_templates import ROLES
+from role_vars import variable
+
+# What Patroni 3.0.2 says of a right configuration while it runs, and one of etcd's hosts is away.
+PATRONI_3_0 = (
+    "restapi.listen 10.0.1.11:8008 didn't pass validation: 'Port 8008 is already in use.'\n"
+    "etcd3.hosts.1 10.0.1.12:2379 didn't pass validation: '10.0.1.12:2379 is not reachable'\n"
+    "postgresql.listen 10.0.1.11,127.0.0.1:5432 didn't pass validation: 'Port 5432 is already in use.'\n"
+)
+
+
+@pytest.mark.parametrize("version", RELEASES)
+def test_patroni_judges_with_what_its_version_knows(version):
+    known = {"ha": {"releases": RELEASES}, "base_host": {"distribution_version": version}}
+    options = variable("postgresql", "postgresql_validate_options", **known)
+    tolerated = variable("postgresql", "postgresql_tolerated", **known)
+    assert options == {"12": [], "13": ["--ignore-listen-port"]}[version]
+    assert tolerable(PATRONI_3_0, tolerated) is (version == "12")
+    assert tolerable(PATRONI_3_0.splitlines()[1], tolerated)
+    assert not tolerable(PATRONI_3_0 + "bootstrap.pg_hba  is not defined.\n", tolerated)
+
+
+def test_patronis_configuration_has_what_the_validator_of_3_0_wants():
+    text = (ROLES / "postgresql" / "templates" / "config.yml.j2").read_text()
+    bootstrap = text.split("\nbootstrap:\n")[1].split("\n\n")[0]
+    assert set(re.findall(r"(?m)^  (\w+):", bootstrap)) == {"dcs", "pg_hba", "initdb"}

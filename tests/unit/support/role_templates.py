@@ -1,0 +1,38 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Renders the roles' templates as Ansible does, from the real topology of small inventories."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import jinja2
+import yaml
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import Inventory, build
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.values import boolean
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+
+
+def topology(groups, host, vip="10.0.1.100/24", hosts=None, **settings):
+    """Return `ha` as a host sees it; `hosts` are addresses, node1 to node9 have 10.0.1.11 to 10.0.1.19."""
+    addresses = {f"node{number}": f"10.0.1.{10 + number}" for number in range(1, 10)} | (hosts or {})
+    variables = {name: {"ha_address": address} for name, address in addresses.items()}
+    result = build(Inventory(groups=groups, hosts=variables), {"ha_vip": vip, **settings})
+    return result | {"host": result["hosts"][host]}
+
+
+def render(role, template, ha, **variables):
+    """Return a role's template with the role's defaults, the constant ones of its vars, and the variables given."""
+    known = {}
+    for file in ("defaults", "vars"):
+        known |= yaml.safe_load((ROLES / role / file / "main.yml").read_text())
+    loader = jinja2.FileSystemLoader(ROLES / role / "templates")
+    environment = jinja2.Environment(
+        loader=loader, trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined, autoescape=False
+    )
+    # Ansible's filters of these names.
+    environment.filters["bool"] = boolean
+    environment.filters["b64encode"] = lambda text: base64.b64encode(text.encode()).decode()
+    return environment.get_template(template).render(known | {"ha": ha} | variables)
