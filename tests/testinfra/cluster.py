@@ -77,11 +77,13 @@ class Cluster:
             check=check, timeout=timeout, capture_output=True, text=True,
         )  # fmt: skip
 
-    def playbook(self, name: str, *arguments: str, check: bool = True, **options) -> subprocess.CompletedProcess:
+    def playbook(
+        self, name: str, *arguments: str, check: bool = True, environment: dict[str, str] = SHOWN, **options
+    ) -> subprocess.CompletedProcess:
         """Run a playbook of the checkout against the lab; what it printed is in stdout."""
         done = subprocess.run(
             ["ansible-playbook", "-i", str(self.inventory), str(ROOT / name), *arguments],
-            cwd=ROOT, env=os.environ | SHOWN, text=True, check=False,
+            cwd=ROOT, env=os.environ | environment, text=True, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{name} ended with {done.returncode}: {eventful(done.stdout)}"

@@ -284,3 +284,23 @@ def test_a_service_that_is_killed_for_the_tenth_time_is_back_as_soon_as_for_the_
 
 def test_all_services_are_started_again():
     assert len(UNITS) >= 9
+
+
+def texts(content) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, (dict, list)):
+        for part in content.values() if isinstance(content, dict) else content:
+            yield from texts(part)
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted([*ROOT.glob("roles/*/*/**/*.yml"), *ROOT.glob("playbooks/*.yml")]),
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_no_expression_has_a_doubled_backslash(path):
+    """Ansible doubles each by itself, so that two would be four: a regular expression would look for a backslash."""
+    for text in texts(yaml.safe_load(path.read_text())):
+        for expression in re.findall(r"{{.*?}}|{%.*?%}", text, re.DOTALL):
+            assert "\\\\" not in expression, expression

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from role_templates import topology
-from role_vars import FILTERS, variable
+from role_vars import variable
 
 THREE = ["node1", "node2", "node3"]
 
@@ -17,8 +19,8 @@ THREE = ["node1", "node2", "node3"]
     ({"node4": "12"}, {}, ["12"]),
 ], ids=["both are in the run", "neither is, and they were asked", "neither is, nor answers"])  # fmt: skip
 def test_the_load_balancers_release_decides_whether_there_is_a_pgbouncer(hosts, asked, releases):
-    content = FILTERS["b64encode"]
-    answers = [{"content": content(f'NAME="Debian GNU/Linux"\nVERSION_ID="{version}"\n')} for version in asked.values()]
+    files = [f'NAME="Debian GNU/Linux"\nVERSION_ID="{version}"\n' for version in asked.values()]
+    answers = [{"content": base64.b64encode(file.encode()).decode()} for file in files]
     known = {
         "ansible_play_hosts": ["node4"],
         "ha": topology({"loadbalancer": ["node1", "node2"], "etcd": THREE, "postgresql": THREE}, "node1"),
