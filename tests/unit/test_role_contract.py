@@ -101,6 +101,19 @@ def test_no_call_by_a_variable_is_overlooked():
     assert by_variable == {(name, file) for name, files in BY_VARIABLE.items() for file in files}
 
 
+@pytest.mark.parametrize(
+    "page",
+    [path for path in sorted(ROOT.glob("roles/*/README.md")) if "| task file |" in path.read_text()],
+    ids=lambda path: path.parent.name,
+)
+def test_the_table_of_a_role_has_each_of_its_task_files(page):
+    table = re.search(r"^\| task file .*?(?:\n\n|\Z)", page.read_text(), re.M | re.S)[0]
+    named = set(re.findall(r"`(\w+)(?:\.yml)?`", table))
+    files = {path.stem for path in page.parent.glob("tasks/*.yml")} - {"main"}
+    assert files - named == set()
+    assert {name for name in re.findall(r"`(\w+)\.yml`", table)} <= files | {"main"}
+
+
 @pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row[0]}: {row[1]}")
 def test_a_variable_that_the_page_names_is_used_by_that_role(row):
     role, _files, takes, leaves = row
