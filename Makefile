@@ -89,7 +89,7 @@ sanity: venv ## ansible-test sanity, without containers
 	@$(TIMED) "Sanity" tests/sanity/run.sh
 
 .PHONY: pages
-pages: venv ## docs/ports.md, docs/settings.md and CHANGELOG.md from the code and the fragments
+pages: venv ## docs/ports.md, docs/settings.md, the picture in docs/architecture.md and CHANGELOG.md from the code
 	@python3 tests/pages/generate.py
 
 .PHONY: cores

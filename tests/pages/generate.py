@@ -1,6 +1,6 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Write docs/ports.md, docs/settings.md and the next version's changelog; `make pages` runs it, and a unit test compares what is committed."""
+"""Write docs/ports.md, docs/settings.md, the picture in docs/architecture.md and the next version's changelog; `make pages` runs it, and a unit test compares what is committed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "collections"))
+sys.path[:0] = [str(ROOT / "collections"), str(Path(__file__).resolve().parent)]
 
+import architecture  # noqa: E402
 from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import KEPT, PASSWORDS  # noqa: E402
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.changes import TABLE  # noqa: E402
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import (  # noqa: E402
@@ -286,7 +287,11 @@ def changelog() -> str:
     return text
 
 
-PAGES = {"docs/ports.md": ports, "docs/settings.md": page_of_settings}
+PAGES = {
+    "docs/architecture.md": architecture.page,
+    "docs/ports.md": ports,
+    "docs/settings.md": page_of_settings,
+}
 if not yaml.safe_load((ROOT / "changelogs" / "changelog.yaml").read_text())["releases"]:
     PAGES["CHANGELOG.md"] = changelog
 

@@ -4,39 +4,9 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
 from graphlib import TopologicalSorter
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
-UTILS = ROOT / "plugins" / "module_utils"
-# From top to bottom. Folders of one floor may know each other, in no circle.
-FLOORS = (
-    {"drill/report", "drill/scenario"},
-    {"drill/fault", "drill/ledger", "operation"},
-    {"backend", "etcd", "haproxy", "host", "patroni", "postgresql", "redis", "search", "swarm", "vip"},
-    {"topology"},
-    {"common"},
-)
-
-
-def imported(path: Path) -> Iterator[Path]:
-    """The files of module_utils that one of them imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            place = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-            for name in node.names:
-                file = place / f"{name.name}.py"
-                yield file if file.is_file() else place.with_suffix(".py")
-
-
-def folder(path: Path) -> str:
-    return str(path.parent.relative_to(UTILS))
-
-
-FILES = sorted(UTILS.rglob("*.py"))
-ARROWS = {(folder(path), folder(other)) for path in FILES for other in imported(path) if folder(path) != folder(other)}
+from import_graph import ARROWS, FILES, FLOORS, UTILS, folder, imported
 
 
 def test_every_file_is_in_the_folder_of_a_component():

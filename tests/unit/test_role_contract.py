@@ -1,0 +1,122 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""docs/role-contract.md lists the task files that playbooks and other roles call, and no others; what it names exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.plan import SERVICES, SWITCHOVERS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "role-contract.md"
+COLLECTION = "utmstack.ha."
+INCLUDES = ("ansible.builtin.include_role", "ansible.builtin.import_role")
+ROLL = {"health", "drain", "undrain"}
+# Role and task file of a call whose role is a variable: what the variable can be is computed below.
+BY_VARIABLE = {
+    "{{ roll_role }}": {*ROLL, "{{ roll_verb }}"},
+    "{{ operation_handover.role }}": {"health", "switchover"},
+    "utmstack.ha.{{ host_service }}": {*ROLL, "hold", "release"},
+}
+# Verbs of whole hosts that `operation_plan` passes on as they are; maintenance.yml includes the file `maintenance` by its name.
+WHOLE_HOST = "reboot"
+
+
+def blocks(content: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping in a file: plays, blocks, tasks."""
+    if isinstance(content, dict):
+        yield content
+    for item in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from blocks(item)
+
+
+def calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every call of a role: its name, the task file, the task."""
+    for path in [*ROOT.glob("playbooks/*.yml"), *ROOT.glob("playbooks/tasks/*.yml"), *ROOT.glob("roles/*/tasks/*.yml")]:
+        for block in blocks(yaml.safe_load(path.read_text())):
+            for include in INCLUDES:
+                if include in block:
+                    yield block[include]["name"], block[include].get("tasks_from", "main").removesuffix(".yml"), block
+            for role in block.get("roles", []) if "hosts" in block else []:
+                yield role if isinstance(role, str) else role["role"], "main", block
+
+
+def words(expression: str) -> set[str]:
+    """The values of an expression: those in quotes of one with a condition, else the text itself."""
+    return {expression} if "{{" not in expression else set(re.findall(r"'(\w+)'", expression))
+
+
+def called() -> set[tuple[str, str]]:
+    """Role and task file of every call, with all values that a variable role or file can have."""
+    found = {(name.removeprefix(COLLECTION), file) for name, file, _task in calls() if "{{" not in name}
+    for service in SERVICES.values():
+        found |= {(service.role, file) for file in ("health", service.restart, service.upgrade)}
+        found |= {(service.role, file) for file in ROLL if service.drain}
+    for role, _chosen in SWITCHOVERS.values():
+        found |= {(role, "health"), (role, "switchover")}
+    # Roles that take their own hosts through the loop.
+    for name, _file, task in calls():
+        given = task.get("vars", {})
+        if name == f"{COLLECTION}roll" and "{{" not in given["roll_role"]:
+            files = words(given.get("roll_verb", "restart")) | (ROLL if given.get("roll_drain", True) else {"health"})
+            found |= {(given["roll_role"].removeprefix(COLLECTION), file) for file in files}
+    host = yaml.safe_load((ROOT / "roles" / "host" / "vars" / "main.yml").read_text())
+    services = set(re.findall(r"\['(\w+)'\] if", host["host_services"]))
+    found |= {("host", file) for file in (*ROLL, WHOLE_HOST)}
+    found |= {(service, file) for service in services for file in ROLL}
+    found |= {(service, "health") for service in re.findall(r"\['(\w+)'\] if", host["host_gates"])}
+    found |= {(service, "hold") for service in host["host_holding"]}
+    found |= {(service, "release") for service in host["host_releasing"]}
+    # There is no such file: packages are not how the backend is upgraded, so a plan has a host for it only where it finds one drained.
+    return found - {("backend", "upgrade")}
+
+
+def rows() -> list[list[str]]:
+    """The cells of the page's tables of entry points."""
+    lines = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \|$", PAGE.read_text(), re.M)
+    return [list(line) for line in lines]
+
+
+def test_the_page_lists_what_is_called_and_nothing_else():
+    listed = {(role, file) for role, files, *_rest in rows() for file in re.findall(r"`(\w+)`", files)}
+    assert {"not listed": called() - listed, "not called": listed - called()} == {
+        "not listed": set(),
+        "not called": set(),
+    }
+
+
+@pytest.mark.parametrize("role,file", sorted(called()))
+def test_what_is_called_exists(role, file):
+    assert (ROOT / "roles" / role / "tasks" / f"{file}.yml").is_file()
+
+
+def test_no_call_by_a_variable_is_overlooked():
+    by_variable = {(name, file) for name, file, _task in calls() if "{{" in name}
+    assert by_variable == {(name, file) for name, files in BY_VARIABLE.items() for file in files}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [path for path in sorted(ROOT.glob("roles/*/README.md")) if "| task file |" in path.read_text()],
+    ids=lambda path: path.parent.name,
+)
+def test_the_table_of_a_role_has_each_of_its_task_files(page):
+    table = re.search(r"^\| task file .*?(?:\n\n|\Z)", page.read_text(), re.M | re.S)[0]
+    named = set(re.findall(r"`(\w+)(?:\.yml)?`", table))
+    files = {path.stem for path in page.parent.glob("tasks/*.yml")} - {"main"}
+    assert files - named == set()
+    assert {name for name in re.findall(r"`(\w+)\.yml`", table)} <= files | {"main"}
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row[0]}: {row[1]}")
+def test_a_variable_that_the_page_names_is_used_by_that_role(row):
+    role, _files, takes, leaves = row
+    text = "\n".join(path.read_text() for path in (ROOT / "roles" / role).rglob("*.yml"))
+    names = re.findall(r"`([a-z]+_\w+)`", takes + leaves)
+    assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
