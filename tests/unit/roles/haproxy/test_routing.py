@@ -298,8 +298,8 @@ def test_no_check_ends_before_patroni_has_answered(cluster):
 def test_the_status_tells_what_patroni_has_answered(cluster):
     eventually(cluster.pid)
     eventually(lambda: cluster.status("postgresql_write", "node2") == "DOWN")
-    assert cluster.check("postgresql_write", "node1") == ("L7OK", "200")
-    assert cluster.check("postgresql_write", "node2") == ("L7STS", "503")
+    eventually(lambda: cluster.check("postgresql_write", "node1") == ("L7OK", "200"))
+    eventually(lambda: cluster.check("postgresql_write", "node2") == ("L7STS", "503"))
 
 
 @pytest.mark.parametrize("password, status", [(PASSWORD, 200), ("guessed", 401)])
