@@ -73,8 +73,7 @@ def called() -> set[tuple[str, str]]:
     found |= {(service, "health") for service in re.findall(r"\['(\w+)'\] if", host["host_gates"])}
     found |= {(service, "hold") for service in host["host_holding"]}
     found |= {(service, "release") for service in host["host_releasing"]}
-    # There is no such file: packages are not how the backend is upgraded, so a plan has a host for it only where it finds one drained.
-    return found - {("backend", "upgrade")}
+    return found
 
 
 def rows() -> list[list[str]]:
