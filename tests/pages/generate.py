@@ -1,6 +1,9 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Write docs/ports.md, docs/settings.md, the picture in docs/architecture.md and the next version's changelog; `make pages` runs it, and a unit test compares what is committed."""
+"""Write the generated pages and the changelog; `make pages` runs it, and a unit test compares what is committed.
+
+They are docs/ports.md, docs/settings.md, the picture in docs/architecture.md and the next version's changelog.
+"""
 
 from __future__ import annotations
 

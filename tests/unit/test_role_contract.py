@@ -110,7 +110,7 @@ def test_the_table_of_a_role_has_each_of_its_task_files(page):
     named = set(re.findall(r"`(\w+)(?:\.yml)?`", table))
     files = {path.stem for path in page.parent.glob("tasks/*.yml")} - {"main"}
     assert files - named == set()
-    assert {name for name in re.findall(r"`(\w+)\.yml`", table)} <= files | {"main"}
+    assert set(re.findall(r"`(\w+)\.yml`", table)) <= files | {"main"}
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row[0]}: {row[1]}")
