@@ -244,17 +244,15 @@ def key_fault(public_key: str, search: bool) -> str:
     """
     key = serialization.load_pem_public_key(public_key.encode())
     if isinstance(key, rsa.RSAPublicKey):
-        short = key.key_size < RSA_BITS
-        return (
-            f"the key has {key.key_size} bits of RSA, fewer than {RSA_BITS}, with which OpenSSL refuses it"
-            if short
-            else ""
-        )
+        if key.key_size >= RSA_BITS:
+            return ""
+        return f"the key has {key.key_size} bits of RSA, fewer than {RSA_BITS}, with which OpenSSL refuses it"
     if isinstance(key, ed25519.Ed25519PublicKey):
         return "the key is an Ed25519 one, which the search engine can't read" if search else ""
     if isinstance(key, ec.EllipticCurvePublicKey):
-        known = key.curve.name in CURVES
-        return "" if known else f"the key is on the curve {key.curve.name}, which not all services have"
+        if key.curve.name in CURVES:
+            return ""
+        return f"the key is on the curve {key.curve.name}, which not all services have"
     return "the key is of a kind that not all services have"
 
 
