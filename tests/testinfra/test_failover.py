@@ -7,11 +7,12 @@ Times are printed, never asserted tightly: the limit only tells a failover from 
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import time
 
 import pytest
-from cluster import LAB, Cluster, assert_unchanged, until
+from cluster import BOOKWORM, LAB, Cluster, assert_unchanged, until
 from ledger import Writer, present
 
 LIMIT_S = 60
@@ -141,3 +142,35 @@ def _primary_or_none(cluster):
         return cluster.primary()
     except (OSError, StopIteration):
         return None
+
+
+# What a primary does that comes back from a partition with an old view of who leads, and a new session.
+TAKE_THE_LEADER_KEY = """
+import importlib.util, sys
+from patroni.config import Config
+from patroni.dcs import etcd3, get_dcs
+spec = importlib.util.spec_from_file_location("patroni_compare", "/usr/local/lib/utmstack-ha/patroni_compare.py")
+program = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(program)
+program.repair(etcd3)
+dcs = get_dcs(Config("/etc/patroni/config.yml"))
+before = dcs.get_cluster().leader
+took = dcs._update_leader()
+after = dcs.get_cluster().leader
+print(took, (before.name, before.session) == (after.name, after.session))
+"""
+
+
+@pytest.mark.skipif(not BOOKWORM, reason="Debian 13's Patroni compares by itself")
+def test_a_member_with_an_old_view_does_not_take_the_leader_key(cluster):
+    primary = cluster.primary()
+    for host in cluster.hosts:
+        assert "patroni_compare.py" in cluster.ssh(host, "systemctl show -P ExecStart patroni").stdout
+        assert (
+            "patroni_compare.py" in cluster.ssh(host, "cat /proc/$(systemctl show -P MainPID patroni)/cmdline").stdout
+        )
+    standby = next(host for host in cluster.hosts if host != primary)
+    printed = cluster.ssh(standby, f"runuser -u postgres -- python3 -c {shlex.quote(TAKE_THE_LEADER_KEY)}").stdout
+    assert printed.split() == ["False", "True"]
+    until(cluster.whole, 60, "a whole cluster")
+    assert cluster.primary() == primary

@@ -14,8 +14,10 @@ RELEASES: dict[str, dict[str, Any]] = {
         "java": "17",
         # 1.18 can't share a connection among clients that prepare statements: max_prepared_statements came with 1.21.
         "pgbouncer": False,
-        # Patroni 3.0.2: its validator refuses ports that it listens on itself, and synchronous_mode knows no quorum.
+        # Patroni 3.0.2: its validator refuses ports that it listens on itself, its leader writes the leader key without comparing, and
+        # synchronous_mode knows no quorum.
         "patroni_ignores_listen_port": False,
+        "patroni_compares": False,
         "patroni_quorum": False,
         # keepalived 2.2 takes whole seconds for a script.
         "keepalived_fractions": False,
@@ -29,6 +31,7 @@ RELEASES: dict[str, dict[str, Any]] = {
         "java": "21",
         "pgbouncer": True,
         "patroni_ignores_listen_port": True,
+        "patroni_compares": True,
         "patroni_quorum": True,
         "keepalived_fractions": True,
         "docker_client": True,
