@@ -97,6 +97,51 @@ options:
     type: list
     elements: str
     default: []
+  service:
+    description:
+      - A service that reads the files, with the options of M(utmstack.ha.service_freshness). What that module returns is returned as well, as
+        of the time when all files are written.
+    type: dict
+    suboptions:
+      unit:
+        description:
+          - The systemd unit. Without a suffix it is a service.
+        type: str
+        required: true
+      restart_files:
+        description:
+          - Files and directories that the service reads only when it starts.
+          - The unit file, its drop-ins and the environment files that it names need not be listed.
+        type: list
+        elements: path
+        default: []
+      reload_files:
+        description:
+          - Files and directories that the service reads again when it is reloaded.
+        type: list
+        elements: path
+        default: []
+      binaries:
+        description:
+          - What the service executes besides its main process's binary, also what a Python program imports.
+          - Each is compared with the oldest process of the unit that executes it, or with the main process where none does.
+        type: list
+        elements: path
+        default: []
+      reload_proof:
+        description:
+          - What proves that the service has been reloaded.
+          - V(stamp) is the file O(service.stamp_directory)C(/)RV(unit)C(.loaded), which the unit's C(ExecReload=) touches first.
+          - V(workers) is the start of the main process's newest child, for services that replace it at a reload, such as HAProxy.
+          - V(none) accepts only a restart as a proof.
+        type: str
+        choices: [stamp, workers, none]
+        default: stamp
+      stamp_directory:
+        description:
+          - Where the stamps are.
+        type: path
+        default: /run/utmstack-ha
 """
 
 EXAMPLES = r"""
@@ -110,6 +155,11 @@ EXAMPLES = r"""
         content: "{{ lookup('ansible.builtin.template', 'haproxy.cfg.j2') }}"
     validate:
       - [/usr/sbin/haproxy, -c, -f, /etc/haproxy/credentials.cfg, -f, /etc/haproxy/haproxy.cfg]
+    service:
+      unit: haproxy
+      reload_files: [/etc/haproxy/credentials.cfg, /etc/haproxy/haproxy.cfg]
+      reload_proof: workers
+  register: haproxy_freshness
 """
 
 RETURN = r"""
@@ -119,6 +169,50 @@ changed_paths:
   elements: str
   returned: success
   sample: [/etc/haproxy/haproxy.cfg]
+state:
+  description:
+    - C(fresh), the service runs with what is on disk. C(reload), it has to read files again. C(restart), it has to be restarted.
+    - C(stopped), it does not run.
+  returned: with O(service)
+  type: str
+  sample: restart
+reasons:
+  description: Why, as sentences.
+  returned: with O(service)
+  type: list
+  elements: str
+  sample:
+    - /etc/default/etcd changed at 2026-03-01T12:00:00.123Z, started at 2026-02-27T08:11:12.010Z
+unit:
+  description: The unit's full name.
+  returned: with O(service)
+  type: str
+  sample: etcd.service
+active_state:
+  description: The unit's state as systemd names it.
+  returned: with O(service)
+  type: str
+  sample: active
+enabled:
+  description: Whether the unit starts at boot.
+  returned: with O(service)
+  type: bool
+pid:
+  description: The main process, or null.
+  returned: with O(service)
+  type: int
+started:
+  description: When the main process started, ISO 8601 in UTC, or null.
+  returned: with O(service)
+  type: str
+loaded:
+  description: When the service was last seen to load its files, by its start or by a reload, ISO 8601 in UTC, or null.
+  returned: with O(service)
+  type: str
+daemon_reload:
+  description: Whether systemd has to read the unit's files again.
+  returned: with O(service)
+  type: bool
 """
 
 import os
@@ -126,7 +220,7 @@ import shutil
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils.host import file_set
+from ansible_collections.utmstack.ha.plugins.module_utils.host import file_set, freshness_module
 
 _ATTRIBUTES = {"owner": {"type": "str", "default": "root"}, "group": {"type": "str", "default": "root"}}
 _FILE = {
@@ -204,6 +298,7 @@ def main():
             "absent": {"type": "list", "elements": "path", "default": []},
             "validate": {"type": "list", "elements": "list", "default": []},
             "tolerate": {"type": "list", "elements": "str", "default": []},
+            "service": {"type": "dict", "options": freshness_module.OPTIONS},
         },
         supports_check_mode=True,
     )
@@ -221,7 +316,9 @@ def main():
             judge(module, judged)
         install(module, judged)
         remove(module, absent)
+    service = module.params["service"]
     module.exit_json(
+        **(freshness_module.judge(module, service) if service else {}),
         changed=bool(pairs or absent),
         changed_paths=[entry.path for entry, found in pairs] + absent,
         diff=[file_set.difference(entry, found) for entry, found in pairs]

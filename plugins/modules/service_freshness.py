@@ -139,103 +139,13 @@ daemon_reload:
   type: bool
 """
 
-import os
-import time
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils.host import freshness
-
-
-def files_of(module, option):
-    """The files of one option with their times. Fails on those that are missing, but for check mode."""
-    files = [freshness.File(path, freshness.changed(path)) for path in module.params[option]]
-    missing = [file.path for file in files if file.changed is None]
-    if missing and not module.check_mode:
-        module.fail_json(msg=f"{option} of {module.params['unit']} are missing: {', '.join(missing)}")
-    return files
-
-
-def last_load(module, unit, main, members):
-    """When the service was last reloaded, as far as there is a proof, and whether files can be compared with it exactly."""
-    proof = module.params["reload_proof"]
-    if proof == "stamp":
-        return freshness.changed(os.path.join(module.params["stamp_directory"], f"{unit}.loaded")), True
-    if proof == "workers":
-        return freshness.newest_worker(main, members), False
-    return None, False
-
-
-def observe(module, unit):
-    """Collect all that is known about the unit."""
-    systemctl = module.get_bin_path("systemctl", required=True)
-    command = [systemctl, "show", "--timestamp=unix", f"--property={freshness.PROPERTIES}", unit]
-    out = module.run_command(command, check_rc=True)[1]
-    show = freshness.parse_show(out)
-    enabled = show.get("UnitFileState") == "enabled"
-    proc = freshness.Proc()
-    main = freshness.main_process(show, proc)
-    restart_files, reload_files = files_of(module, "restart_files"), files_of(module, "reload_files")
-    files_of(module, "binaries")
-    found = freshness.Service(unit=unit, active_state=show.get("ActiveState", "unknown"), enabled=enabled)
-    if show.get("LoadState") == "not-found":
-        found = freshness.Service(unit=unit, active_state="not installed")
-    if main is None:
-        return found
-    group = show.get("ControlGroup")
-    members = list(proc.members(group)) if group and (module.params["binaries"] or reload_files) else []
-    loaded, exact = last_load(module, unit, main, members)
-    paths = freshness.unit_files(show) + freshness.environment_files(out)
-    known = (freshness.File(path, freshness.changed(path)) for path in paths)
-    return freshness.Service(
-        unit=unit,
-        active_state=show["ActiveState"],
-        enabled=enabled,
-        main=main,
-        loaded=loaded,
-        loaded_exact=exact,
-        daemon_reload=show.get("NeedDaemonReload") == "yes",
-        unit_files=[file for file in known if file.changed is not None],
-        restart_files=restart_files,
-        reload_files=reload_files,
-        executables=freshness.executables(module.params["binaries"], main, members),
-    )
+from ansible_collections.utmstack.ha.plugins.module_utils.host import freshness_module
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "unit": {"type": "str", "required": True},
-            "restart_files": {"type": "list", "elements": "path", "default": []},
-            "reload_files": {"type": "list", "elements": "path", "default": []},
-            "binaries": {"type": "list", "elements": "path", "default": []},
-            "reload_proof": {"type": "str", "choices": ["stamp", "workers", "none"], "default": "stamp"},
-            "stamp_directory": {"type": "path", "default": "/run/utmstack-ha"},
-        },
-        supports_check_mode=True,
-    )
-    unit = module.params["unit"]
-    unit = unit if "." in unit else f"{unit}.service"
-    try:
-        service = observe(module, unit)
-    except PermissionError as error:
-        module.fail_json(msg=f"{error.filename} can't be read: the module has to run as root (become)")
-    verdict = freshness.judge(service, time.time())
-    for warning in verdict.warnings:
-        module.warn(warning)
-    started = service.main.started if service.main else None
-    loaded = max(started, service.loaded or started) if started is not None else None
-    module.exit_json(
-        changed=False,
-        state=verdict.state,
-        reasons=verdict.reasons,
-        unit=unit,
-        active_state=service.active_state,
-        enabled=service.enabled,
-        pid=service.main.pid if service.main else None,
-        started=freshness.iso(started) if started is not None else None,
-        loaded=freshness.iso(loaded) if loaded is not None else None,
-        daemon_reload=service.daemon_reload,
-    )
+    module = AnsibleModule(argument_spec=freshness_module.OPTIONS, supports_check_mode=True)
+    module.exit_json(changed=False, **freshness_module.judge(module, module.params))
 
 
 if __name__ == "__main__":
