@@ -1,12 +1,12 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filter that shows the topology to a person."""
+"""Filters that show the topology to a person."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..module_utils.topology.plan import plan
+from ..module_utils.topology.plan import plan, ways_in
 
 
 class FilterModule:
@@ -14,4 +14,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable]:
         """Return the filters by name."""
-        return {"plan": plan}
+        return {"plan": plan, "ways_in": ways_in}

@@ -89,7 +89,37 @@ def _hosts(topology: Topology) -> list[str]:
     return table(rows)
 
 
+def ways_in(topology: Topology, users: Mapping[str, str]) -> str:
+    """Return for a person how clients reach the platform by its virtual IP; users: names by `postgresql` and `statistics`."""
+    balancers, secrets = topology["loadbalancer"]["members"], topology["secrets_dir"]
+    if not balancers:
+        return ""
+    entries = {
+        "postgresql": (users["postgresql"], "postgresql_application_password"),
+        "elasticsearch": ("utmstack", "elasticsearch_application_password"),
+        "redis": ("utmstack", "redis_application_password"),
+    }
+    rows = [[what, address, *entries.get(layer, ("", ""))] for layer, what, address, _target in _routes(topology)]
+    statistics = f"https://{_socket(balancers[0]['address'], topology['ports']['stats'])}/stats"
+    rows.append(["HAProxy's statistics", statistics, users["statistics"], "haproxy_stats_password"])
+    lines = table([["what", "address", "user", "password"], *rows])
+    return "\n".join(
+        (
+            "Clients use",
+            *(f"  {line}".rstrip() for line in lines),
+            "",
+            f"Passwords are in {secrets}/passwords.yml, the CA is {secrets}/ca.crt. Back that directory up.",
+        )
+    )
+
+
 def _clients(topology: Topology) -> list[str]:
+    rows = [[what, address, target] for _layer, what, address, target in _routes(topology)]
+    return table([["what", "address", "goes to"], *rows]) if rows else []
+
+
+def _routes(topology: Topology) -> list[tuple[str, str, str, str]]:
+    """What leads through the virtual IP: (layer, what, address, where it goes)."""
     ports, vip, present = topology["ports"], topology["virtual_ip"]["address"], _present(topology)
     http = f"backend, port {ports['backend_http']}" if "backend" in present else ""
     web = f"web servers, port {ports['web']}" if "web" in present else ""
@@ -109,10 +139,11 @@ def _clients(topology: Topology) -> list[str]:
         (("backend", "web"), "https", "HTTPS", both),
         (("backend",), "grpc", "gRPC agents", f"backend, port {ports['backend_grpc']}"),
     )
-    rows = [
-        [what, _socket(vip, ports[key]), target] for layers, key, what, target in routes if present.intersection(layers)
+    return [
+        (layers[0], what, _socket(vip, ports[key]), target)
+        for layers, key, what, target in routes
+        if present.intersection(layers)
     ]
-    return table([["what", "address", "goes to"], *rows]) if rows else []
 
 
 def _engine(topology: Topology) -> str:
