@@ -119,3 +119,10 @@ def test_a_variable_that_the_page_names_is_used_by_that_role(row):
     text = "\n".join(path.read_text() for path in (ROOT / "roles" / role).rglob("*.yml"))
     names = re.findall(r"`([a-z]+_\w+)`", takes + leaves)
     assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
+
+
+@pytest.mark.parametrize("role", sorted({service.role for service in SERVICES.values()}))
+def test_what_a_host_itself_lacks_is_no_reason_against_its_own_step(role):
+    tasks = ROOT / "roles" / role / "tasks"
+    files = [tasks / "health.yml", ROOT / "roles" / role / "vars" / "main.yml"]
+    assert any("roll_without" in file.read_text() for file in files if file.exists())
