@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.utmstack.ha.plugins.module_utils.operation.plan import SERVICES, SWITCHOVERS
+from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES, leaderships
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "role-contract.md"
@@ -58,7 +58,7 @@ def called() -> set[tuple[str, str]]:
     for service in SERVICES.values():
         found |= {(service.role, file) for file in ("health", service.restart, service.upgrade)}
         found |= {(service.role, file) for file in ROLL if service.drain}
-    for role, _chosen in SWITCHOVERS.values():
+    for role in (service.role for service in leaderships().values()):
         found |= {(role, "health"), (role, "switchover")}
     # Roles that take their own hosts through the loop.
     for name, _file, task in calls():

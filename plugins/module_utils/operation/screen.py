@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..common.text import table
-from .status import LEADING_OR_FOLLOWING, LEADING_ROLES, WIDTH
+from ..services.postgresql import LEADING_ROLES
+from .status import LEADING_OR_FOLLOWING, WIDTH
 
 
 def screen(state: Mapping[str, Any]) -> str:

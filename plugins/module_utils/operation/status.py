@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..common.text import shorten
+from ..services.postgresql import LEADING_ROLES
 from ..topology.build import MAINTENANCE_FILE
 
 Answer = Mapping[str, Any]
@@ -22,7 +23,6 @@ PRIMARY_BACKEND, REPLICA_BACKEND = "postgresql_write", "postgresql_read"
 REDIS_BACKEND = "redis"
 # The way around pgbouncer stands in for it.
 POOL_BACKEND = "pgbouncer"
-LEADING_ROLES = ("leader", "standby_leader")
 SERVER_KEYS = ("status", "up", "admin", "admin_inherited", "check", "check_code", "check_seen", "sessions")
 # Why a server may be down in a backend that is for one kind of role.
 LEADING_OR_FOLLOWING = ("primary", "master", "replica")

@@ -1,0 +1,19 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The application, as services of the swarm."""
+
+from __future__ import annotations
+
+from .service import Service
+
+SERVICE = Service(
+    name="backend",
+    role="backend",
+    layer="backend",
+    state="swarm",
+    # Before its first deployment there is nothing to take.
+    present=lambda state: bool((state["swarm"] or {}).get("services")),
+    hands_over=(),
+    processes={"backend": {"container": "_backend", "what": "a replica of the application"}},
+    peers=True,
+)

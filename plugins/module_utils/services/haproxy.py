@@ -1,0 +1,29 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""HAProxy, which has the ports of the virtual IP."""
+
+from __future__ import annotations
+
+from .service import Layer, Service, member
+
+
+def drained(layer: Layer, host: str) -> list[str]:
+    """The backends that send the host nothing, on purpose."""
+    return [
+        f"{row['backend']} of HAProxy"
+        for row in (layer or {}).get("servers", [])
+        if row["server"] == host and any(view.get("admin", "ready") != "ready" for view in row["on"].values())
+    ]
+
+
+SERVICE = Service(
+    name="haproxy",
+    role="haproxy",
+    layer="loadbalancer",
+    units=("haproxy.service",),
+    serves=lambda layer, host: bool(member(layer, "hosts", host).get("answers")),
+    drained=drained,
+    hands_over=("vip",),
+    independent=True,
+    processes={"haproxy": {"what": "HAProxy"}},
+)

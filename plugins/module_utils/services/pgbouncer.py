@@ -1,0 +1,16 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""pgbouncer, which pools PostgreSQL's connections beside HAProxy."""
+
+from __future__ import annotations
+
+from .service import Service
+
+SERVICE = Service(
+    name="pgbouncer",
+    role="pgbouncer",
+    layer="pgbouncer",
+    units=("pgbouncer.service",),
+    hands_over=("vip",),
+    independent=True,
+)

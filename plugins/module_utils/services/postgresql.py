@@ -1,0 +1,37 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""PostgreSQL under Patroni."""
+
+from __future__ import annotations
+
+from .service import Layer, Service, member
+
+# Patroni's words for who takes writes.
+LEADING_ROLES = ("leader", "standby_leader")
+
+
+def confirming(layer: Layer) -> list[str]:
+    """The standbys that confirm writes: the only ones that may take over while there are any."""
+    return [one["name"] for one in (layer or {}).get("members", []) if one["role"] not in (*LEADING_ROLES, "replica")]
+
+
+def paused(layer: Layer) -> str:
+    """Why nothing may begin while Patroni does not act."""
+    return "Patroni is paused. End that first: patronictl resume." if (layer or {}).get("paused") else ""
+
+
+SERVICE = Service(
+    name="postgresql",
+    role="postgresql",
+    layer="postgresql",
+    units=("patroni.service",),
+    serves=lambda layer, host: bool(member(layer, "members", host).get("serves")),
+    refusal=paused,
+    leads="PostgreSQL's primary",
+    heirs=confirming,
+    processes={
+        "postgresql": {"what": "PostgreSQL"},
+        "postmaster": {"only": "postgres", "what": "PostgreSQL's postmaster"},
+        "patroni": {"only": "main", "what": "Patroni"},
+    },
+)

@@ -1,0 +1,77 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Each service of the registry has what everything shared asks of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import (
+    SERVICES,
+    handed_over,
+    leaderships,
+    processes,
+    targets,
+    units,
+)
+from platform_state import whole
+
+ROOT = Path(__file__).resolve().parents[5]
+
+each = pytest.mark.parametrize("service", SERVICES.values(), ids=list(SERVICES))
+
+
+@each
+def test_a_service_has_a_role_with_the_entry_points_that_a_rolling_operation_calls(service):
+    role = ROOT / "roles" / service.role
+    entry_points = {
+        "main",
+        "health",
+        service.restart,
+        service.upgrade,
+        *(("drain", "undrain") if service.drain else ()),
+    }
+    entry_points |= {"switchover"} if service.leads else set()
+    assert {name for name in entry_points if not (role / "tasks" / f"{name}.yml").is_file()} == set()
+
+
+@each
+def test_the_role_of_a_service_has_argument_specs_and_a_readme(service):
+    role = ROOT / "roles" / service.role
+    assert "main" in yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    assert (role / "README.md").is_file()
+
+
+@each
+def test_a_service_has_a_part_in_the_state_of_the_platform_or_is_not_asked(service):
+    """One that can be judged by nothing must not have functions that judge it."""
+    known = (service.state or service.name) in whole()
+    assert known or service.name == "pgbouncer"
+
+
+@each
+def test_the_functions_of_a_service_bear_that_nobody_could_be_asked(service):
+    service.serves(None, "node1")
+    assert service.refusal(None) == "" and not service.unfinished(None)
+    assert service.heirs(None) == service.drained(None, "node1") == []
+
+
+def test_a_unit_is_that_of_one_service_and_no_process_is_told_of_twice():
+    assert len(units()) == len(set(units()))
+    assert len(processes()) == sum(len(service.processes) for service in SERVICES.values())
+
+
+def test_what_draining_hands_over_can_be_led():
+    assert {what for service in SERVICES.values() for what in service.hands_over or ()} <= set(leaderships())
+
+
+def test_what_is_handed_over_and_targeted_is_what_is_led():
+    assert list(leaderships()) == ["etcd", "postgresql", "elasticsearch", "redis", "swarm", "vip"]
+    assert set(leaderships()) - set(handed_over()) == {"swarm"}
+    assert set(targets()) - set(leaderships()) == {"sentinel", "backend"}
+
+
+def test_packages_that_come_with_another_service_name_one():
+    assert {service.comes_with for service in SERVICES.values()} - {""} <= set(SERVICES)
