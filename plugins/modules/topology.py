@@ -69,5 +69,8 @@ topology:
       type: dict
     backend: {description: "C(members), each with C(backup).", type: dict}
     web: {description: "C(members), each with C(backup).", type: dict}
+    services:
+      description: "By service its C(role), C(groups), C(units) of systemd, and the C(settings) of its role that others must know."
+      type: dict
     warnings: {description: What is allowed but costs availability., type: list, elements: str}
 """

@@ -50,7 +50,7 @@ def enabled(files: Files) -> list[str]:
     return [
         name
         for name, service in SERVICES.items()
-        if any(files.path(f"{wants}/{unit}").is_symlink() for unit in service.units)
+        if any(files.path(f"{wants}/{unit}").is_symlink() for unit in service.every(service.units))
     ]
 
 

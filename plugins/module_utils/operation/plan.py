@@ -232,7 +232,9 @@ def _done(name, verb, answer, moment, state, host):
         return False
     if verb == "reboot":
         return moment_of(answer["booted"]) >= moment
-    own = [answer["units"][unit] for unit in SERVICES[name].units if unit in answer.get("units", {})]
+    own = [
+        answer["units"][unit] for unit in SERVICES[name].every(SERVICES[name].units) if unit in answer.get("units", {})
+    ]
     if not own or not all(unit["started"] and moment_of(unit["started"]) >= moment for unit in own):
         return False
     return not SERVICES[name].unfinished(SERVICES[name].layer_of(state))

@@ -11,6 +11,12 @@ SERVICE = Service(
     role="backend",
     layer="backend",
     state="swarm",
+    groups=("swarm_managers", "swarm_workers"),
+    settings={
+        "backend_stack_name": "utmstack",
+        "backend_database_name": "utmstack",
+        "backend_database_user": "utmstack",
+    },
     # Before its first deployment there is nothing to take.
     present=lambda state: bool((state["swarm"] or {}).get("services")),
     hands_over=(),

@@ -4,7 +4,21 @@
 
 from __future__ import annotations
 
-from .service import Layer, Service, member
+from collections.abc import Mapping
+from typing import Any
+
+from .service import Data, Layer, Service, member
+
+_FILES = ("elasticsearch.yml", "opensearch.yml", "jvm.options", "log4j2.properties")
+
+
+def entered(settings: Mapping[str, Any]) -> list[str]:
+    """The directories that its account enters besides its data."""
+    return [
+        settings["elasticsearch_log_directory"],
+        "/opt/utmstack-ha",
+        *settings["elasticsearch_repository_directories"],
+    ]
 
 
 def held_in_place(layer: Layer) -> bool:
@@ -16,7 +30,30 @@ SERVICE = Service(
     name="elasticsearch",
     role="elasticsearch",
     layer="elasticsearch",
+    groups=("elasticsearch",),
+    settings={
+        "elasticsearch_data_directory": "/var/lib/elasticsearch",
+        "elasticsearch_log_directory": "/var/log/elasticsearch",
+        "elasticsearch_repository_directories": [],
+    },
     units=("elasticsearch.service",),
+    packages=("openjdk-{release[java]}-jre-headless",),
+    held=("openjdk-{release[java]}-jre-headless",),
+    upgrades=("openjdk-{release[java]}-jre-headless",),
+    upgraded={"elasticsearch.service": ()},
+    data=Data("elasticsearch_data_directory", "elasticsearch"),
+    entered=entered,
+    rivals=("opensearch.service",),
+    barred=("elasticsearch", "elasticsearch-oss", "opensearch"),
+    configs={
+        "elasticsearch.service": (
+            "/etc/systemd/system/elasticsearch.service",
+            *(f"/etc/elasticsearch/{name}" for name in _FILES),
+        )
+    },
+    versioned=False,
+    # Elasticsearch and OpenSearch map their files into memory, and refuse to start below it.
+    kernel={"vm.max_map_count": 262144},
     # Its packages are Java; the server is an archive, which its role upgrades by the same loop.
     upgrade="upgrade_packages",
     serves=lambda layer, host: bool(member(layer, "nodes", host)),

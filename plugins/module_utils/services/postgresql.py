@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .service import Layer, Service, member
+from .service import Data, Layer, Service, member
 
 # Patroni's words for who takes writes.
 LEADING_ROLES = ("leader", "standby_leader")
@@ -24,7 +24,29 @@ SERVICE = Service(
     name="postgresql",
     role="postgresql",
     layer="postgresql",
+    groups=("postgresql",),
+    settings={
+        "postgresql_version": "{release[postgresql]}",
+        "postgresql_data_directory": "/var/lib/postgresql/{postgresql_version}/{cluster}",
+    },
     units=("patroni.service",),
+    packages=(
+        "patroni",
+        "postgresql-{postgresql_version}",
+        "python3-etcd",  # Patroni's etcd3 needs it; the package is content with another store's
+        "python3-psycopg2",
+    ),
+    held=("patroni", "postgresql-{postgresql_version}"),
+    upgrades=("patroni", "postgresql-{release[postgresql]}", "postgresql-{postgresql_version}"),
+    upgraded={
+        "patroni.service": (
+            "/usr/bin/patroni",
+            "/usr/lib/python3/dist-packages/patroni/version.py",
+            "/usr/lib/postgresql/{postgresql_version}/bin/postgres",
+        )
+    },
+    data=Data("postgresql_data_directory", "postgres"),
+    configs={"patroni.service": ("/etc/patroni/config.yml",)},
     serves=lambda layer, host: bool(member(layer, "members", host).get("serves")),
     refusal=paused,
     leads="PostgreSQL's primary",

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .service import Layer, Service, member
+from .service import Data, Layer, Service, member
 
 
 def answers(layer: Layer, host: str) -> bool:
@@ -17,7 +17,18 @@ SERVICE = Service(
     name="redis",
     role="redis",
     layer="redis",
-    units=("redis-server.service", "valkey-server.service"),
+    groups=("redis",),
+    settings={"redis_flavor": "redis", "redis_data_directory": "/var/lib/{redis_flavor}/{cluster}"},
+    choices={"redis_flavor": ("redis", "valkey")},
+    units=("{redis_flavor}-server.service",),
+    packages=("{redis_flavor}-server", "{redis_flavor}-tools"),
+    held=("{redis_flavor}-server", "{redis_flavor}-tools"),
+    # Redis and Sentinel are one program, so their packages go together.
+    upgrades=("{redis_flavor}-server", "{redis_flavor}-tools", "{redis_flavor}-sentinel"),
+    upgraded={"{redis_flavor}-server.service": (), "{redis_flavor}-sentinel.service": ()},
+    data=Data("redis_data_directory", "{redis_flavor}", "/var/lib/{redis_flavor}/utmstack-ha.conf"),
+    # It forks to save its data.
+    kernel={"vm.overcommit_memory": 1},
     serves=answers,
     leads="Redis's master",
     leader="master",

@@ -21,7 +21,7 @@ SERVICES: dict[str, Service] = {
 
 def units() -> list[str]:
     """All units of systemd that tell whether a service was restarted."""
-    return [unit for service in SERVICES.values() for unit in service.units]
+    return [unit for service in SERVICES.values() for unit in service.every(service.units)]
 
 
 def leaderships() -> dict[str, Service]:

@@ -4,14 +4,21 @@
 
 from __future__ import annotations
 
-from .service import Service
+from .service import Data, Service
 
 SERVICE = Service(
     name="sentinel",
     role="redis",
     layer="sentinel",
     state="redis",
-    units=("redis-sentinel.service", "valkey-sentinel.service"),
+    groups=("sentinel",),
+    choices={"redis_flavor": ("redis", "valkey")},
+    units=("{redis_flavor}-sentinel.service",),
+    packages=("{redis_flavor}-sentinel", "{redis_flavor}-tools"),
+    held=("{redis_flavor}-sentinel", "{redis_flavor}-tools"),
+    upgrades=("{redis_flavor}-server", "{redis_flavor}-tools", "{redis_flavor}-sentinel"),
+    upgraded={"{redis_flavor}-sentinel.service": ()},
+    data=Data("redis_data_directory", "{redis_flavor}", "/var/lib/{redis_flavor}/utmstack-ha-sentinel.conf"),
     restart="restart_sentinel",
     upgrade="upgrade_sentinel",
     drain=False,

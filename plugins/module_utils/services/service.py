@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 Layer = Mapping[str, Any] | None
@@ -22,6 +23,15 @@ def member(layer: Layer, key: str, name: str, label: str = "name") -> Mapping[st
 
 
 @dataclass(frozen=True)
+class Data:
+    """Where a service keeps its data: the setting of the directory, the account that has it, and a file that tells that it is elsewhere."""
+
+    setting: str
+    user: str
+    former: str = ""
+
+
+@dataclass(frozen=True)
 class Service:
     """A part of the platform that is taken host by host."""
 
@@ -30,8 +40,41 @@ class Service:
     # The key of the topology whose `members` are its hosts, and that of its part in the state of the platform.
     layer: str
     state: str = ""
+    # The groups of the inventory whose hosts run it, unless it is switched off in the topology.
+    groups: tuple[str, ...] = ()
+    enabled: Callable[[Mapping[str, Any]], bool] = lambda _ha: True
+
+    # -- what it is on a host. In these texts {NAME} stands for a setting of a service, {release[NAME]} for what differs between Debian's
+    # releases (topology/releases.py), and {cluster} for the cluster's name.
+    # The settings of its role that others must know, with the role's defaults; and the values of those that are a choice.
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # Of systemd. By their start it is told whether the service was restarted.
     units: tuple[str, ...] = ()
+    # Units that run beside these, and must not be restarted on all hosts at once either.
+    helpers: tuple[str, ...] = ()
+    # Debian's packages, and those that only some releases need, by what the release says of it. Those of python3 serve Ansible's modules.
+    packages: tuple[str, ...] = ()
+    release_packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # What must not be replaced on all hosts in one night: packages that restart a server of a quorum, or whose files a running server goes
+    # on to read, as Java does. A hold stops `apt upgrade` by hand as well as unattended upgrades. Libraries and tools restart nothing and
+    # are free, so that their fixes come by themselves.
+    held: tuple[str, ...] = ()
+    # What an upgrade replaces, where it is installed, of whichever release, and the units that run with it, each with what it executes or
+    # reads besides its main program. versioned: whether a wanted version is one of these packages'.
+    upgrades: tuple[str, ...] = ()
+    upgraded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    versioned: bool = True
+    data: Data | None = None
+    # Further directories that the account of its data enters, by the settings of all services.
+    entered: Callable[[Mapping[str, Any]], list[str]] = lambda _settings: []
+    # What may be in its way on a host: other units of the kind, packages that Debian's can't be installed beside, and files that it
+    # writes over, by unit. The units of the other choices are rivals, too.
+    rivals: tuple[str, ...] = ()
+    barred: tuple[str, ...] = ()
+    configs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # Settings of the kernel.
+    kernel: Mapping[str, int] = field(default_factory=dict)
 
     # -- rolling operations: entry points of the role (docs/role-contract.md), and whether a turn drains the host
     restart: str = "restart"
@@ -72,6 +115,11 @@ class Service:
     # None of its hosts leads, and any of them is a replica to a fault.
     peers: bool = False
 
+    def every(self, texts: Iterable[str]) -> list[str]:
+        """The texts with each value of what is a choice."""
+        chosen = [dict(zip(self.choices, values)) for values in product(*self.choices.values())]
+        return list(dict.fromkeys(text.format(**words) for text in texts for words in chosen))
+
     def layer_of(self, state: Mapping[str, Any]) -> Layer:
         """Its part of the state of the platform."""
         return state.get(self.state or self.name)
@@ -96,4 +144,4 @@ def _names(entries: Iterable[Any]) -> list[str]:
 def processes_of(service: Service) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and description of the processes of a service, as a fault takes them."""
     for name, process in service.processes.items():
-        yield name, process if "container" in process else {"units": list(service.units), **process}
+        yield name, process if "container" in process else {"units": service.every(service.units), **process}

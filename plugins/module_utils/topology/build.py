@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..common.values import url
+from ..services.registry import SERVICES
 from .addresses import check_hosts, check_name, host_address, virtual_ip
 from .certificates import check_certificates
 from .components import Options, check_components
@@ -184,6 +185,15 @@ def build(
         },
         "web": {"members": [entry | {"backup": backup[entry["name"]]} for entry in listed("web")]},
         "drill": {"allowed": drill, "members": listed("drill")},
+        "services": {
+            name: {
+                "role": service.role,
+                "groups": list(service.groups),
+                "units": service.every(service.units),
+                "settings": list(service.settings),
+            }
+            for name, service in SERVICES.items()
+        },
         "warnings": found.warnings,
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...common.text import nearest, table
 from ...operation.plan import ill, leaders
-from ...services.registry import SERVICES, handed_over, processes, targets
+from ...services.registry import handed_over, processes, targets
 from ..ledger import records as drill_records
 
 Topology = Mapping[str, Any]
@@ -219,7 +219,7 @@ def injection(
         own |= {"path": topology["tls"]["certificate"], "key": topology["tls"]["key"], "reload": ["patroni.service"]}
         own |= {"address": address, "port": topology["ports"]["patroni_rest"]}
     elif kind == "unshare":
-        own |= {"path": next(iter(settings["snapshots"]), ""), "units": list(SERVICES["elasticsearch"].units)}
+        own |= {"path": next(iter(settings["snapshots"]), ""), "units": processes()["elasticsearch"]["units"]}
         why = "" if own["path"] else "the inventory has no elasticsearch_repository_directories"
     elif kind in COMMANDS:
         do, undo = (list(settings["commands"][name]) for name in COMMANDS[kind])

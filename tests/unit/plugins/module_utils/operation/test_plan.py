@@ -365,8 +365,6 @@ def test_the_roles_know_the_same_services_and_units():
     roles = Path(__file__).resolve().parents[5] / "roles"
     asked = yaml.safe_load((roles / "operation" / "vars" / "main.yml").read_text())["operation_units"]
     assert sorted(asked) == sorted(registry.units())
-    parts = yaml.safe_load((roles / "base" / "vars" / "main.yml").read_text())["base_upgrade_parts"]
-    assert {*parts, "backend"} == set(registry.SERVICES)
 
 
 def test_a_controller_that_is_a_host_is_not_rebooted_and_the_plan_says_so():
