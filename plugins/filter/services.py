@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ..module_utils.services.questions import questions
 from ..module_utils.services.software import host_software
 
 
@@ -12,4 +13,4 @@ class FilterModule:
 
     def filters(self):
         """Name to function."""
-        return {"host_software": host_software}
+        return {"host_software": host_software, "service_questions": questions}

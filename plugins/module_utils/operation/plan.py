@@ -214,9 +214,9 @@ def _led(state, name):
     """By host, what it leads that a turn of this service would have to hand over."""
     found: dict[str, list[str]] = {}
     service = SERVICES.get(name)
-    own = leaderships() if service is None else service.hands_over
+    given = leaderships() if service is None else service.gives()
     for what, host in leaders(state).items():
-        if what in (own if own is not None else (service.leadership or name,)):
+        if what in given:
             found.setdefault(host, []).append(what)
     return found
 

@@ -17,6 +17,8 @@ SERVICE = Service(
         "backend_database_name": "utmstack",
         "backend_database_user": "utmstack",
     },
+    # Role swarm cares for it.
+    whole_host=(),
     # Before its first deployment there is nothing to take.
     present=lambda state: bool((state["swarm"] or {}).get("services")),
     hands_over=(),

@@ -26,6 +26,21 @@ def held_in_place(layer: Layer) -> bool:
     return "cluster.routing.allocation.enable" in (layer or {}).get("changed_settings", {})
 
 
+def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[str, dict[str, Any]]:
+    """The host's own node tells of the cluster."""
+    search = ha["elasticsearch"]
+    return {
+        "utmstack.ha.elasticsearch_health": {
+            "url": [one["url"] for one in search["members"] if one["name"] == host],
+            "ca_path": ha["tls"]["ca"],
+            "username": search["superuser"],
+            "password": secrets["elasticsearch_superuser_password"],
+            "expected_nodes": [one["name"] for one in search["members"]],
+            "timeout": 3,
+        }
+    }
+
+
 SERVICE = Service(
     name="elasticsearch",
     role="elasticsearch",
@@ -56,6 +71,9 @@ SERVICE = Service(
     kernel={"vm.max_map_count": 262144},
     # Its packages are Java; the server is an archive, which its role upgrades by the same loop.
     upgrade="upgrade_packages",
+    asks=asks,
+    # After it there is nothing to take back.
+    whole_host=("health", "drain", "hold", "undrain"),
     serves=lambda layer, host: bool(member(layer, "nodes", host)),
     unfinished=held_in_place,
     leads="the elected master of the search cluster",

@@ -4,7 +4,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .service import Data, Service, member
+
+
+def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
+    """One member tells of all."""
+    return {
+        "utmstack.ha.etcd_info": {
+            "endpoints": ha["etcd"]["endpoints"],
+            "ca_path": ha["tls"]["ca"],
+            "client_cert": ha["tls"]["certificate"],
+            "client_key": ha["tls"]["key"],
+            "username": "root",
+            "password": secrets["etcd_root_password"],
+            "timeout": 3,
+        }
+    }
+
 
 SERVICE = Service(
     name="etcd",
@@ -19,6 +38,7 @@ SERVICE = Service(
     upgraded={"etcd.service": ()},
     data=Data("etcd_data_directory", "etcd"),
     configs={"etcd.service": ("/etc/default/etcd",)},
+    asks=asks,
     serves=lambda layer, host: bool(member(layer, "members", host).get("healthy")),
     leads="etcd's leader",
     processes={"etcd": {"only": "main", "what": "etcd"}},

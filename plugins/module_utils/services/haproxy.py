@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .service import Layer, Service, member
 
 
@@ -14,6 +17,11 @@ def drained(layer: Layer, host: str) -> list[str]:
         for row in (layer or {}).get("servers", [])
         if row["server"] == host and any(view.get("admin", "ready") != "ready" for view in row["on"].values())
     ]
+
+
+def asks(_ha: Mapping[str, Any], _secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
+    """The host's own process is asked."""
+    return {"utmstack.ha.haproxy_info": {}}
 
 
 SERVICE = Service(
@@ -27,6 +35,7 @@ SERVICE = Service(
     upgrades=("haproxy",),
     upgraded={"haproxy.service": ()},
     configs={"haproxy.service": ("/etc/haproxy/haproxy.cfg",)},
+    asks=asks,
     serves=lambda layer, host: bool(member(layer, "hosts", host).get("answers")),
     drained=drained,
     hands_over=("vip",),

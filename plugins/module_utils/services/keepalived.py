@@ -4,7 +4,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .service import Service, member
+
+
+def asks(ha: Mapping[str, Any], _secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
+    """Whether the host holds the virtual IP."""
+    return {
+        "utmstack.ha.vip_info": {"address": ha["virtual_ip"]["address"], "state_file": "/run/utmstack-ha/vip-state"}
+    }
+
 
 SERVICE = Service(
     name="keepalived",
@@ -19,6 +30,9 @@ SERVICE = Service(
     upgrades=("keepalived",),
     upgraded={"keepalived.service": ()},
     configs={"keepalived.service": ("/etc/keepalived/keepalived.conf",)},
+    asks=asks,
+    # HAProxy's drain gives the address away.
+    whole_host=("health",),
     serves=lambda layer, host: bool(member(layer, "members", host).get("keepalived")),
     leads="the virtual IP",
     leadership="vip",

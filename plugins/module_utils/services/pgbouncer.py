@@ -18,6 +18,8 @@ SERVICE = Service(
     upgrades=("pgbouncer",),
     upgraded={"pgbouncer.service": ()},
     configs={"pgbouncer.service": ("/etc/pgbouncer/pgbouncer.ini", "/etc/pgbouncer/userlist.txt")},
+    # Role haproxy cares for it.
+    whole_host=(),
     hands_over=("vip",),
     independent=True,
 )

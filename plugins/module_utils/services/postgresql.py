@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .service import Data, Layer, Service, member
 
 # Patroni's words for who takes writes.
@@ -18,6 +21,17 @@ def confirming(layer: Layer) -> list[str]:
 def paused(layer: Layer) -> str:
     """Why nothing may begin while Patroni does not act."""
     return "Patroni is paused. End that first: patronictl resume." if (layer or {}).get("paused") else ""
+
+
+def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[str, dict[str, Any]]:
+    """The host's own Patroni tells of the cluster."""
+    return {
+        "utmstack.ha.patroni_info": {
+            "url": [one["rest_url"] for one in ha["postgresql"]["members"] if one["name"] == host],
+            "ca_path": ha["tls"]["ca"],
+            "timeout": 3,
+        }
+    }
 
 
 SERVICE = Service(
@@ -47,6 +61,8 @@ SERVICE = Service(
     },
     data=Data("postgresql_data_directory", "postgres"),
     configs={"patroni.service": ("/etc/patroni/config.yml",)},
+    asks=asks,
+    whole_host=("health", "drain", "hold", "release", "undrain"),
     serves=lambda layer, host: bool(member(layer, "members", host).get("serves")),
     refusal=paused,
     leads="PostgreSQL's primary",

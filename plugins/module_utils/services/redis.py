@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .service import Data, Layer, Service, member
 
 
@@ -11,6 +14,22 @@ def answers(layer: Layer, host: str) -> bool:
     """Whether a server answers."""
     found = member(layer, "members", host)
     return bool(found and not found["error"])
+
+
+def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
+    """Each host asks all servers and sentinels."""
+    return {
+        "utmstack.ha.redis_sentinel_info": {
+            "master_name": ha["redis"]["master_name"],
+            "members": ha["redis"]["members"],
+            "sentinels": ha["sentinel"]["members"],
+            "port": ha["ports"]["redis"],
+            "sentinel_port": ha["ports"]["sentinel"],
+            "ca_path": ha["tls"]["ca"],
+            "username": "admin",
+            "password": secrets["redis_admin_password"],
+        }
+    }
 
 
 SERVICE = Service(
@@ -29,6 +48,8 @@ SERVICE = Service(
     data=Data("redis_data_directory", "{redis_flavor}", "/var/lib/{redis_flavor}/utmstack-ha.conf"),
     # It forks to save its data.
     kernel={"vm.overcommit_memory": 1},
+    asks=asks,
+    whole_host=("health", "drain", "hold", "release", "undrain"),
     serves=answers,
     leads="Redis's master",
     leader="master",

@@ -8,6 +8,7 @@ a host that is taken away gives them up in the opposite one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from . import backend, elasticsearch, etcd, haproxy, keepalived, pgbouncer, postgresql, redis, sentinel, swarm
@@ -17,6 +18,11 @@ SERVICES: dict[str, Service] = {
     module.SERVICE.name: module.SERVICE
     for module in (etcd, postgresql, elasticsearch, sentinel, redis, swarm, backend, pgbouncer, haproxy, keepalived)
 }
+
+
+def of_groups(groups: Iterable[str]) -> list[Service]:
+    """The services that its groups give a host, also those that are switched off."""
+    return [service for service in SERVICES.values() if set(groups).intersection(service.groups)]
 
 
 def units() -> list[str]:
@@ -42,3 +48,17 @@ def targets() -> dict[str, Service]:
 def handed_over() -> dict[str, Service]:
     """What can be handed over to a host that is named, in the order in which it is done: what others stand on first."""
     return {what: service for what, service in leaderships().items() if service.successor}
+
+
+def entry_points(groups: Iterable[str]) -> dict[str, list[str]]:
+    """The roles that are called for a whole host, by entry point.
+
+    Services are taken away in the opposite of their order, and come back in it; what gives the virtual IP away is taken last, since its clients
+    notice most.
+    """
+    away = sorted(reversed(of_groups(groups)), key=lambda service: "vip" in service.gives())
+    found = {}
+    for name in ("drain", "hold", "release", "undrain", "health"):
+        own = [service.role for service in away if name in service.whole_host]
+        found[name] = list(dict.fromkeys(reversed(own) if name in ("undrain", "health") else own))
+    return found

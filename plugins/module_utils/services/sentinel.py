@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .redis import asks
 from .service import Data, Service
 
 SERVICE = Service(
@@ -19,6 +20,8 @@ SERVICE = Service(
     upgrades=("{redis_flavor}-server", "{redis_flavor}-tools", "{redis_flavor}-sentinel"),
     upgraded={"{redis_flavor}-sentinel.service": ()},
     data=Data("redis_data_directory", "{redis_flavor}", "/var/lib/{redis_flavor}/utmstack-ha-sentinel.conf"),
+    asks=asks,
+    whole_host=("health", "drain", "hold", "release", "undrain"),
     restart="restart_sentinel",
     upgrade="upgrade_sentinel",
     drain=False,

@@ -76,10 +76,17 @@ class Service:
     # Settings of the kernel.
     kernel: Mapping[str, int] = field(default_factory=dict)
 
+    # -- how it is asked: its information module with its options (topology, passwords, host), on the hosts of which groups, all of its own
+    # where not said. Services that are one part of the state are asked once.
+    asks: Callable[[Mapping[str, Any], Mapping[str, str], str], Mapping[str, Mapping[str, Any]]] | None = None
+    asked_groups: tuple[str, ...] = ()
+
     # -- rolling operations: entry points of the role (docs/role-contract.md), and whether a turn drains the host
     restart: str = "restart"
     upgrade: str = "upgrade"
     drain: bool = True
+    # The entry points that are called when a whole host is taken away and comes back.
+    whole_host: tuple[str, ...] = ("health", "drain", "undrain")
     # Whether a host does its part. A service that nobody asks counts as serving.
     serves: Callable[[Layer, str], bool] = lambda _layer, _host: True
     # Whether there is anything of it to take.
@@ -127,6 +134,12 @@ class Service:
     def leader_of(self, state: Mapping[str, Any]) -> str | None:
         """The host that leads it."""
         return (self.layer_of(state) or {}).get(self.leader)
+
+    def gives(self) -> tuple[str, ...]:
+        """The leaderships that draining one of its hosts hands over."""
+        if self.hands_over is not None:
+            return self.hands_over
+        return (self.leadership or self.name,) if self.leads else ()
 
     def members(self, topology: Mapping[str, Any]) -> list[str]:
         """Its hosts, as the inventory orders them."""

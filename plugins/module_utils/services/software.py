@@ -8,14 +8,13 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
 
-from .registry import SERVICES
+from .registry import SERVICES, of_groups
 from .service import Service
 
 
 def services_of(ha: Mapping[str, Any], host: str) -> list[Service]:
     """The services that a host's groups give it, also those that are switched off."""
-    groups = set(ha["hosts"][host]["groups"])
-    return [service for service in SERVICES.values() if groups.intersection(service.groups)]
+    return of_groups(ha["hosts"][host]["groups"])
 
 
 def settings(ha: Mapping[str, Any], release: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .service import Layer, Service, member
 
 
 def drained(layer: Layer, host: str) -> list[str]:
     """Whether the host's node takes no tasks."""
     return [] if member(layer, "nodes", host, "hostname").get("availability") in (None, "active") else ["swarm"]
+
+
+def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
+    """A manager tells of all nodes."""
+    managers = [one["name"] for one in ha["swarm"]["managers"]]
+    members = [{**one, "role": "manager" if one["name"] in managers else "worker"} for one in ha["swarm"]["members"]]
+    return {"utmstack.ha.swarm_info": {"expected_members": members, "services": True}}
 
 
 SERVICE = Service(
@@ -32,6 +42,8 @@ SERVICE = Service(
     upgraded={"containerd.service": (), "docker.service": ()},
     barred=("docker-ce", "containerd.io"),
     configs={"docker.service": ("/etc/docker/daemon.json",)},
+    asks=asks,
+    asked_groups=("swarm_managers",),
     serves=lambda layer, host: member(layer, "nodes", host, "hostname").get("state") == "ready",
     drained=drained,
     leads="the swarm's leader",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..common.values import url
-from ..services.registry import SERVICES
+from ..services.registry import SERVICES, entry_points
 from .addresses import check_hosts, check_name, host_address, virtual_ip
 from .certificates import check_certificates
 from .components import Options, check_components
@@ -138,6 +138,7 @@ def build(
                 "memory_share": memory_share(layers[host]),
                 "names": names[host],
                 "take_over": given_up[host],
+                "entry_points": entry_points(layers[host]),
             }
             for host in hosts
         },

@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
-import yaml
 from ansible_collections.utmstack.ha.plugins.filter.operation import FilterModule
 from ansible_collections.utmstack.ha.plugins.module_utils.operation import plan as operation
 from ansible_collections.utmstack.ha.plugins.module_utils.operation.own_address import is_own
@@ -359,12 +357,6 @@ def test_a_stop_at_the_only_host_has_nothing_before_and_nothing_after():
 def test_an_upgrade_takes_the_hosts_that_do_not_run_what_is_wanted():
     planned = plan(verb="upgrade", service="etcd,redis", todo={"etcd": ["node2", "node3"]})["services"]
     assert [(part["order"], part["done"]) for part in planned] == [(["node3", "node2"], ["node1"]), ([], list(NODES))]
-
-
-def test_the_roles_know_the_same_services_and_units():
-    roles = Path(__file__).resolve().parents[5] / "roles"
-    asked = yaml.safe_load((roles / "operation" / "vars" / "main.yml").read_text())["operation_units"]
-    assert sorted(asked) == sorted(registry.units())
 
 
 def test_a_controller_that_is_a_host_is_not_rebooted_and_the_plan_says_so():

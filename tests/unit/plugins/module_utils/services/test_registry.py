@@ -10,6 +10,7 @@ import pytest
 import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import (
     SERVICES,
+    entry_points,
     handed_over,
     leaderships,
     processes,
@@ -75,3 +76,26 @@ def test_what_is_handed_over_and_targeted_is_what_is_led():
 
 def test_packages_that_come_with_another_service_name_one():
     assert {service.comes_with for service in SERVICES.values()} - {""} <= set(SERVICES)
+
+
+@pytest.mark.parametrize(
+    ("groups", "drained", "kept"),
+    [
+        (
+            ["loadbalancer", "etcd", "postgresql", "elasticsearch", "redis", "sentinel", "swarm_managers"],
+            ["swarm", "redis", "elasticsearch", "postgresql", "etcd", "haproxy"],
+            ["redis", "elasticsearch", "postgresql"],
+        ),
+        (["sentinel"], ["redis"], ["redis"]),
+        (["swarm_workers"], ["swarm"], []),
+        (["web"], [], []),
+    ],
+)
+def test_a_whole_host_gives_its_services_up_in_the_opposite_order_and_the_virtual_ip_last(groups, drained, kept):
+    found = entry_points(groups)
+    assert found["drain"] == drained and found["undrain"] == drained[::-1]
+    assert found["hold"] == kept
+    assert set(found["release"]) == set(kept) - {"elasticsearch"}
+    assert found["health"] == ["haproxy", "keepalived"] * ("haproxy" in drained) + [
+        role for role in drained[::-1] if role != "haproxy"
+    ]
