@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..services.listener import HOST, VIP
 from ..services.software import services_of
 from ..topology.names import path_fault
-from ..topology.ports import HOST, VIP, listeners
+from ..topology.ports import listeners
 
 # The units of this host that runs of ours have taken, one a line, and those of others that were put out of the way.
 CLAIMS = "/var/lib/utmstack-ha/units"

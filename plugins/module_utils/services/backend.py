@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .listener import HOST, VIP, Listener
 from .service import Service
 
 SERVICE = Service(
@@ -12,6 +13,12 @@ SERVICE = Service(
     layer="backend",
     state="swarm",
     groups=("swarm_managers", "swarm_workers"),
+    listeners=(
+        Listener("backend", "backend (HTTP)", "backend_http", 8080, HOST, "load balancers"),
+        Listener("backend", "backend (gRPC)", "backend_grpc", 50051, HOST, "load balancers"),
+        Listener("loadbalancer", "HAProxy (gRPC)", "grpc", 50051, VIP, "UTMStack's agents", ("backend",)),
+    ),
+    memory=4,
     settings={
         "backend_stack_name": "utmstack",
         "backend_database_name": "utmstack",

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .listener import HOST, VIP, Listener
 from .service import Data, Layer, Service, member
 
 _FILES = ("elasticsearch.yml", "opensearch.yml", "jvm.options", "log4j2.properties")
@@ -46,6 +47,27 @@ SERVICE = Service(
     role="elasticsearch",
     layer="elasticsearch",
     groups=("elasticsearch",),
+    listeners=(
+        Listener(
+            "elasticsearch",
+            "Elasticsearch (HTTPS)",
+            "elasticsearch_http",
+            9200,
+            HOST,
+            "load balancers, search nodes, swarm hosts while the application's password changes",
+        ),
+        Listener("elasticsearch", "Elasticsearch (nodes)", "elasticsearch_transport", 9300, HOST, "search nodes"),
+        Listener(
+            "loadbalancer",
+            "HAProxy (Elasticsearch)",
+            "elasticsearch",
+            9200,
+            VIP,
+            "clients (`haproxy_elasticsearch_allowed_networks`), swarm hosts (the application)",
+            ("elasticsearch",),
+        ),
+    ),
+    memory=8,
     settings={
         "elasticsearch_data_directory": "/var/lib/elasticsearch",
         "elasticsearch_log_directory": "/var/log/elasticsearch",

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .listener import HOST, Listener
 from .service import Data, Service, member
 
 
@@ -30,6 +31,11 @@ SERVICE = Service(
     role="etcd",
     layer="etcd",
     groups=("etcd",),
+    listeners=(
+        Listener("etcd", "etcd (clients)", "etcd_client", 2379, HOST, "PostgreSQL hosts (Patroni), etcd hosts"),
+        Listener("etcd", "etcd (peers)", "etcd_peer", 2380, HOST, "etcd hosts"),
+    ),
+    memory=1,
     settings={"etcd_data_directory": "/var/lib/etcd/{cluster}"},
     units=("etcd.service",),
     packages=("etcd-client", "etcd-server"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .listener import HOST, VIP, Listener
 from .service import Layer, Service, member
 
 
@@ -29,6 +30,27 @@ SERVICE = Service(
     role="haproxy",
     layer="loadbalancer",
     groups=("loadbalancer",),
+    listeners=(
+        Listener(
+            "loadbalancer",
+            "HAProxy (statistics)",
+            "stats",
+            8404,
+            HOST,
+            "operators and Prometheus (`haproxy_stats_allowed_networks`)",
+        ),
+        Listener("loadbalancer", "HAProxy (HTTPS)", "https", 443, VIP, "users", ("backend", "web")),
+        Listener(
+            "loadbalancer",
+            "HAProxy (redirect to HTTPS)",
+            "http",
+            80,
+            VIP,
+            "users, who are sent on to HTTPS",
+            ("backend", "web"),
+        ),
+    ),
+    memory=1,
     units=("haproxy.service",),
     packages=("haproxy", "python3-psycopg2"),
     held=("haproxy",),

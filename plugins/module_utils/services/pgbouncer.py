@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .listener import HOST, Listener
 from .service import Service
 
 SERVICE = Service(
@@ -11,6 +12,17 @@ SERVICE = Service(
     role="pgbouncer",
     layer="pgbouncer",
     groups=("loadbalancer",),
+    listeners=(
+        Listener(
+            "loadbalancer",
+            "pgbouncer",
+            "pgbouncer",
+            6432,
+            HOST,
+            "HAProxy of the same host; PostgreSQL hosts and load balancers (its console)",
+            ("pgbouncer",),
+        ),
+    ),
     enabled=lambda ha: ha["pgbouncer"]["enabled"],
     units=("pgbouncer.service",),
     packages=("pgbouncer",),

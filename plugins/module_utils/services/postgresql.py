@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .listener import HOST, VIP, Listener
 from .service import Data, Layer, Service, member
 
 # Patroni's words for who takes writes.
@@ -39,6 +40,61 @@ SERVICE = Service(
     role="postgresql",
     layer="postgresql",
     groups=("postgresql",),
+    listeners=(
+        Listener(
+            "postgresql",
+            "PostgreSQL",
+            "postgresql",
+            5432,
+            HOST,
+            "load balancers, PostgreSQL hosts, `postgresql_allowed_networks`",
+        ),
+        Listener(
+            "postgresql",
+            "Patroni",
+            "patroni_rest",
+            8008,
+            HOST,
+            "load balancers (checks), PostgreSQL hosts, swarm hosts while the application's password changes, `postgresql_rest_allowed_networks`",
+        ),
+        Listener(
+            "loadbalancer",
+            "HAProxy (PostgreSQL primary)",
+            "postgresql_write",
+            5432,
+            VIP,
+            "clients (`haproxy_postgresql_allowed_networks`), swarm hosts (the application)",
+            ("postgresql",),
+        ),
+        Listener(
+            "loadbalancer",
+            "HAProxy (PostgreSQL replicas)",
+            "postgresql_read",
+            5433,
+            VIP,
+            "clients (`haproxy_postgresql_allowed_networks`)",
+            ("postgresql",),
+        ),
+        Listener(
+            "loadbalancer",
+            "HAProxy (PostgreSQL primary, not pooled)",
+            "postgresql_direct",
+            5434,
+            VIP,
+            "clients (`haproxy_postgresql_allowed_networks`), pgbouncer on the load balancers",
+            ("postgresql",),
+        ),
+        Listener(
+            "loadbalancer",
+            "HAProxy (PostgreSQL primary, not pooled)",
+            "postgresql_direct",
+            5434,
+            HOST,
+            "HAProxy of the same host, PostgreSQL hosts during a planned switchover",
+            ("postgresql",),
+        ),
+    ),
+    memory=8,
     settings={
         "postgresql_version": "{release[postgresql]}",
         "postgresql_data_directory": "/var/lib/postgresql/{postgresql_version}/{cluster}",

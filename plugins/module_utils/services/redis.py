@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .listener import HOST, VIP, Listener
 from .service import Data, Layer, Service, member
 
 
@@ -37,6 +38,26 @@ SERVICE = Service(
     role="redis",
     layer="redis",
     groups=("redis",),
+    listeners=(
+        Listener(
+            "redis",
+            "Redis",
+            "redis",
+            6379,
+            HOST,
+            "load balancers, Redis hosts, Sentinel hosts, swarm hosts (the application), clients that ask Sentinel",
+        ),
+        Listener(
+            "loadbalancer",
+            "HAProxy (Redis master)",
+            "redis_master",
+            6379,
+            VIP,
+            "clients that do not ask Sentinel (`haproxy_redis_allowed_networks`)",
+            ("redis",),
+        ),
+    ),
+    memory=2,
     settings={"redis_flavor": "redis", "redis_data_directory": "/var/lib/{redis_flavor}/{cluster}"},
     choices={"redis_flavor": ("redis", "valkey")},
     units=("{redis_flavor}-server.service",),

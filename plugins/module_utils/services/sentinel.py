@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .listener import HOST, Listener
 from .redis import asks
 from .service import Data, Service
 
@@ -13,6 +14,17 @@ SERVICE = Service(
     layer="sentinel",
     state="redis",
     groups=("sentinel",),
+    default_hosts="redis",
+    listeners=(
+        Listener(
+            "sentinel",
+            "Sentinel",
+            "sentinel",
+            26379,
+            HOST,
+            "Sentinel hosts, Redis hosts, swarm hosts (the application), clients that ask Sentinel",
+        ),
+    ),
     choices={"redis_flavor": ("redis", "valkey")},
     units=("{redis_flavor}-sentinel.service",),
     packages=("{redis_flavor}-sentinel", "{redis_flavor}-tools"),

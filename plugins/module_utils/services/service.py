@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+from .listener import Listener
+
 Layer = Mapping[str, Any] | None
 
 
@@ -40,6 +42,8 @@ class Service:
     # The key of the topology whose `members` are its hosts, and that of its part in the state of the platform.
     layer: str
     state: str = ""
+    # The service whose hosts it has where the inventory has no group of its own.
+    default_hosts: str = ""
     # The groups of the inventory whose hosts run it, unless it is switched off in the topology.
     groups: tuple[str, ...] = ()
     enabled: Callable[[Mapping[str, Any]], bool] = lambda _ha: True
@@ -73,6 +77,10 @@ class Service:
     rivals: tuple[str, ...] = ()
     barred: tuple[str, ...] = ()
     configs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # Where it listens on its hosts, and where HAProxy listens for it.
+    listeners: tuple[Listener, ...] = ()
+    # How much of a host's memory its layer should count on, relative to what else is there.
+    memory: int = 0
     # Settings of the kernel.
     kernel: Mapping[str, int] = field(default_factory=dict)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .listener import HOST, Listener
 from .service import Layer, Service, member
 
 
@@ -27,6 +28,11 @@ SERVICE = Service(
     role="swarm",
     layer="swarm",
     groups=("swarm_managers", "swarm_workers"),
+    listeners=(
+        Listener("swarm_managers", "Swarm (management)", "swarm_cluster", 2377, HOST, "swarm hosts"),
+        Listener("backend", "Swarm (gossip)", "swarm_gossip", 7946, HOST, "swarm hosts"),
+        Listener("backend", "Swarm (overlay, UDP)", "swarm_data", 4789, HOST, "swarm hosts"),
+    ),
     settings={
         "swarm_adopt": False,
         "swarm_data_root": "/var/lib/docker",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from ansible_collections.utmstack.ha.plugins.module_utils.services.registry impo
     targets,
     units,
 )
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import all_listeners
 from platform_state import whole
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -99,3 +101,41 @@ def test_a_whole_host_gives_its_services_up_in_the_opposite_order_and_the_virtua
     assert found["health"] == ["haproxy", "keepalived"] * ("haproxy" in drained) + [
         role for role in drained[::-1] if role != "haproxy"
     ]
+
+
+def test_the_playbooks_of_the_whole_platform_take_the_groups_of_all_services():
+    """A pattern of hosts is read before any variable is, so it stands in each of them."""
+    patterns = {
+        path.name: set(found.split("|"))
+        for path in ROOT.glob("playbooks/*.yml")
+        for found in re.findall(r"~\^\(([\w|]+)\)\$", path.read_text())
+        if "etcd" in found
+    }
+    assert len(patterns) > 9
+    groups = {group for service in SERVICES.values() for group in service.groups}
+    assert {name for name, found in patterns.items() if found != groups} == set()
+
+
+def test_site_yml_deploys_in_the_order_of_the_registry():
+    plays = [
+        play["tags"][0] for play in yaml.safe_load((ROOT / "playbooks" / "site.yml").read_text()) if play.get("tags")
+    ]
+    site = [tag for tag in plays if tag in SERVICES]
+    # Role redis deploys Sentinel, too; the application comes last, since it needs the way to the data.
+    assert [name for name in SERVICES if name not in ("sentinel", "backend")] == [
+        name for name in site if name != "backend"
+    ]
+    assert site[-1] == "backend"
+
+
+def test_a_port_has_one_name_and_one_number():
+    numbers: dict[str, set[int]] = {}
+    for listener in all_listeners():
+        numbers.setdefault(listener.key, set()).add(listener.port)
+    assert [key for key, ports in numbers.items() if len(ports) > 1] == []
+
+
+@each
+def test_the_ports_of_a_service_are_on_the_page_of_ports(service):
+    page = (ROOT / "docs" / "ports.md").read_text()
+    assert [listener.key for listener in service.listeners if f"`{listener.key}`" not in page] == []

@@ -12,7 +12,7 @@ from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import 
 from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import changes, role_specs
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import build
-from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import DEFAULT_PORTS
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import defaults
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import (
     DEFAULTS,
     HOST_SETTINGS,
@@ -76,7 +76,7 @@ def everywhere():
 
 def test_every_setting_that_crosses_roles_and_every_password_has_a_row():
     rows = {name for row in changes.TABLE for name in row.setting.split(", ")}
-    ports = {f"ha_ports.{name}" for name in DEFAULT_PORTS}
+    ports = {f"ha_ports.{name}" for name in defaults()}
     assert {*DEFAULTS, *HOST_SETTINGS, *OTHER_NAMES, *PASSWORDS, *KEPT} - {"ha_ports"} | ports <= rows
     assert len(changes.ROWS) == len(changes.TABLE)
 
@@ -133,10 +133,10 @@ def test_a_changed_setting_is_refused_once_with_all_hosts_and_the_remedy(case):
     assert case == "databases" or "hosts node1, node2, node3: " in text
 
 
-PORTS = sorted(name for name in DEFAULT_PORTS if changes.ROWS[f"ha_ports.{name}"].effect == changes.REFUSED)
+PORTS = sorted(name for name in defaults() if changes.ROWS[f"ha_ports.{name}"].effect == changes.REFUSED)
 
 
-@pytest.mark.parametrize("name", DEFAULT_PORTS)
+@pytest.mark.parametrize("name", defaults())
 def test_each_port_is_refused_or_applied_as_the_table_says(name):
     text = changes.refusal(topology(ha_ports={name: 1999}), everywhere())
     assert (f"ha_ports.{name} is 1999" in text) == (name in PORTS)
