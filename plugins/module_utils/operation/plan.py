@@ -12,10 +12,13 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..common.order import order
 from ..common.text import nearest, table
 from ..services.registry import SERVICES, leaderships
 from .status import maintenance
 
+# What the virtual IP weighs in an order: more than all else that a host can lead.
+ABOVE_ALL = 1000
 # A whole host, with all of its services.
 HOST = "host"
 
@@ -46,7 +49,7 @@ def ill(state: Mapping[str, Any], name: str, hosts: Iterable[str]) -> list[str]:
     return [host for host in hosts if host in away | bad]
 
 
-def order(
+def turns(
     hosts: Sequence[str], led: Mapping[str, Sequence[str]], ill_hosts: Iterable[str], sync: Iterable[str]
 ) -> list[str]:
     """The hosts in the order of their turns.
@@ -55,13 +58,8 @@ def order(
     PostgreSQL's standbys, those that confirm writes after those that don't. Last those that lead: the fewer things the earlier,
     and the holder of the virtual IP, whose clients notice most, at the very end. Equals keep the order of `hosts`.
     """
-    ill_hosts, sync = set(ill_hosts), set(sync)
-
-    def rank(host):
-        own = led.get(host, ())
-        return (host not in ill_hosts, "vip" in own, len(own), host in sync)
-
-    return sorted(hosts, key=rank)
+    leads = {host: len(own) + (ABOVE_ALL if "vip" in own else 0) for host, own in led.items()}
+    return order(hosts, set(ill_hosts), leads, dict.fromkeys(sync, 1))
 
 
 def plan(
@@ -130,7 +128,7 @@ def plan(
                 "role": f"utmstack.ha.{parts.role if parts else HOST}",
                 "verb": getattr(parts, verb, verb) if parts else verb,
                 "drain": parts.drain if parts else True,
-                "order": order(due, led, [*sick, *(host for host in due if drained(state, host))], heirs(state)),
+                "order": turns(due, led, [*sick, *(host for host in due if drained(state, host))], heirs(state)),
                 "done": done,
                 "left": left,
                 "leads": {
