@@ -20,7 +20,7 @@ from ..module_utils.topology.build import build
 from ..module_utils.topology.certificates import own_files
 from ..module_utils.topology.controller import check_job
 from ..module_utils.topology.faults import Findings, TopologyError
-from ..module_utils.topology.groups import GROUPS
+from ..module_utils.topology.groups import groups as known_groups
 from ..module_utils.topology.settings import DEFAULTS, UNDECRYPTABLE, VARIABLES, Inventory, secrets_dir
 from ..module_utils.topology.tags import check_tags
 from ..plugin_utils import filters as _filters  # noqa: F401  every play has this action first
@@ -89,7 +89,7 @@ def read_inventory(
     files: dict[str, dict[str, str | OSError]] = {}
     contents = cache(partial(text_of, read_file))
     known = {*role_specs.settings(), *PASSWORDS, *KEPT}
-    for name in dict.fromkeys(host for group in GROUPS for host in groups.get(group, [])):
+    for name in dict.fromkeys(host for group in known_groups() for host in groups.get(group, [])):
         variables = hostvars[name]
         ours = [key for key in variables if key in VARIABLES or key.startswith("ha_")]
         hosts[name], broken[name] = readable(variables, variables.__getitem__, ours)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ipaddress
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.utmstack.ha.plugins.module_utils.common.order import order
 
 
 def interface_of(interfaces, address):
@@ -43,7 +44,8 @@ def restart_order(members, hostvars, freshness, address):
     def due(name):
         return name in hostvars and hostvars[name].get(freshness, {}).get("state") == "restart"
 
-    return sorted((member["name"] for member in reversed(members) if due(member["name"])), key=holds)
+    names = [member["name"] for member in reversed(members) if due(member["name"])]
+    return order(names, leads={name: 1 for name in names if holds(name)})
 
 
 # Where a host is asked whether it is there: a layer and its port, which every load balancer must reach anyhow, the quietest first. A

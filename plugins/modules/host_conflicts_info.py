@@ -40,7 +40,7 @@ options:
 EXAMPLES = r"""
 - name: Look for what is in the way
   utmstack.ha.host_conflicts_info:
-    plan: "{{ ha | utmstack.ha.host_plan(inventory_hostname, base_conflict_settings) }}"
+    plan: "{{ ha | utmstack.ha.host_plan(inventory_hostname, base_settings) }}"
     interfaces: "{{ base_host.interfaces }}"
     take_over: [etcd, postgresql@17-main]
   register: host_conflicts

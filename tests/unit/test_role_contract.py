@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.utmstack.ha.plugins.module_utils.operation.plan import SERVICES, SWITCHOVERS
+from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES, leaderships
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "role-contract.md"
@@ -58,7 +58,7 @@ def called() -> set[tuple[str, str]]:
     for service in SERVICES.values():
         found |= {(service.role, file) for file in ("health", service.restart, service.upgrade)}
         found |= {(service.role, file) for file in ROLL if service.drain}
-    for role, _chosen in SWITCHOVERS.values():
+    for role in (service.role for service in leaderships().values()):
         found |= {(role, "health"), (role, "switchover")}
     # Roles that take their own hosts through the loop.
     for name, _file, task in calls():
@@ -66,13 +66,8 @@ def called() -> set[tuple[str, str]]:
         if name == f"{COLLECTION}roll" and "{{" not in given["roll_role"]:
             files = words(given.get("roll_verb", "restart")) | (ROLL if given.get("roll_drain", True) else {"health"})
             found |= {(given["roll_role"].removeprefix(COLLECTION), file) for file in files}
-    host = yaml.safe_load((ROOT / "roles" / "host" / "vars" / "main.yml").read_text())
-    services = set(re.findall(r"\['(\w+)'\] if", host["host_services"]))
     found |= {("host", file) for file in (*ROLL, WHOLE_HOST)}
-    found |= {(service, file) for service in services for file in ROLL}
-    found |= {(service, "health") for service in re.findall(r"\['(\w+)'\] if", host["host_gates"])}
-    found |= {(service, "hold") for service in host["host_holding"]}
-    found |= {(service, "release") for service in host["host_releasing"]}
+    found |= {(service.role, file) for service in SERVICES.values() for file in service.whole_host}
     return found
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ..common.order import order
 from .members import find
 
 
@@ -41,6 +42,7 @@ def plan_bootstrap(members: list[dict], facts: dict[str, dict], cluster: dict) -
 def _with_quorum(plan: dict, members: list[dict], facts: dict[str, dict], cluster: dict) -> None:
     """A cluster works: everyone in this run who isn't part of it becomes so."""
     leader = cluster["leader"]
+    ill: list[str] = []
     for one in members:
         name = one["name"]
         seen = facts.get(name)
@@ -61,10 +63,11 @@ def _with_quorum(plan: dict, members: list[dict], facts: dict[str, dict], cluste
         elif not seen["running"]:
             plan["start"].append(name)
         elif seen["restart"]:
-            plan["roll"].append((listed["healthy"], name == leader, name))
+            plan["roll"].append(name)
+            ill += [] if listed["healthy"] else [name]
         if listed and listed["learner"] and seen["data"]:
             plan["promote"].append(name)
-    plan["roll"] = [name for healthy, leads, name in sorted(plan["roll"])]
+    plan["roll"] = order(sorted(plan["roll"]), ill, {leader: 1})
 
 
 def _without_quorum(plan: dict, members: list[dict], facts: dict[str, dict]) -> None:

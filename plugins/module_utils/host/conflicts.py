@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..services.listener import HOST, VIP
+from ..services.software import services_of
 from ..topology.names import path_fault
-from ..topology.ports import HOST, VIP, listeners
+from ..topology.ports import listeners
 
 # The units of this host that runs of ours have taken, one a line, and those of others that were put out of the way.
 CLAIMS = "/var/lib/utmstack-ha/units"
@@ -27,66 +29,11 @@ OWN_SERVER = "postgresql.service"
 DROP_IN = "/etc/systemd/system/{}.d/utmstack-ha.conf"
 
 
-@dataclass(frozen=True)
-class Layer:
-    """What a group puts on its hosts. rivals: other units of the kind. configs: files that are written over, by unit.
-
-    packages: those that Debian's can't be installed beside.
-    """
-
-    units: tuple[str, ...]
-    rivals: tuple[str, ...] = ()
-    configs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    packages: tuple[str, ...] = ()
-
-
-_SWARM = Layer(
-    ("docker.service",),
-    configs={"docker.service": ("/etc/docker/daemon.json",)},
-    packages=("docker-ce", "containerd.io"),
-)
-_SEARCH_FILES = ("elasticsearch.yml", "opensearch.yml", "jvm.options", "log4j2.properties")
-LAYERS = {
-    "etcd": Layer(("etcd.service",), configs={"etcd.service": ("/etc/default/etcd",)}),
-    "postgresql": Layer(("patroni.service",), configs={"patroni.service": ("/etc/patroni/config.yml",)}),
-    "elasticsearch": Layer(
-        ("elasticsearch.service",),
-        ("opensearch.service",),
-        {
-            "elasticsearch.service": (
-                OWN_UNIT.format("elasticsearch.service"),
-                *(f"/etc/elasticsearch/{name}" for name in _SEARCH_FILES),
-            )
-        },
-        ("elasticsearch", "elasticsearch-oss", "opensearch"),
-    ),
-    "redis": Layer(("redis-server.service",), ("valkey-server.service",)),
-    "sentinel": Layer(("redis-sentinel.service",), ("valkey-sentinel.service",)),
-    "swarm_managers": _SWARM,
-    "swarm_workers": _SWARM,
-    "loadbalancer": Layer(
-        ("haproxy.service", "keepalived.service"),
-        configs={
-            "haproxy.service": ("/etc/haproxy/haproxy.cfg",),
-            "keepalived.service": ("/etc/keepalived/keepalived.conf",),
-        },
-    ),
-    "pgbouncer": Layer(
-        ("pgbouncer.service",),
-        configs={"pgbouncer.service": ("/etc/pgbouncer/pgbouncer.ini", "/etc/pgbouncer/userlist.txt")},
-    ),
-}
 # Ports that the kernel listens on for a unit, so that no process has them: the VXLAN of Docker's overlay networks.
 KERNEL_PORTS = {"swarm_data": "docker.service"}
 # Who needs others is stopped before them.
 _STOP_FIRST = ("keepalived", "haproxy", "pgbouncer", "docker.socket", "patroni", "postgresql@")
 _STOP_LAST = ("etcd",)
-
-
-def _flavored(units: Iterable[str], flavor: str) -> list[str]:
-    """Redis' units and files as the flavor calls them: the two packagings differ in their names only."""
-    swap = {"redis": "valkey", "valkey": "redis"} if flavor == "valkey" else {}
-    return [next((unit.replace(a, b, 1) for a, b in swap.items() if unit.startswith(a)), unit) for unit in units]
 
 
 def layers_of(ha: Mapping, host: Mapping) -> list[str]:
@@ -102,32 +49,40 @@ def layers_of(ha: Mapping, host: Mapping) -> list[str]:
 def plan(ha: Mapping, host: str, settings: Mapping) -> dict[str, Any]:
     """What a host is to have, as module host_conflicts_info takes it.
 
-    settings: redis_flavor; swarm_adopt; keepalived_interface; data: layer -> {path, user, setting, former}, where our data are or
-    will be, and a file that tells that they are elsewhere; entered: layer -> further directories that its account enters.
+    settings: those of all services, as settings() of services/software.py returns them.
     """
     own = ha["hosts"][host]
     layers = layers_of(ha, own)
     present = {layer for other in ha["hosts"].values() for layer in layers_of(ha, other)}
-    chosen = [LAYERS[layer] for layer in layers if layer in LAYERS]
-    flavor = settings["redis_flavor"]
+    chosen = [service for service in services_of(ha, host) if service.enabled(ha)]
+    units = [unit.format(**settings) for service in chosen for unit in service.units]
     data = [
-        {**entry, "unit": _flavored(LAYERS[layer].units, flavor)[0]}
-        for layer, entry in settings["data"].items()
-        if layer in layers
+        {
+            "path": settings[service.data.setting],
+            "user": service.data.user.format(**settings),
+            "setting": service.data.setting,
+            "former": service.data.former.format(**settings),
+            "unit": service.units[0].format(**settings),
+        }
+        for service in chosen
+        if service.data
     ]
     entered = [{"path": path, "user": entry["user"]} for entry in data for path in (entry["path"], ha["tls"]["ca"])]
-    for layer, paths in settings["entered"].items():
-        if layer in layers:
-            entered += [{"path": path, "user": settings["data"][layer]["user"]} for path in paths]
+    for service in chosen:
+        if service.data:
+            user = service.data.user.format(**settings)
+            entered += [{"path": path, "user": user} for path in service.entered(settings)]
     return {
         "address": own["address"],
         "interface": settings["keepalived_interface"] if "loadbalancer" in layers else "",
         "virtual_ip": ha["virtual_ip"]["address"] if "loadbalancer" in layers else "",
         "peers": _peers(ha, own, layers),
-        "units": list(dict.fromkeys(_flavored((unit for layer in chosen for unit in layer.units), flavor))),
-        "rivals": list(dict.fromkeys(_flavored((unit for layer in chosen for unit in layer.rivals), flavor))),
-        "configs": {unit: list(paths) for layer in chosen for unit, paths in layer.configs.items()},
-        "packages": sorted({name for layer in chosen for name in layer.packages}),
+        "units": units,
+        "rivals": [
+            unit for service in chosen for unit in (*service.rivals, *service.every(service.units)) if unit not in units
+        ],
+        "configs": {unit: list(paths) for service in chosen for unit, paths in service.configs.items()},
+        "packages": sorted({name for service in chosen for name in service.barred}),
         "clusters": "postgresql" in layers,
         "swarm": "backend" in layers and not settings["swarm_adopt"],
         "data": data,

@@ -18,18 +18,9 @@ from typing import Any
 
 from ..redis import acl as redis_acl
 from ..search import node as elasticsearch_node
+from ..services.registry import SERVICES
 from ..swarm import stack as swarm_stack
 
-UNITS = {
-    "etcd": ("etcd.service",),
-    "postgresql": ("patroni.service",),
-    "elasticsearch": ("elasticsearch.service",),
-    "redis": ("redis-server.service", "valkey-server.service"),
-    "sentinel": ("redis-sentinel.service", "valkey-sentinel.service"),
-    "swarm": ("docker.service",),
-    "haproxy": ("haproxy.service",),
-    "keepalived": ("keepalived.service",),
-}
 FLAVORS = ("redis", "valkey")
 
 
@@ -54,10 +45,12 @@ class Files:
 
 
 def enabled(files: Files) -> list[str]:
-    """The layers whose service starts with the host."""
+    """The services that start with the host."""
     wants = "/etc/systemd/system/multi-user.target.wants"
     return [
-        layer for layer, units in UNITS.items() if any(files.path(f"{wants}/{unit}").is_symlink() for unit in units)
+        name
+        for name, service in SERVICES.items()
+        if any(files.path(f"{wants}/{unit}").is_symlink() for unit in service.every(service.units))
     ]
 
 

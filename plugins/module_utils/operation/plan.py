@@ -10,82 +10,24 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from ..common.order import order
 from ..common.text import nearest, table
-from .status import LEADING_ROLES, maintenance
+from ..services.registry import SERVICES, leaderships
+from .status import maintenance
 
-
-@dataclass(frozen=True)
-class Service:
-    """A part of the platform that is taken host by host. units: those that tell by their start whether it was restarted."""
-
-    role: str
-    layer: str
-    units: tuple[str, ...] = ()
-    restart: str = "restart"
-    upgrade: str = "upgrade"
-    drain: bool = True
-
-
-# In the order in which site.yml has them: what others stand on comes first.
-SERVICES = {
-    "etcd": Service("etcd", "etcd", ("etcd.service",)),
-    "postgresql": Service("postgresql", "postgresql", ("patroni.service",)),
-    # Its packages are Java; the server is an archive, which its role upgrades by the same loop.
-    "elasticsearch": Service("elasticsearch", "elasticsearch", ("elasticsearch.service",), upgrade="upgrade_packages"),
-    "sentinel": Service(
-        "redis",
-        "sentinel",
-        ("redis-sentinel.service", "valkey-sentinel.service"),
-        restart="restart_sentinel",
-        upgrade="upgrade_sentinel",
-        drain=False,
-    ),
-    "redis": Service("redis", "redis", ("redis-server.service", "valkey-server.service")),
-    "swarm": Service("swarm", "swarm", ("docker.service",)),
-    "backend": Service("backend", "backend"),
-    "pgbouncer": Service("pgbouncer", "pgbouncer", ("pgbouncer.service",)),
-    "haproxy": Service("haproxy", "loadbalancer", ("haproxy.service",)),
-    "keepalived": Service("keepalived", "loadbalancer", ("keepalived.service",)),
-}
-UNITS = tuple(unit for service in SERVICES.values() for unit in service.units)
+# What the virtual IP weighs in an order: more than all else that a host can lead.
+ABOVE_ALL = 1000
 # A whole host, with all of its services.
 HOST = "host"
-# What a host can lead, in the words of a plan.
-LED = {
-    "postgresql": "PostgreSQL's primary",
-    "etcd": "etcd's leader",
-    "elasticsearch": "the elected master of the search cluster",
-    "redis": "Redis's master",
-    "swarm": "the swarm's leader",
-    "vip": "the virtual IP",
-}
-# What of it a turn hands over. Docker can't hand over leadership by itself: another manager is elected.
-_OF_SERVICE = {
-    "pgbouncer": ("vip",),
-    "haproxy": ("vip",),
-    "keepalived": ("vip",),
-    "sentinel": (),
-    "backend": (),
-    HOST: tuple(LED),
-}
-
 
 _BY_HAND = "Run this on another machine; or playbooks/maintenance.yml -e host={0} -e state=present, reboot it, and -e state=absent."
 
 
 def leaders(state: Mapping[str, Any]) -> dict[str, str]:
-    """Who leads what, by the keys of LED; without what the topology lacks or nobody leads."""
-    found = {
-        "postgresql": (state["postgresql"] or {}).get("leader"),
-        "etcd": (state["etcd"] or {}).get("leader"),
-        "elasticsearch": (state["elasticsearch"] or {}).get("master"),
-        "redis": (state["redis"] or {}).get("master"),
-        "swarm": (state["swarm"] or {}).get("leader"),
-        "vip": (state["vip"] or {}).get("holder"),
-    }
+    """Who leads what, by the names of registry.leaderships(); without what the topology lacks or nobody leads."""
+    found = {what: service.leader_of(state) for what, service in leaderships().items()}
     return {what: host for what, host in found.items() if host}
 
 
@@ -93,8 +35,7 @@ def members(topology: Mapping[str, Any], name: str) -> list[str]:
     """The hosts of a service, or of the platform for `host`, as the inventory orders them."""
     if name == HOST:
         return [host for host, own in topology["hosts"].items() if own["groups"]]
-    layer = SERVICES[name].layer
-    return [member["name"] for member in topology.get(layer, {}).get("members", [])]
+    return SERVICES[name].members(topology)
 
 
 def ill(state: Mapping[str, Any], name: str, hosts: Iterable[str]) -> list[str]:
@@ -103,31 +44,12 @@ def ill(state: Mapping[str, Any], name: str, hosts: Iterable[str]) -> list[str]:
     if name == HOST:
         bad = {host for part in SERVICES for host in ill(state, part, hosts)}
     else:
-        bad = {host for host in hosts if not _SERVES.get(name, lambda _state, _host: True)(state, host)}
+        service = SERVICES[name]
+        bad = {host for host in hosts if not service.serves(service.layer_of(state), host)}
     return [host for host in hosts if host in away | bad]
 
 
-def _member(layer: Mapping[str, Any] | None, key: str, name: str, label: str = "name") -> Mapping[str, Any] | None:
-    return next((member for member in (layer or {}).get(key, []) if member[label] == name), None)
-
-
-def _serves_redis(state, host):
-    member = _member(state["redis"], "members", host)
-    return bool(member and not member["error"])
-
-
-_SERVES = {
-    "etcd": lambda state, host: bool((_member(state["etcd"], "members", host) or {}).get("healthy")),
-    "postgresql": lambda state, host: bool((_member(state["postgresql"], "members", host) or {}).get("serves")),
-    "elasticsearch": lambda state, host: bool(_member(state["elasticsearch"], "nodes", host)),
-    "redis": _serves_redis,
-    "swarm": lambda state, host: (_member(state["swarm"], "nodes", host, "hostname") or {}).get("state") == "ready",
-    "haproxy": lambda state, host: bool((_member(state["haproxy"], "hosts", host) or {}).get("answers")),
-    "keepalived": lambda state, host: bool((_member(state["vip"], "members", host) or {}).get("keepalived")),
-}
-
-
-def order(
+def turns(
     hosts: Sequence[str], led: Mapping[str, Sequence[str]], ill_hosts: Iterable[str], sync: Iterable[str]
 ) -> list[str]:
     """The hosts in the order of their turns.
@@ -136,13 +58,8 @@ def order(
     PostgreSQL's standbys, those that confirm writes after those that don't. Last those that lead: the fewer things the earlier,
     and the holder of the virtual IP, whose clients notice most, at the very end. Equals keep the order of `hosts`.
     """
-    ill_hosts, sync = set(ill_hosts), set(sync)
-
-    def rank(host):
-        own = led.get(host, ())
-        return (host not in ill_hosts, "vip" in own, len(own), host in sync)
-
-    return sorted(hosts, key=rank)
+    leads = {host: len(own) + (ABOVE_ALL if "vip" in own else 0) for host, own in led.items()}
+    return order(hosts, set(ill_hosts), leads, dict.fromkeys(sync, 1))
 
 
 def plan(
@@ -211,10 +128,12 @@ def plan(
                 "role": f"utmstack.ha.{parts.role if parts else HOST}",
                 "verb": getattr(parts, verb, verb) if parts else verb,
                 "drain": parts.drain if parts else True,
-                "order": order(due, led, [*sick, *(host for host in due if drained(state, host))], confirming(state)),
+                "order": turns(due, led, [*sick, *(host for host in due if drained(state, host))], heirs(state)),
                 "done": done,
                 "left": left,
-                "leads": {host: [LED[what] for what in own] for host, own in led.items() if host in due},
+                "leads": {
+                    host: [leaderships()[what].leads for what in own] for host, own in led.items() if host in due
+                },
             }
         )
     status = (state["elasticsearch"] or {}).get("status")
@@ -230,9 +149,7 @@ def plan(
 
 def _chosen(topology, state, text):
     """The services that are meant, in the order of SERVICES, and what is wrong with the choice."""
-    present = [name for name in SERVICES if members(topology, name)]
-    if "backend" in present and not (state["swarm"] or {}).get("services"):
-        present.remove("backend")
+    present = [name for name, service in SERVICES.items() if members(topology, name) and service.present(state)]
     asked = [part.strip() for part in str(text or "").split(",") if part.strip()]
     if not asked:
         return [], [
@@ -285,24 +202,26 @@ def _states(state, seen, names, only):
             faults.append(
                 f"{host} is in maintenance ({maintenance(answer)}). End that first: playbooks/maintenance.yml -e host={host} -e state=absent."
             )
-    if (state["postgresql"] or {}).get("paused") and {"postgresql", HOST} & set(names):
-        faults.append("postgresql: Patroni is paused. End that first: patronictl resume.")
+    for name, service in SERVICES.items():
+        if {name, HOST} & set(names) and (refusal := service.refusal(service.layer_of(state))):
+            faults.append(f"{name}: {refusal}")
     return faults
 
 
 def _led(state, name):
     """By host, what it leads that a turn of this service would have to hand over."""
     found: dict[str, list[str]] = {}
+    service = SERVICES.get(name)
+    given = leaderships() if service is None else service.gives()
     for what, host in leaders(state).items():
-        if what in _OF_SERVICE.get(name, (name,)):
+        if what in given:
             found.setdefault(host, []).append(what)
     return found
 
 
-def confirming(state: Mapping[str, Any]) -> list[str]:
-    """PostgreSQL's standbys that confirm writes: the only ones that may take over while there are any."""
-    layer = state["postgresql"] or {}
-    return [member["name"] for member in layer.get("members", []) if member["role"] not in (*LEADING_ROLES, "replica")]
+def heirs(state: Mapping[str, Any]) -> list[str]:
+    """The replicas that alone may take over now, of all services that have such."""
+    return [host for service in SERVICES.values() for host in service.heirs(service.layer_of(state))]
 
 
 def _done(name, verb, answer, moment, state, host):
@@ -311,36 +230,17 @@ def _done(name, verb, answer, moment, state, host):
         return False
     if verb == "reboot":
         return moment_of(answer["booted"]) >= moment
-    own = [answer["units"][unit] for unit in SERVICES[name].units if unit in answer.get("units", {})]
+    own = [
+        answer["units"][unit] for unit in SERVICES[name].every(SERVICES[name].units) if unit in answer.get("units", {})
+    ]
     if not own or not all(unit["started"] and moment_of(unit["started"]) >= moment for unit in own):
         return False
-    # A cluster whose shards are still held in place was left by a run that died in its last turn.
-    return name != "elasticsearch" or "cluster.routing.allocation.enable" not in (state["elasticsearch"] or {}).get(
-        "changed_settings", {}
-    )
+    return not SERVICES[name].unfinished(SERVICES[name].layer_of(state))
 
 
 def drained(state: Mapping[str, Any], host: str) -> list[str]:
     """From what a host is kept out: its node of the swarm, its servers in HAProxy."""
-    found = []
-    node = _member(state["swarm"], "nodes", host, "hostname")
-    if node and node.get("availability") not in (None, "active"):
-        found.append("swarm")
-    for row in (state["haproxy"] or {}).get("servers", []):
-        if row["server"] == host and any(view.get("admin", "ready") != "ready" for view in row["on"].values()):
-            found.append(f"{row['backend']} of HAProxy")
-    return found
-
-
-# What can be handed over on purpose, the role that does it, and whether the successor can be named.
-SWITCHOVERS = {
-    "postgresql": ("postgresql", True),
-    "redis": ("redis", True),
-    "etcd": ("etcd", True),
-    "elasticsearch": ("elasticsearch", True),
-    "vip": ("keepalived", True),
-    "swarm": ("swarm", False),
-}
+    return [place for service in SERVICES.values() for place in service.drained(service.layer_of(state), host)]
 
 
 def switchover(
@@ -352,20 +252,18 @@ def switchover(
 ) -> dict[str, Any]:
     """What a planned hand-over will do; topology, state and seen as for plan().
 
-    service: a key of SWITCHOVERS. to: the host that shall lead; empty, the service itself chooses.
+    service: a name of registry.leaderships(). to: the host that shall lead; empty, the service itself chooses.
     Returns {faults: sentences with the remedy; needed; leader: who leads now; to; role; text: the plan in a sentence}.
     """
-    if service not in SWITCHOVERS:
+    if service not in leaderships():
         told = (
-            f"service={service} can't be handed over. {nearest(service, SWITCHOVERS)}"
+            f"service={service} can't be handed over. {nearest(service, leaderships())}"
             if service
             else "No service is chosen."
         )
-        return {"faults": [f"{told} Give -e service= one of {', '.join(SWITCHOVERS)}."], "needed": False}
-    role, chosen = SWITCHOVERS[service]
-    layer = "loadbalancer" if service == "vip" else service
-    members_of = "keepalived" if service == "vip" else service
-    hosts = [member["name"] for member in topology.get(layer, {}).get("members", [])]
+        return {"faults": [f"{told} Give -e service= one of {', '.join(leaderships())}."], "needed": False}
+    part = leaderships()[service]
+    hosts = part.members(topology)
     leader, faults = leaders(state).get(service), []
     if not hosts:
         faults.append(f"This inventory has no {service}.")
@@ -375,26 +273,24 @@ def switchover(
         )
     elif len(hosts) < 2:
         faults.append(f"{service}: there is no other host than {leader}.")
-    if to and not chosen:
+    if to and not part.successor:
         faults.append(f"{service}: its members elect whom they want, so leave -e to={to} out.")
     elif to and hosts and to not in hosts:
         faults.append(f"to={to} has no {service}; its hosts are {', '.join(hosts)}.")
-    elif to and to in ill(state, members_of, hosts):
+    elif to and to in ill(state, part.name, hosts):
         faults.append(f"to={to} does not do its part in {service}. playbooks/status.yml tells what is wrong.")
     elif to and maintenance(seen.get(to)):
         faults.append(f"to={to} is in maintenance ({maintenance(seen.get(to))}).")
     needed = not faults and to != leader
     shown = (
-        f"{leader} hands over {LED[service]} to {to or 'another host'}"
-        if needed
-        else f"{leader} leads {service} already"
+        f"{leader} hands over {part.leads} to {to or 'another host'}" if needed else f"{leader} leads {service} already"
     )
     return {
         "faults": faults,
         "needed": needed,
         "leader": leader,
         "to": to,
-        "role": f"utmstack.ha.{role}",
+        "role": f"utmstack.ha.{part.role}",
         "text": shown,
     }
 

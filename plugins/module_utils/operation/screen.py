@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ..common.text import table
-from .status import LEADING_OR_FOLLOWING, LEADING_ROLES, WIDTH
+from ..services.postgresql import LEADING_ROLES
+from .status import LEADING_OR_FOLLOWING, WIDTH, others
 
 
 def screen(state: Mapping[str, Any]) -> str:
@@ -25,6 +27,7 @@ def screen(state: Mapping[str, Any]) -> str:
         _elasticsearch_table,
         _redis_table,
         _swarm_table,
+        *(partial(_other_table, part) for part in others()),
         _haproxy_table,
     )
     for title, rows in (make(state) for make in tables):
@@ -202,6 +205,21 @@ def _swarm_table(state):
         return "Swarm, nobody answers", [["-"]]
     services = [f"{one['name']} {one['running']} of {one['desired']}" for one in swarm["services"]]
     return ", ".join([f"Swarm, leader {swarm['leader'] or 'NONE'}, quorum {swarm['quorum']}", *services]), rows
+
+
+def _other_table(part, state):
+    layer = state.get(part)
+    if not layer:
+        return "", []
+    rows = [["member", "role", "health"]]
+    for member in layer["members"]:
+        role = "leader" if member["name"] == layer["leader"] else "member"
+        rows.append([member["name"], role, "ok" if member["healthy"] else "BAD"])
+    rows += [[name, "-", "NO MEMBER"] for name in layer["not_members"]]
+    if len(rows) == 1:
+        return f"{part}, nobody answers", [["-"]]
+    healthy = sum(1 for member in layer["members"] if member["healthy"])
+    return f"{part}, {healthy} of {len(rows) - 1} healthy", rows
 
 
 def _haproxy_table(state):

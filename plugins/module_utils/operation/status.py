@@ -13,6 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..common.text import shorten
+from ..services.postgresql import LEADING_ROLES
+from ..services.registry import SERVICES
+from ..services.service import Service
 from ..topology.build import MAINTENANCE_FILE
 
 Answer = Mapping[str, Any]
@@ -22,7 +25,8 @@ PRIMARY_BACKEND, REPLICA_BACKEND = "postgresql_write", "postgresql_read"
 REDIS_BACKEND = "redis"
 # The way around pgbouncer stands in for it.
 POOL_BACKEND = "pgbouncer"
-LEADING_ROLES = ("leader", "standby_leader")
+# The parts of the state that are made below, each with what its product has to tell.
+OWN_FORM = ("vip", "etcd", "postgresql", "elasticsearch", "redis", "swarm", "haproxy")
 SERVER_KEYS = ("status", "up", "admin", "admin_inherited", "check", "check_code", "check_seen", "sessions")
 # Why a server may be down in a backend that is for one kind of role.
 LEADING_OR_FOLLOWING = ("primary", "master", "replica")
@@ -36,7 +40,7 @@ def status(topology: Mapping[str, Any], observations: Mapping[str, Mapping[str, 
     host was asked for them.
 
     Returns healthy, problems (sentences, each begins with the layer or host it is about), cluster, hosts, and for each layer
-    a dict or, where the topology has no such layer, None: vip, etcd, postgresql, elasticsearch, redis, swarm, haproxy.
+    a dict or, where the topology has no such layer, None: vip, etcd, postgresql, elasticsearch, redis, swarm, haproxy, and others().
     """
     hosts = _hosts(topology, observations)
     layers = {
@@ -47,6 +51,8 @@ def status(topology: Mapping[str, Any], observations: Mapping[str, Mapping[str, 
         "redis": _redis(topology, observations),
         "swarm": _swarm(topology, observations),
     }
+    for part, service in others().items():
+        layers[part] = _other(topology, observations, part, service)
     layers["haproxy"] = _haproxy(topology, observations, _roles(layers))
     problems = [f"{host['name']}: cannot be reached ({host['error']})" for host in hosts if not host["reachable"]]
     problems += [f"{host['name']}: is in maintenance ({host['maintenance']})" for host in hosts if host["maintenance"]]
@@ -59,6 +65,29 @@ def status(topology: Mapping[str, Any], observations: Mapping[str, Mapping[str, 
         "cluster": topology["cluster"],
         "hosts": hosts,
         **layers,
+    }
+
+
+def others() -> dict[str, Service]:
+    """The services that are asked and have no form of their own here, by their part of the state."""
+    parts = {service.state or name: service for name, service in SERVICES.items() if service.asks}
+    return {part: service for part, service in parts.items() if part not in OWN_FORM}
+
+
+def _other(topology, observations, part, service):
+    """A cluster whose information module returns members, each with its name and whether it is healthy, leader, healthy and problems."""
+    if not service.members(topology):
+        return None
+    hosts = topology[service.layer]["members"]
+    best, problems = _cluster(part, topology, observations, part, lambda member: member["healthy"], members=hosts)
+    found = list(best["members"]) if best else []
+    missing, differences = _against_inventory(service.layer, topology, found)
+    return {
+        "healthy": not problems + differences,
+        "problems": problems + differences,
+        "leader": best["leader"] if best else None,
+        "members": found,
+        "not_members": missing,
     }
 
 

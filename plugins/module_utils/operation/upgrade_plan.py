@@ -13,10 +13,8 @@ from typing import Any
 
 from ..common.text import table
 from ..host.packages import choose, compare, numbers
+from ..services.registry import SERVICES
 from .plan import members
-
-# Each of their hosts serves by itself, so hosts may end with different versions, such as those of two releases of Debian.
-INDEPENDENT = ("haproxy", "keepalived", "pgbouncer")
 
 # etcd's guides to each minor version name the patch version that all members must have before.
 _ETCD_FIRST = {(3, 6): (3, 5, 26), (3, 7): (3, 6, 11)}
@@ -92,7 +90,7 @@ def plan_upgrade(
         hosts[host] = _of_host(own, targets[host], answer, part)
         faults += _forbidden(service, host, hosts[host], answer["packages"])
     different = _different(service, targets)
-    (warnings if service in INDEPENDENT else faults).extend(different)
+    (warnings if SERVICES[service].independent else faults).extend(different)
     return {
         "faults": faults,
         "warnings": warnings,
@@ -185,11 +183,12 @@ def plan(
         )
     for name in chosen:
         meant = version if parts[name].get("versioned", True) else ""
-        # A host with both has them from the same packages, and hands its master over before they are replaced.
-        elsewhere = members(topology, "redis") if name == "sentinel" else []
+        # A host with both has them from the same packages, and hands over what it leads before they are replaced.
+        other = SERVICES[name].comes_with
+        elsewhere = members(topology, other) if other else []
         own = {host: seen[host] for host in members(topology, name) if host in seen and host not in elsewhere}
-        if elsewhere and not own and "redis" not in chosen:
-            faults.append("sentinel: on these hosts it comes with the packages of redis. Give -e service=redis.")
+        if elsewhere and not own and other not in chosen:
+            faults.append(f"{name}: on these hosts it comes with the packages of {other}. Give -e service={other}.")
         planned[name] = plan_upgrade(name, parts[name], meant, own)
     fetch: dict[str, dict[str, str]] = {}
     for part in planned.values():

@@ -8,6 +8,7 @@ key (leader, standby_leader, sync_standby, quorum_standby, replica), its `state`
 
 from __future__ import annotations
 
+from ..common.order import order
 from ..postgresql import parameters as postgresql
 
 LEADERS = ("leader", "standby_leader")
@@ -383,11 +384,9 @@ def restart_order(members, lowered=(), raised=(), only_pending=False, present=No
             raised.update(postgresql.raised(*change))
     chosen = [member for member in members if member.get("pending_restart") or not only_pending]
     rank = {"replica": 0, "quorum_standby": 1, "sync_standby": 2}
-    standbys = sorted(
-        (member for member in chosen if member["role"] not in LEADERS),
-        key=lambda member: (rank.get(member["role"], 0), member["name"]),
-    )
-    standbys, leaders = _names(standbys), _names(m for m in chosen if m["role"] in LEADERS)
+    standbys = sorted(member["name"] for member in chosen if member["role"] not in LEADERS)
+    standbys = order(standbys, late={member["name"]: rank.get(member["role"], 0) for member in chosen})
+    leaders = _names(m for m in chosen if m["role"] in LEADERS)
     if present is not None:
         running = [member["name"] for member in chosen if member.get("reachable", True)]
         left_behind = [name for name in standbys if name not in present and name in running]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from ..common.order import order
 from . import client as redis_client
 from . import master as redis_master
 
@@ -147,7 +148,7 @@ def assess(hosts: Hosts, seen: Observation, without: Collection[str] = (), max_l
         "masters": sorted(name for name, member in seen.members.items() if member.role == "master"),
         "healthy": bool(address) and not problems,
         "problems": problems,
-        "restart_order": [name for name in hosts.members if name != master] + [master] * (master in hosts.members),
+        "restart_order": order(hosts.members, leads={master: 1}),
         "members": [_member(hosts, name, seen, head) for name in hosts.members],
         "sentinels": [_sentinel(hosts, name, seen) for name in hosts.sentinels],
     }

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from ..common.order import order
+
 
 def plan_bootstrap(members: list[dict], facts: dict[str, dict], cluster: dict) -> dict:
     """What has to be done on which hosts.
@@ -76,10 +78,11 @@ def _with_master(plan: dict, members: list[dict], facts: dict[str, dict], cluste
         elif seen["restart"] and name not in joined:
             plan["restart"].append(name)
         elif seen["restart"]:
-            rolled.append((name == cluster["master"], "master" in one["roles"], name))
+            rolled.append(name)
         if name in joined and (seen["forming"] or seen["cluster_uuid"] != cluster["cluster_uuid"]):
             plan["settle"].append(name)
-    plan["roll"] = [entry[-1] for entry in sorted(rolled)]
+    eligible = {one["name"]: 1 for one in members if "master" in one["roles"]}
+    plan["roll"] = order(sorted(rolled), leads={cluster["master"]: 1}, late=eligible)
 
 
 def _without_master(plan: dict, members: list[dict], facts: dict[str, dict]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+from ..common.order import order
 from . import client as search_client
 from . import cluster as search_cluster
 
@@ -69,17 +70,15 @@ def step_fault(product: str, before: str, after: str) -> str:
     return f"{name} {before} cannot be upgraded to {after} in one step. Upgrade to the last release of {', then of '.join(stops)} first."
 
 
-def order(nodes: list[dict], wanted: str) -> list[str]:
+def upgrade_order(nodes: list[dict], wanted: str) -> list[str]:
     """The nodes that do not run the wanted version: first those that can't be master, the elected master last.
 
     nodes: each {name, version, roles, master}, as elasticsearch_health returns them.
     """
 
-    def last(node):
-        eligible = bool({"master", "cluster_manager"}.intersection(node["roles"]))
-        return node["master"], eligible, node["name"]
-
-    return [node["name"] for node in sorted(nodes, key=last) if node["version"] != wanted]
+    due = sorted(node["name"] for node in nodes if node["version"] != wanted)
+    eligible = {node["name"]: 1 for node in nodes if {"master", "cluster_manager"}.intersection(node["roles"])}
+    return order(due, leads={node["name"]: 1 for node in nodes if node["master"]}, late=eligible)
 
 
 def plan(product: str, wanted: str, running: str, nodes: list[dict]) -> dict:
@@ -89,7 +88,7 @@ def plan(product: str, wanted: str, running: str, nodes: list[dict]) -> dict:
     that was interrupted; it goes on with the rest.
     """
     versions = sorted({node["version"] for node in nodes}, key=numbers)
-    todo = order(nodes, wanted)
+    todo = upgrade_order(nodes, wanted)
     result = {
         "needed": bool(todo),
         "step": "none",

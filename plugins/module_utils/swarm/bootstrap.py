@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ..common.order import order
 from .cluster import assess, host_of, member_of
 
 # Marks a swarm as one that this collection made, with the name of the cluster.
@@ -224,13 +225,13 @@ def _within(result: dict, wanted: list[dict], here: list[dict], seen: Mapping, v
             f"The swarm has nodes that are in no inventory: {', '.join(strangers)}. They are left alone; "
             "`docker node rm` removes those that are gone."
         )
-    stale = [one for one in here if seen[one["name"]].get("restart")]
-
-    def last(member):
-        entry = listed.get(seen[member["name"]]["node_id"], {})
-        return entry.get("role") == "manager", bool(entry.get("leader"))
-
-    result["roll"] = [one["name"] for one in sorted(stale, key=last) if seen[one["name"]]["state"] == "active"]
+    due = [one["name"] for one in here if seen[one["name"]].get("restart") and seen[one["name"]]["state"] == "active"]
+    entries = {name: listed.get(seen[name]["node_id"], {}) for name in due}
+    result["roll"] = order(
+        due,
+        leads={name: 1 for name, entry in entries.items() if entry.get("leader")},
+        late={name: 1 for name, entry in entries.items() if entry.get("role") == "manager"},
+    )
 
 
 def _update(entry: Mapping, member: Mapping) -> list[dict]:

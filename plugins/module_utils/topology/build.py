@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..common.values import url
+from ..services.registry import SERVICES, entry_points
 from .addresses import check_hosts, check_name, host_address, virtual_ip
 from .certificates import check_certificates
 from .components import Options, check_components
 from .faults import Findings, TopologyError
-from .groups import GROUPS, check_members, members_of, memory_share, quorum, synchronous_mode
+from .groups import check_members, groups, members_of, memory_share, quorum, synchronous_mode
+from .groups import layers as all_layers
 from .names import check_databases, check_names
 from .pooling import pooling
 from .ports import check_collisions, ports
@@ -40,9 +42,6 @@ from .settings import (
 )
 from .timing import timing
 
-# The groups that an inventory may have, and `backend`, the hosts of both Swarm groups.
-LAYERS = (*GROUPS, "backend")
-
 # What playbooks/maintenance.yml leaves on a host: since when, and why.
 MAINTENANCE_FILE = "/var/lib/utmstack-ha/maintenance"
 # The interpreter of tasks that act as the account postgres. Root is then all that sudo has to allow.
@@ -61,8 +60,8 @@ def build(
     """
     found = found or Findings()
     members = members_of(inventory.groups, found)
-    hosts = list(dict.fromkeys(host for layer in LAYERS for host in members[layer]))
-    layers = {host: [layer for layer in LAYERS if host in members[layer]] for host in hosts}
+    hosts = list(dict.fromkeys(host for layer in all_layers() for host in members[layer]))
+    layers = {host: [layer for layer in all_layers() if host in members[layer]] for host in hosts}
     check_variables(inventory, hosts, settings, found)
     check_components(inventory, hosts, options or {}, found)
     settings = {**DEFAULTS, **{name: value for name, value in settings.items() if value is not None}}
@@ -99,7 +98,7 @@ def build(
     check_member_names(members["postgresql"], found)
     check_names(hosts, members["postgresql"], {host: inventory.variables(host).get("ha_rack") for host in hosts}, found)
     check_databases(settings["postgresql_databases"], found)
-    present = {layer for layer in LAYERS if members[layer]} | ({"pgbouncer"} if pool["enabled"] else set())
+    present = {layer for layer in all_layers() if members[layer]} | ({"pgbouncer"} if pool["enabled"] else set())
     for host in hosts:
         check_collisions(host, layers[host], present, numbers, found)
     names = {host: _certificate_names(host, addresses.get(host, ""), layers[host], vip) for host in hosts}
@@ -116,6 +115,12 @@ def build(
     ]
     balancers = [entry | {"priority": priority[entry["name"]]} for entry in listed("loadbalancer")]
     return {
+        # Of services that nobody needs to know more of.
+        **{
+            service.layer: {"members": listed(service.layer)}
+            for service in SERVICES.values()
+            if service.layer in members
+        },
         "maintenance_file": MAINTENANCE_FILE,
         "releases": RELEASES,
         "cluster": cluster,
@@ -130,13 +135,14 @@ def build(
             host: {
                 "name": host,
                 "address": addresses[host],
-                "groups": [group for group in GROUPS if group in layers[host]],
+                "groups": [group for group in groups() if group in layers[host]],
                 "priority": priority.get(host),
                 "rack": _rack(inventory, host),
                 "memory_mb": memory[host],
                 "memory_share": memory_share(layers[host]),
                 "names": names[host],
                 "take_over": given_up[host],
+                "entry_points": entry_points(layers[host]),
             }
             for host in hosts
         },
@@ -184,6 +190,15 @@ def build(
         },
         "web": {"members": [entry | {"backup": backup[entry["name"]]} for entry in listed("web")]},
         "drill": {"allowed": drill, "members": listed("drill")},
+        "services": {
+            name: {
+                "role": service.role,
+                "groups": list(service.groups),
+                "units": service.every(service.units),
+                "settings": list(service.settings),
+            }
+            for name, service in SERVICES.items()
+        },
         "warnings": found.warnings,
     }
 

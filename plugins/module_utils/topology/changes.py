@@ -214,6 +214,11 @@ def _given(name: str) -> Wanted:
     return lambda ha, host, given: given.get(name)
 
 
+def _pools(ha: Mapping, host: Mapping, given: Mapping) -> list[str]:
+    """Those of a swarm that is taken over are what they are."""
+    return [] if given.get("swarm_adopt") else sorted(given.get("swarm_address_pools") or [])
+
+
 def _name(ha: Mapping, host: Mapping, given: Mapping) -> Any:
     return host["name"]
 
@@ -266,7 +271,7 @@ COMPARED: tuple[tuple[str, str, str, Wanted], ...] = (
     ("swarm", "port", "ha_ports.swarm_cluster", _port("swarm_cluster")),
     ("swarm", "data_port", "ha_ports.swarm_data", _port("swarm_data")),
     ("swarm", "data_root", "swarm_data_root", _given("swarm_data_root")),
-    ("swarm", "address_pools", "swarm_address_pools", _given("swarm_address_pools")),
+    ("swarm", "address_pools", "swarm_address_pools", _pools),
     ("backend", "stack", "backend_stack_name", _given("backend_stack_name")),
     ("backend", "http_port", "ha_ports.backend_http", _port("backend_http")),
     ("backend", "grpc_port", "ha_ports.backend_grpc", _port("backend_grpc")),

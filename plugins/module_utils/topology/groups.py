@@ -9,37 +9,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..common.values import number
+from ..services.registry import SERVICES
 from .faults import Findings
 
-GROUPS = (
-    "loadbalancer",
-    "etcd",
-    "postgresql",
-    "elasticsearch",
-    "redis",
-    "sentinel",
-    "swarm_managers",
-    "swarm_workers",
-    "web",
-    "backup",
-    "monitoring",
-    "drill",
-)
+# Groups without a service of the collection's.
+OTHER_known = ("web", "backup", "monitoring", "drill")
 SYNCHRONOUS_MODES = ("off", "on", "strict", "quorum")
 
-# How much of a host's memory a layer should count on, relative to what else is there. PostgreSQL and Elasticsearch want
-# the file system's cache as much as their own memory, so they weigh most; etcd and HAProxy stay below 1 GiB.
-# Three co-located hosts with PostgreSQL: 8 of 8 + 1 + 1, so 0.8. Layers that are not here need next to nothing.
-MEMORY_WEIGHTS = {
-    "postgresql": 8,
-    "elasticsearch": 8,
-    "backend": 4,
-    "redis": 2,
-    "monitoring": 2,
-    "etcd": 1,
-    "loadbalancer": 1,
-    "web": 1,
-}
+# How much memory they need, relative to the services (Service.memory). PostgreSQL and Elasticsearch want the file system's cache as
+# much as their own memory, so they weigh most; etcd and HAProxy stay below 1 GiB. Three co-located hosts with PostgreSQL: 8 of 8 + 1 + 1, so 0.8.
+# Layers that are not here need next to nothing.
+OTHER_WEIGHTS = {"monitoring": 2, "web": 1}
+
+
+def groups() -> tuple[str, ...]:
+    """Return the groups that an inventory may have, those of the virtual IP first."""
+    own = (group for service in SERVICES.values() for group in service.groups)
+    return tuple(dict.fromkeys(("loadbalancer", *own, *OTHER_known)))
+
+
+def layers() -> tuple[str, ...]:
+    """Return the groups, and `backend`, the hosts of both Swarm groups."""
+    return (*groups(), "backend")
 
 
 def quorum(members: int) -> int:
@@ -49,35 +40,39 @@ def quorum(members: int) -> int:
 
 def memory_share(layers: list[str]) -> dict[str, float]:
     """Return for each layer of a host the part of its memory that it may count on; the parts sum to at most 1."""
-    weights = {layer: MEMORY_WEIGHTS[layer] for layer in layers if layer in MEMORY_WEIGHTS}
+    known = OTHER_WEIGHTS | {service.layer: service.memory for service in SERVICES.values() if service.memory}
+    weights = {layer: known[layer] for layer in layers if layer in known}
     total = sum(weights.values())
     return {layer: int(100 * weight / total) / 100 for layer, weight in weights.items()}
 
 
 def members_of(inventory_groups: Mapping[str, list[str]], found: Findings) -> dict[str, list[str]]:
-    """Return each layer's members in order, with `backend` (both Swarm groups) and the default of `sentinel`."""
+    """Return each layer's members in order, with `backend` (both Swarm groups), and with the hosts of services whose group is not given."""
+    known = groups()
     for name, hosts in inventory_groups.items():
-        if name in GROUPS and not hosts:
+        if name in known and not hosts:
             found.refuse(
                 f"group {name}", "members", "are none", "Add hosts to it, or remove the group from the inventory"
             )
-        near = difflib.get_close_matches(name, GROUPS, n=1, cutoff=0.8)
-        if near and hosts and name not in GROUPS and not inventory_groups.get(near[0]):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if near and hosts and name not in known and not inventory_groups.get(near[0]):
             found.refuse(
                 f"group {name}",
                 "group name",
                 f"is unknown, and there is no group {near[0]}",
                 f"Did you mean {near[0]}?",
             )
-    members = {name: list(dict.fromkeys(inventory_groups.get(name, []))) for name in GROUPS}
+    members = {name: list(dict.fromkeys(inventory_groups.get(name, []))) for name in known}
     if not any(members.values()):
         found.refuse(
             "group all",
             "members",
             "are in none of the groups that this collection knows",
-            f"Put hosts into {', '.join(GROUPS[:3])} and so on",
+            f"Put hosts into {', '.join(known[:3])} and so on",
         )
-    members["sentinel"] = members["sentinel"] or list(members["redis"])
+    for service in SERVICES.values():
+        if service.default_hosts:
+            members[service.layer] = members[service.layer] or list(members[service.default_hosts])
     members["backend"] = list(dict.fromkeys(members["swarm_workers"] + members["swarm_managers"]))
     return members
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..common.text import table
-from .ports import HOST, VIP, listeners
+from ..services.listener import HOST, VIP
+from .ports import listeners
 from .releases import without
 
 Topology = Mapping[str, Any]

@@ -15,6 +15,7 @@ FLOORS = (
     {"drill/fault", "drill/ledger", "operation"},
     {"backend", "etcd", "haproxy", "host", "patroni", "postgresql", "redis", "search", "swarm", "vip"},
     {"topology"},
+    {"services"},
     {"common"},
 )
 

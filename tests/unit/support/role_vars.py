@@ -18,6 +18,15 @@ def variable(role, name, **known):
     By Ansible itself, not by Jinja: it doubles each backslash within an expression first.
     """
     expressions = yaml.safe_load((ROLES / role / "vars" / "main.yml").read_text())
-    needed = {key for key in expressions if re.search(rf"\b{key}\b", expressions[name])}
+    needed = {key for key in expressions if re.search(rf"\b{key}\b", str(expressions[name]))}
     found = {key: variable(role, key, **known) for key in needed}
-    return Templar(loader=DataLoader(), variables=found | known).template(trust_as_template(expressions[name]))
+    return Templar(loader=DataLoader(), variables=found | known).template(_trusted(expressions[name]))
+
+
+def _trusted(value):
+    """A value of a vars file, with templates anywhere in it."""
+    if isinstance(value, dict):
+        return {key: _trusted(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_trusted(inner) for inner in value]
+    return trust_as_template(value) if isinstance(value, str) else value

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...common.text import nearest
-from .plan import PROCESSES, ROLES, TARGETED, Topology
+from ...services.registry import processes, targets
+from .plan import ROLES, Topology
 
 Named = Mapping[str, Mapping[str, Any]]
 
@@ -33,15 +34,15 @@ def share(value: Any) -> str:
 
 # What each kind takes: the values that an option may have, or what tells what is wrong with one. A question mark: it may be left out.
 KINDS: dict[str, dict[str, Sequence[str] | Callable[[Any], str]]] = {
-    "signal": {"signal": ("KILL", "STOP"), "process": tuple(PROCESSES)},
+    "signal": {"signal": ("KILL", "STOP"), "process": ()},
     "power": {},
     "frozen": {},
     "partition": {"cut": ("rest", "one", "clients"), "direction?": DIRECTIONS},
     "lossy": {"cut": ("everyone", "rest", "one"), "direction?": DIRECTIONS, "loss_percent?": share},
-    # Of `volume` the settings of the drill know which there are.
+    # Of `volume` the settings of the drill know which there are, of `process` the services.
     "fill": {"volume": ()},
     "hung": {"volume": ()},
-    "dead": {"process": tuple(PROCESSES)},
+    "dead": {"process": ()},
     "clock": {"step_s": _number},
     "certificate": {"certificate": ("expired", "wrong")},
     "unshare": {},
@@ -112,8 +113,8 @@ def _problems(label: str, fault: Mapping[str, Any], volumes: Sequence[str], host
             yield f"has {key}, which no fault has. {nearest(key, KNOWN)}"
     if fault.get("target") and fault["target"] not in (*ROLES, *hosts):
         yield f"has target {fault['target']}, which is neither a role nor a host. {nearest(str(fault['target']), (*ROLES, *hosts))}"
-    if fault.get("service") and fault["service"] not in TARGETED:
-        yield f"has service {fault['service']}, which is none. {nearest(str(fault['service']), TARGETED)}"
+    if fault.get("service") and fault["service"] not in targets():
+        yield f"has service {fault['service']}, which is none. {nearest(str(fault['service']), targets())}"
     if fault.get("hold_s") and (wrong := _number(fault["hold_s"])):
         yield f"has hold_s {fault['hold_s']!r}, which {wrong}. Give how long it lasts, in seconds."
     injected = fault.get("fault")
@@ -133,7 +134,7 @@ def _problems(label: str, fault: Mapping[str, Any], volumes: Sequence[str], host
         if key not in takes:
             yield f"is of kind {kind}, which does not take {key}. {nearest(key, takes) if takes else 'Take it out.'}"
             continue
-        allowed = volumes if key == "volume" else takes[key]
+        allowed = {"volume": volumes, "process": tuple(processes())}.get(key, takes[key])
         if callable(allowed):
             if wrong := allowed(value):
                 yield f"has {key} {value!r}, which {wrong}."

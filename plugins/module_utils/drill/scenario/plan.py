@@ -8,36 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...common.text import nearest, table
-from ...operation.plan import LED, SERVICES, SWITCHOVERS, confirming, ill, leaders, members
+from ...operation.plan import ill, leaders
+from ...services.registry import handed_over, processes, targets
 from ..ledger import records as drill_records
 
 Topology = Mapping[str, Any]
 State = Mapping[str, Any]
 
 
-def _units(service: str) -> list[str]:
-    return list(SERVICES[service].units)
-
-
-# The service whose hosts have a process, its units, which of their processes (see processes() of drill/fault/host.py), and its name.
-PROCESSES: dict[str, dict[str, Any]] = {
-    "postgresql": {"units": _units("postgresql"), "what": "PostgreSQL"},
-    "postmaster": {"units": _units("postgresql"), "only": "postgres", "what": "PostgreSQL's postmaster"},
-    "patroni": {"units": _units("postgresql"), "only": "main", "what": "Patroni"},
-    "etcd": {"units": _units("etcd"), "only": "main", "what": "etcd"},
-    "haproxy": {"units": _units("haproxy"), "what": "HAProxy"},
-    "keepalived": {"units": _units("keepalived"), "what": "keepalived"},
-    "redis": {"units": _units("redis"), "what": "Redis"},
-    "sentinel": {"units": _units("sentinel"), "what": "Sentinel"},
-    "elasticsearch": {"units": _units("elasticsearch"), "what": "Elasticsearch"},
-    "dockerd": {"units": _units("swarm"), "only": "main", "what": "Docker"},
-    "backend": {"container": "_backend", "what": "a replica of the application"},
-}
-# What leads, in the order in which it is handed over; the swarm's managers elect whom they want.
-HANDED_OVER = ("etcd", "redis", "elasticsearch", "postgresql", "vip")
-# Whom a fault may meet, but for a host by its name, and the services of which one may be a leader or a replica.
+# Whom a fault may meet, but for a host by its name.
 ROLES = ("leader", "replica", "vip_holder", "leader_of_all")
-TARGETED = (*LED, "sentinel", "backend")
 # Kinds of which the controller runs the commands: what takes the host away, and what brings it back.
 COMMANDS = {"power": ("power_off", "power_on"), "frozen": ("freeze", "thaw")}
 # How long a fault may last beyond its time until the host undoes it by itself, in seconds.
@@ -143,7 +123,7 @@ def target(fault: Mapping[str, Any], topology: Topology, state: State) -> dict[s
         why = "no host of this inventory holds the virtual IP"
     elif role == "replica":
         others = [one for one in hosts_of(topology, service) if one != led.get(service)]
-        sick = ill(state, _label(service), others)
+        sick = ill(state, targets()[service].name, others) if others else []
         host = next(iter(sorted((one for one in others if one not in sick), key=list(led.values()).count)), None)
         why = f"{service or 'a service that is not named'} has no replica that does its part"
     elif role == "leader_of_all":
@@ -167,29 +147,20 @@ def target(fault: Mapping[str, Any], topology: Topology, state: State) -> dict[s
 
 
 def hosts_of(topology: Topology, service: str) -> list[str]:
-    """The hosts of what can lead or has replicas, by the names of LED; also sentinel and backend."""
-    if service == "elasticsearch":
-        return list(topology["elasticsearch"]["masters"])
-    if service == "swarm":
-        return [member["name"] for member in topology["swarm"]["managers"]]
-    if service == "backend":
-        return [member["name"] for member in topology["backend"]["members"]]
-    return members(topology, _label(service)) if service in TARGETED else []
-
-
-def _label(service):
-    return "keepalived" if service == "vip" else service
+    """The hosts that may lead a service, or that are its replicas, by the names of registry.targets()."""
+    return targets()[service].may_lead(topology) if service in targets() else []
 
 
 def _can_lead(state, service, host):
-    """Whether the host leads a service, or may take it over now: of PostgreSQL's standbys only those that confirm writes may."""
-    standbys = confirming(state) if service == "postgresql" else []
-    return not standbys or host in (state["postgresql"]["leader"], *standbys)
+    """Whether the host leads a service, or may take it over now."""
+    part = targets()[service]
+    heirs = part.heirs(part.layer_of(state))
+    return not heirs or host in (part.leader_of(state), *heirs)
 
 
 def _leader_of_all(topology, state, led):
     """The host that needs least to lead all, and what has to be handed over to it."""
-    services = [service for service in HANDED_OVER if service in led]
+    services = [service for service in handed_over() if service in led]
     able = [
         host
         for host in topology["hosts"]
@@ -204,7 +175,7 @@ def _leader_of_all(topology, state, led):
 def _alone(topology, state, led, host, service):
     """What the host has to hand over so that it leads that service only, and to whom."""
     found = []
-    for other in HANDED_OVER:
+    for other in handed_over():
         heirs = [one for one in hosts_of(topology, other) if one != host and _can_lead(state, other, one)]
         if other != service and led.get(other) == host and heirs:
             found.append({"service": other, "to": heirs[0]})
@@ -228,7 +199,7 @@ def injection(
     kind, why = own["kind"], ""
     if kind in ("signal", "dead"):
         process = own.pop("process")
-        own |= PROCESSES.get(process, {"what": process})
+        own |= processes().get(process, {"what": process})
     elif kind in ("partition", "lossy"):
         own |= _cut(own.pop("cut"), chosen, topology)
         own["ssh_port"] = ssh
@@ -248,7 +219,7 @@ def injection(
         own |= {"path": topology["tls"]["certificate"], "key": topology["tls"]["key"], "reload": ["patroni.service"]}
         own |= {"address": address, "port": topology["ports"]["patroni_rest"]}
     elif kind == "unshare":
-        own |= {"path": next(iter(settings["snapshots"]), ""), "units": _units("elasticsearch")}
+        own |= {"path": next(iter(settings["snapshots"]), ""), "units": processes()["elasticsearch"]["units"]}
         why = "" if own["path"] else "the inventory has no elasticsearch_repository_directories"
     elif kind in COMMANDS:
         do, undo = (list(settings["commands"][name]) for name in COMMANDS[kind])
@@ -313,8 +284,8 @@ def restoring(before: Mapping[str, str], state: State) -> list[dict[str, str]]:
     now = leaders(state)
     return [
         {"service": service, "to": before[service]}
-        for service in HANDED_OVER
-        if SWITCHOVERS[service][1] and service in before and service in now and before[service] != now[service]
+        for service in handed_over()
+        if service in before and service in now and before[service] != now[service]
         if _can_lead(state, service, before[service])
     ]
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils.host import conflicts as host_conflicts
 from ansible_collections.utmstack.ha.plugins.module_utils.host import conflicts_look
 from ansible_collections.utmstack.ha.plugins.module_utils.host.conflicts import Seen, Socket, Unit, decide, report
+from ansible_collections.utmstack.ha.plugins.module_utils.services import software
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import build
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import Inventory
 
@@ -26,24 +26,8 @@ ETH0 = {"lo": ["127.0.0.1"], "eth0": ["10.0.1.11"]}
 
 
 def settings(flavor="redis", **changed):
-    data = {
-        "etcd": {"path": "/var/lib/etcd/utmstack", "user": "etcd", "setting": "etcd_data_directory"},
-        "postgresql": {"path": "/data/pg", "user": "postgres", "setting": "postgresql_data_directory"},
-        "redis": {
-            "path": f"/var/lib/{flavor}/utmstack",
-            "user": flavor,
-            "setting": "redis_data_directory",
-            "former": f"/var/lib/{flavor}/utmstack-ha.conf",
-        },
-    }
-    return {
-        "redis_flavor": flavor,
-        "swarm_adopt": False,
-        "keepalived_interface": "",
-        "data": data,
-        "entered": {"elasticsearch": ["/mnt/snapshots"]} if "elasticsearch" in data else {},
-        **changed,
-    }
+    given = {"redis_flavor": flavor, "postgresql_data_directory": "/data/pg", **changed}
+    return software.settings(HA, HA["releases"]["13"], given)
 
 
 PLAN = host_conflicts.plan(HA, "node1", settings())
@@ -221,7 +205,7 @@ def test_valkey_is_the_engine_and_redis_its_rival_where_it_was_chosen():
 def test_a_host_is_asked_for_its_own_layers_only():
     ha = build(Inventory({"redis": NODES, "etcd": NODES[:1]}, HOSTS), {"ha_vip": "10.0.1.100"})
     plan = host_conflicts.plan(ha, "node2", settings())
-    assert plan["units"] == ["redis-server.service", "redis-sentinel.service"]
+    assert plan["units"] == ["redis-sentinel.service", "redis-server.service"]
     assert {entry["port"] for entry in plan["listeners"]} == {6379, 26379}
     assert (plan["clusters"], plan["virtual_ip"]) == (False, "")
 
@@ -384,20 +368,3 @@ def test_own_directories_are_made_and_opened_not_told(tmp_path):
 def test_one_look_serves_a_bare_host(tmp_path):
     seen = look(tmp_path).at({**PLAN, "virtual_ip": "", "entered": [], "peers": []}, ETH0)
     assert decide(PLAN, seen, [])["conflicts"] == []
-
-
-def test_the_directories_that_role_base_assumes_are_the_roles_defaults():
-    def read(path):
-        return yaml.safe_load((ROOT / "roles" / path).read_text())
-
-    assumed = read("base/vars/main.yml")
-    for role in ("etcd", "elasticsearch"):
-        default = read(f"{role}/defaults/main.yml")[f"{role}_data_directory"]
-        path = assumed["base_data"][role]["path"].replace("' ~ ha.cluster", "{{ ha.cluster }}'")
-        assert f"'{default}'" in path
-    log = read("elasticsearch/defaults/main.yml")["elasticsearch_log_directory"]
-    assert f"'{log}'" in assumed["base_entered"]["elasticsearch"]
-    assert read("redis/defaults/main.yml")["redis_data_directory"] == "/var/lib/{{ redis_flavor }}/{{ ha.cluster }}"
-    assert "'/var/lib/' ~ base_redis_name ~ '/' ~ ha.cluster" in assumed["base_redis_data"]
-    assert "'/var/lib/postgresql/' ~ base_postgresql_version" in assumed["base_data"]["postgresql"]["path"]
-    assert "'/var/lib/postgresql/' ~ postgresql_major" in read("postgresql/vars/main.yml")["postgresql_data"]

@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
-import yaml
 from ansible_collections.utmstack.ha.plugins.filter.operation import FilterModule
 from ansible_collections.utmstack.ha.plugins.module_utils.operation import plan as operation
 from ansible_collections.utmstack.ha.plugins.module_utils.operation.own_address import is_own
+from ansible_collections.utmstack.ha.plugins.module_utils.services import registry
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import MAINTENANCE_FILE
 from platform_state import NODES, whole
 
@@ -33,7 +32,7 @@ def looked(started=EARLY, booted=EARLY, **by_host):
             "booted": booted,
             "units": {
                 unit: {"state": "active", "started": by_host.get(name, started)}
-                for unit in operation.UNITS
+                for unit in registry.units()
                 if "valkey" not in unit
             },
             "texts": {MAINTENANCE_FILE: ""},
@@ -105,7 +104,7 @@ def test_whole_hosts_go_by_how_much_they_lead_and_the_virtual_ip_is_last():
 
 
 def test_services_come_in_the_order_of_the_site():
-    assert [part["name"] for part in plan()["services"]] == list(operation.SERVICES)
+    assert [part["name"] for part in plan()["services"]] == list(registry.SERVICES)
 
 
 def test_several_services_are_chosen_by_name_in_whatever_order():
@@ -296,11 +295,11 @@ def switchover(service, to="", state=None, seen=None):
     return operation.switchover(TOPOLOGY, state or whole(), seen or looked(), service, to)
 
 
-@pytest.mark.parametrize("service", list(operation.SWITCHOVERS))
+@pytest.mark.parametrize("service", list(registry.leaderships()))
 def test_a_hand_over_names_who_leads_and_which_role_does_it(service):
     planned = switchover(service)
     assert (planned["faults"], planned["needed"]) == ([], True)
-    assert planned["text"] == f"{planned['leader']} hands over {operation.LED[service]} to another host"
+    assert planned["text"] == f"{planned['leader']} hands over {registry.leaderships()[service].leads} to another host"
     assert planned["role"] == f"utmstack.ha.{'keepalived' if service == 'vip' else service}"
 
 
@@ -312,7 +311,7 @@ def test_nothing_is_handed_over_to_whom_leads_already():
 @pytest.mark.parametrize(
     ("service", "to", "fault"),
     [
-        ("", "", "No service is chosen. Give -e service= one of postgresql, redis, etcd, elasticsearch, vip, swarm."),
+        ("", "", "No service is chosen. Give -e service= one of etcd, postgresql, elasticsearch, redis, swarm, vip."),
         ("haproxy", "", "service=haproxy can't be handed over."),
         ("etcd", "node9", "to=node9 has no etcd; its hosts are node1, node2, node3."),
         ("swarm", "node2", "swarm: its members elect whom they want, so leave -e to=node2 out."),
@@ -358,14 +357,6 @@ def test_a_stop_at_the_only_host_has_nothing_before_and_nothing_after():
 def test_an_upgrade_takes_the_hosts_that_do_not_run_what_is_wanted():
     planned = plan(verb="upgrade", service="etcd,redis", todo={"etcd": ["node2", "node3"]})["services"]
     assert [(part["order"], part["done"]) for part in planned] == [(["node3", "node2"], ["node1"]), ([], list(NODES))]
-
-
-def test_the_roles_know_the_same_services_and_units():
-    roles = Path(__file__).resolve().parents[5] / "roles"
-    asked = yaml.safe_load((roles / "operation" / "vars" / "main.yml").read_text())["operation_units"]
-    assert sorted(asked) == sorted(operation.UNITS)
-    parts = yaml.safe_load((roles / "base" / "vars" / "main.yml").read_text())["base_upgrade_parts"]
-    assert {*parts, "backend"} == set(operation.SERVICES)
 
 
 def test_a_controller_that_is_a_host_is_not_rebooted_and_the_plan_says_so():

@@ -62,7 +62,7 @@ def node(name, version, *roles, master=False):
     ],
 )  # fmt: skip
 def test_nodes_that_can_be_master_come_last_and_the_elected_one_at_the_very_end(nodes, expected):
-    assert search_upgrade.order(nodes, "9.2.0") == expected
+    assert search_upgrade.upgrade_order(nodes, "9.2.0") == expected
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import 
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import TopologyError
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.groups import memory_share
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.plan import plan, survives, ways_in
-from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import DEFAULT_PORTS
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import defaults
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import (
     DEFAULTS,
     HOST_SETTINGS,
@@ -431,7 +431,7 @@ def test_three_hosts_and_a_virtual_ip_are_enough():
     assert [entry["priority"] for entry in result["loadbalancer"]["members"]] == [250, 240, 230]
     assert result["hosts"]["node1"]["memory_share"]["postgresql"] == 0.8
     assert result["hosts"]["node1"]["names"] == ["node1", "10.0.1.11", "10.0.1.100"]
-    assert result["ports"] == DEFAULT_PORTS
+    assert result["ports"] == defaults()
     assert result["web"] == {"members": []}
     assert result["backend"] == {"members": [], "tls": False}
     assert result["warnings"] == []

@@ -8,15 +8,16 @@ import copy
 from pathlib import Path
 
 import pytest
-import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import KEPT, PASSWORDS
-from ansible_collections.utmstack.ha.plugins.module_utils.topology import changes
+from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES
+from ansible_collections.utmstack.ha.plugins.module_utils.topology import changes, role_specs
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import build
-from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import DEFAULT_PORTS
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import defaults
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import (
     DEFAULTS,
     HOST_SETTINGS,
     OTHER_NAMES,
+    VARIABLES,
     Inventory,
 )
 
@@ -75,7 +76,7 @@ def everywhere():
 
 def test_every_setting_that_crosses_roles_and_every_password_has_a_row():
     rows = {name for row in changes.TABLE for name in row.setting.split(", ")}
-    ports = {f"ha_ports.{name}" for name in DEFAULT_PORTS}
+    ports = {f"ha_ports.{name}" for name in defaults()}
     assert {*DEFAULTS, *HOST_SETTINGS, *OTHER_NAMES, *PASSWORDS, *KEPT} - {"ha_ports"} | ports <= rows
     assert len(changes.ROWS) == len(changes.TABLE)
 
@@ -93,14 +94,12 @@ def test_the_page_has_the_table():
     assert changes.page() in (ROOT / "docs" / "changes.md").read_text()
 
 
-def test_what_is_compared_has_the_defaults_of_its_role():
-    given = yaml.safe_load((ROOT / "roles/base/vars/main.yml").read_text())["base_given_settings"]
-    assert set(given) == set(deployed()["settings"])
-    for name, role in (("elasticsearch_data_directory", "elasticsearch"), ("redis_flavor", "redis"), ("swarm_data_root", "swarm"),
-                       ("backend_stack_name", "backend"), ("backend_database_name", "backend"), ("backend_database_user", "backend"),
-                       ("swarm_address_pools", "swarm")):  # fmt: skip
-        default = yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text())[name]
-        assert f"{name} | default({default!r})" in given[name]
+def test_role_base_hands_over_every_setting_that_is_compared():
+    """It hands over the settings of the registry, whose defaults are those of the roles (services/test_software.py)."""
+    known = {name for service in SERVICES.values() for name in service.settings}
+    assert set(deployed()["settings"]) <= known
+    of_roles = set(role_specs.settings()) - set(VARIABLES)
+    assert {setting for _layer, _key, setting, _wanted in changes.COMPARED if setting in of_roles} <= known
 
 
 @pytest.mark.parametrize(
@@ -134,10 +133,10 @@ def test_a_changed_setting_is_refused_once_with_all_hosts_and_the_remedy(case):
     assert case == "databases" or "hosts node1, node2, node3: " in text
 
 
-PORTS = sorted(name for name in DEFAULT_PORTS if changes.ROWS[f"ha_ports.{name}"].effect == changes.REFUSED)
+PORTS = sorted(name for name in defaults() if changes.ROWS[f"ha_ports.{name}"].effect == changes.REFUSED)
 
 
-@pytest.mark.parametrize("name", DEFAULT_PORTS)
+@pytest.mark.parametrize("name", defaults())
 def test_each_port_is_refused_or_applied_as_the_table_says(name):
     text = changes.refusal(topology(ha_ports={name: 1999}), everywhere())
     assert (f"ha_ports.{name} is 1999" in text) == (name in PORTS)

@@ -1,0 +1,26 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where a service listens, by default on which port, and who connects to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EVERYWHERE, HOST, VIP = "every address", "the host's address", "the virtual IP"
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A socket that a layer opens on its hosts.
+
+    key: the name of the port in ha_ports. clients: who connects, what a firewall has to let in. serves: the layers (or `pgbouncer`)
+    without which it is left out.
+    """
+
+    layer: str
+    service: str
+    key: str
+    port: int
+    bind: str
+    clients: str
+    serves: tuple[str, ...] = ()

@@ -1,0 +1,37 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""pgbouncer, which pools PostgreSQL's connections beside HAProxy."""
+
+from __future__ import annotations
+
+from .listener import HOST, Listener
+from .service import Service
+
+SERVICE = Service(
+    name="pgbouncer",
+    role="pgbouncer",
+    layer="pgbouncer",
+    groups=("loadbalancer",),
+    listeners=(
+        Listener(
+            "loadbalancer",
+            "pgbouncer",
+            "pgbouncer",
+            6432,
+            HOST,
+            "HAProxy of the same host; PostgreSQL hosts and load balancers (its console)",
+            ("pgbouncer",),
+        ),
+    ),
+    enabled=lambda ha: ha["pgbouncer"]["enabled"],
+    units=("pgbouncer.service",),
+    packages=("pgbouncer",),
+    held=("pgbouncer",),
+    upgrades=("pgbouncer",),
+    upgraded={"pgbouncer.service": ()},
+    configs={"pgbouncer.service": ("/etc/pgbouncer/pgbouncer.ini", "/etc/pgbouncer/userlist.txt")},
+    # Role haproxy cares for it.
+    whole_host=(),
+    hands_over=("vip",),
+    independent=True,
+)

@@ -1,0 +1,64 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The services of the platform: one line for each.
+
+The list gives the order, too: what others stand on comes first. site.yml deploys in this order, rolling operations take services in it, and
+a host that is taken away gives them up in the opposite one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from . import backend, elasticsearch, etcd, haproxy, keepalived, pgbouncer, postgresql, redis, sentinel, swarm
+from .service import Service, processes_of
+
+SERVICES: dict[str, Service] = {
+    module.SERVICE.name: module.SERVICE
+    for module in (etcd, postgresql, elasticsearch, sentinel, redis, swarm, backend, pgbouncer, haproxy, keepalived)
+}
+
+
+def of_groups(groups: Iterable[str]) -> list[Service]:
+    """The services that its groups give a host, also those that are switched off."""
+    return [service for service in SERVICES.values() if set(groups).intersection(service.groups)]
+
+
+def units() -> list[str]:
+    """All units of systemd that tell whether a service was restarted."""
+    return [unit for service in SERVICES.values() for unit in service.every(service.units)]
+
+
+def leaderships() -> dict[str, Service]:
+    """The services of which one host leads, by what that is called in -e service= of a switchover."""
+    return {service.leadership or service.name: service for service in SERVICES.values() if service.leads}
+
+
+def processes() -> dict[str, dict[str, Any]]:
+    """The processes that a fault of a drill may meet."""
+    return {name: process for service in SERVICES.values() for name, process in processes_of(service)}
+
+
+def targets() -> dict[str, Service]:
+    """The services of which a fault may meet the leader or a replica: those that one host leads, and those of peers."""
+    return {**leaderships(), **{service.name: service for service in SERVICES.values() if service.peers}}
+
+
+def handed_over() -> dict[str, Service]:
+    """What can be handed over to a host that is named, in the order in which it is done: what others stand on first."""
+    return {what: service for what, service in leaderships().items() if service.successor}
+
+
+def entry_points(groups: Iterable[str]) -> dict[str, list[str]]:
+    """The roles that are called for a whole host, by entry point.
+
+    Services are taken away in the opposite of their order, and come back in it; what gives the virtual IP away is taken last, since its clients
+    notice most.
+    """
+    away = sorted(reversed(of_groups(groups)), key=lambda service: "vip" in service.gives())
+    found = {}
+    for name in ("drain", "hold", "release", "undrain", "health"):
+        own = [service.role for service in away if name in service.whole_host]
+        found[name] = list(dict.fromkeys(reversed(own) if name in ("undrain", "health") else own))
+    return found

@@ -1,0 +1,168 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a service of the platform is. Each has one object of this kind, in a file of its own beside this one; registry.py lists them.
+
+Everything that is shared asks these objects and names no service: topology, role base, rolling operations, status, drill. What is plain is
+plain data; what has to look at the state of the platform is a function of the service's part of that state (operation/status.py), which
+is None where nobody could be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from .listener import Listener
+
+Layer = Mapping[str, Any] | None
+
+
+def member(layer: Layer, key: str, name: str, label: str = "name") -> Mapping[str, Any]:
+    """The member of this name in a list of a layer's state; empty where there is none."""
+    return next((one for one in (layer or {}).get(key, []) if one[label] == name), {})
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where a service keeps its data: the setting of the directory, the account that has it, and a file that tells that it is elsewhere."""
+
+    setting: str
+    user: str
+    former: str = ""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A part of the platform that is taken host by host."""
+
+    name: str
+    role: str
+    # The key of the topology whose `members` are its hosts, and that of its part in the state of the platform.
+    layer: str
+    state: str = ""
+    # The service whose hosts it has where the inventory has no group of its own.
+    default_hosts: str = ""
+    # The groups of the inventory whose hosts run it, unless it is switched off in the topology.
+    groups: tuple[str, ...] = ()
+    enabled: Callable[[Mapping[str, Any]], bool] = lambda _ha: True
+
+    # -- what it is on a host. In these texts {NAME} stands for a setting of a service, {release[NAME]} for what differs between Debian's
+    # releases (topology/releases.py), and {cluster} for the cluster's name.
+    # The settings of its role that others must know, with the role's defaults; and the values of those that are a choice.
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # Of systemd. By their start it is told whether the service was restarted.
+    units: tuple[str, ...] = ()
+    # Units that run beside these, and must not be restarted on all hosts at once either.
+    helpers: tuple[str, ...] = ()
+    # Debian's packages, and those that only some releases need, by what the release says of it. Those of python3 serve Ansible's modules.
+    packages: tuple[str, ...] = ()
+    release_packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # What must not be replaced on all hosts in one night: packages that restart a server of a quorum, or whose files a running server goes
+    # on to read, as Java does. A hold stops `apt upgrade` by hand as well as unattended upgrades. Libraries and tools restart nothing and
+    # are free, so that their fixes come by themselves.
+    held: tuple[str, ...] = ()
+    # What an upgrade replaces, where it is installed, of whichever release, and the units that run with it, each with what it executes or
+    # reads besides its main program. versioned: whether a wanted version is one of these packages'.
+    upgrades: tuple[str, ...] = ()
+    upgraded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    versioned: bool = True
+    data: Data | None = None
+    # Further directories that the account of its data enters, by the settings of all services.
+    entered: Callable[[Mapping[str, Any]], list[str]] = lambda _settings: []
+    # What may be in its way on a host: other units of the kind, packages that Debian's can't be installed beside, and files that it
+    # writes over, by unit. The units of the other choices are rivals, too.
+    rivals: tuple[str, ...] = ()
+    barred: tuple[str, ...] = ()
+    configs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # Where it listens on its hosts, and where HAProxy listens for it.
+    listeners: tuple[Listener, ...] = ()
+    # How much of a host's memory its layer should count on, relative to what else is there.
+    memory: int = 0
+    # Settings of the kernel.
+    kernel: Mapping[str, int] = field(default_factory=dict)
+
+    # -- how it is asked: its information module with its options (topology, passwords, host), on the hosts of which groups, all of its own
+    # where not said. Services that are one part of the state are asked once.
+    asks: Callable[[Mapping[str, Any], Mapping[str, str], str], Mapping[str, Mapping[str, Any]]] | None = None
+    asked_groups: tuple[str, ...] = ()
+
+    # -- rolling operations: entry points of the role (docs/role-contract.md), and whether a turn drains the host
+    restart: str = "restart"
+    upgrade: str = "upgrade"
+    drain: bool = True
+    # The entry points that are called when a whole host is taken away and comes back.
+    whole_host: tuple[str, ...] = ("health", "drain", "undrain")
+    # Whether a host does its part. A service that nobody asks counts as serving.
+    serves: Callable[[Layer, str], bool] = lambda _layer, _host: True
+    # Whether there is anything of it to take.
+    present: Callable[[Mapping[str, Any]], bool] = lambda _state: True
+    # Why nothing of it may begin, with the remedy; empty where it may.
+    refusal: Callable[[Layer], str] = lambda _layer: ""
+    # Whether a turn that died has left something that its next turn finishes, though the unit was started.
+    unfinished: Callable[[Layer], bool] = lambda _layer: False
+    # Where a host is kept out by it.
+    drained: Callable[[Layer, str], list[str]] = lambda _layer, _host: []
+
+    # -- what one of its hosts leads: in the words of a plan; its name in -e service= of a switchover; the key of the state that has the host
+    leads: str = ""
+    leadership: str = ""
+    leader: str = "leader"
+    # Whether the successor can be named, and the key of the topology that lists who may lead.
+    successor: bool = True
+    candidates: str = "members"
+    # Which replicas alone may take over now; none: any. They are taken after the others, since most depends on them.
+    heirs: Callable[[Layer], list[str]] = lambda _layer: []
+    # The leaderships that draining one of its hosts hands over: its own, where not said.
+    hands_over: tuple[str, ...] | None = None
+
+    # -- upgrades of Debian's packages
+    # Each host serves by itself, so hosts may end with different versions, such as those of two releases of Debian.
+    independent: bool = False
+    # On hosts with this other service its packages come with that one's.
+    comes_with: str = ""
+
+    # -- the drill: processes that a fault may meet, by name; which of the units' (`only`, see processes() of drill/fault/host.py), or
+    # those of a container; and what a report calls them
+    processes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    # None of its hosts leads, and any of them is a replica to a fault.
+    peers: bool = False
+
+    def every(self, texts: Iterable[str]) -> list[str]:
+        """The texts with each value of what is a choice."""
+        chosen = [dict(zip(self.choices, values)) for values in product(*self.choices.values())]
+        return list(dict.fromkeys(text.format(**words) for text in texts for words in chosen))
+
+    def layer_of(self, state: Mapping[str, Any]) -> Layer:
+        """Its part of the state of the platform."""
+        return state.get(self.state or self.name)
+
+    def leader_of(self, state: Mapping[str, Any]) -> str | None:
+        """The host that leads it."""
+        return (self.layer_of(state) or {}).get(self.leader)
+
+    def gives(self) -> tuple[str, ...]:
+        """The leaderships that draining one of its hosts hands over."""
+        if self.hands_over is not None:
+            return self.hands_over
+        return (self.leadership or self.name,) if self.leads else ()
+
+    def members(self, topology: Mapping[str, Any]) -> list[str]:
+        """Its hosts, as the inventory orders them."""
+        return _names(topology.get(self.layer, {}).get("members", []))
+
+    def may_lead(self, topology: Mapping[str, Any]) -> list[str]:
+        """Those of its hosts that may be the leader at all."""
+        return _names(topology.get(self.layer, {}).get(self.candidates, []))
+
+
+def _names(entries: Iterable[Any]) -> list[str]:
+    return [entry if isinstance(entry, str) else entry["name"] for entry in entries]
+
+
+def processes_of(service: Service) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and description of the processes of a service, as a fault takes them."""
+    for name, process in service.processes.items():
+        yield name, process if "container" in process else {"units": service.every(service.units), **process}

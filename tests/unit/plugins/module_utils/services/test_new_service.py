@@ -1,0 +1,177 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A service that is added to the registry is planned, installed, ordered, shown, rolled and drilled, without a change to anything shared.
+
+The service is a queue of brokers, one of which leads. Its object is all that is given here; a real one has a role with the entry points of
+docs/role-contract.md besides, a line in registry.py, and one in operation/infos.py, since Ansible ships to hosts only what is imported.
+"""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.utmstack.ha.plugins.module_utils.drill.scenario import choice
+from ansible_collections.utmstack.ha.plugins.module_utils.drill.scenario import plan as drill
+from ansible_collections.utmstack.ha.plugins.module_utils.host import conflicts
+from ansible_collections.utmstack.ha.plugins.module_utils.operation import plan as operation
+from ansible_collections.utmstack.ha.plugins.module_utils.operation import upgrade_plan
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.screen import screen
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.status import status
+from ansible_collections.utmstack.ha.plugins.module_utils.services.listener import HOST, VIP, Listener
+from ansible_collections.utmstack.ha.plugins.module_utils.services.questions import questions
+from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES
+from ansible_collections.utmstack.ha.plugins.module_utils.services.service import Data, Service, member
+from ansible_collections.utmstack.ha.plugins.module_utils.services.software import host_software
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import TopologyError
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.plan import plan as shown
+from platform_state import NODES, whole
+from role_templates import topology
+
+BROKERS = ["node1", "node2", "node3"]
+GROUPS = {"loadbalancer": BROKERS, "etcd": BROKERS, "postgresql": BROKERS, "queue": BROKERS}
+QUEUE = Service(
+    name="queue",
+    role="queue",
+    layer="queue",
+    groups=("queue",),
+    listeners=(
+        Listener("queue", "Queue", "queue", 9092, HOST, "clients"),
+        Listener("loadbalancer", "HAProxy (queue)", "queue_bootstrap", 9095, VIP, "clients", ("queue",)),
+    ),
+    memory=2,
+    settings={"queue_data_directory": "/var/lib/queue/{cluster}"},
+    units=("queue.service",),
+    packages=("queue-server", "openjdk-{release[java]}-jre-headless"),
+    held=("queue-server",),
+    upgrades=("queue-server",),
+    upgraded={"queue.service": ()},
+    data=Data("queue_data_directory", "queue"),
+    configs={"queue.service": ("/etc/queue/server.properties",)},
+    kernel={"vm.max_map_count": 262144},
+    asks=lambda ha, _secrets, host: {
+        "utmstack.ha.queue_info": {"servers": [one["address"] for one in ha["queue"]["members"]]}
+    },
+    serves=lambda layer, host: bool(member(layer, "members", host).get("healthy")),
+    leads="the queue's controller",
+    processes={"queue": {"what": "the queue"}},
+)
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    monkeypatch.setitem(SERVICES, "queue", QUEUE)
+
+
+@pytest.fixture
+def ha():
+    return topology(GROUPS, "node1", ha_drill_allowed=True)
+
+
+def answers(leader="node2", healthy=BROKERS):
+    members = [{"name": name, "healthy": name in healthy} for name in BROKERS]
+    problems = [f"{name} is no replica in sync" for name in BROKERS if name not in healthy]
+    found = {"members": members, "leader": leader, "healthy": not problems, "problems": problems}
+    return {name: {"reachable": True, "error": "", "answers": {"queue": found}} for name in BROKERS}
+
+
+def state(leader="node2", healthy=BROKERS):
+    members = [{"name": name, "healthy": name in healthy} for name in BROKERS]
+    return whole() | {"problems": [], "queue": {"leader": leader, "members": members}}
+
+
+def seen():
+    return {name: {"units": {}, "booted": "2026-01-01T00:00:00Z", "time": 1e9, "texts": {}} for name in BROKERS}
+
+
+def test_it_is_planned_with_its_hosts_ports_and_memory(ha):
+    assert [one["name"] for one in ha["queue"]["members"]] == BROKERS
+    assert ha["host"]["groups"] == ["loadbalancer", "etcd", "postgresql", "queue"]
+    assert (ha["ports"]["queue"], ha["ports"]["queue_bootstrap"]) == (9092, 9095)
+    assert ha["host"]["memory_share"]["queue"] == 0.16
+    assert "HAProxy (queue)" in shown(ha) and "9092" in shown(ha)
+
+
+def test_two_services_on_one_port_are_refused_and_another_one_can_be_set():
+    with pytest.raises(TopologyError, match="ha_ports.queue is 5432"):
+        topology(GROUPS, "node1", ha_ports={"queue": 5432})
+    assert topology(GROUPS, "node1", ha_ports={"queue": 9192})["ports"]["queue"] == 9192
+
+
+def test_a_misspelt_group_is_told(ha):
+    with pytest.raises(TopologyError, match="Did you mean queue"):
+        topology({**{name: hosts for name, hosts in GROUPS.items() if name != "queue"}, "queues": BROKERS}, "node1")
+
+
+def test_its_packages_are_installed_and_held_and_the_kernel_is_set(ha):
+    found = host_software(ha, "node1", {}, "13")
+    assert {"queue-server", "openjdk-21-jre-headless"} <= set(found["packages"])
+    assert "queue-server" in found["held"] and found["kernel"] == {"vm.max_map_count": 262144}
+    assert "queue-server" in found["anywhere"]
+
+
+def test_what_is_in_its_way_is_refused(ha):
+    wanted = conflicts.plan(ha, "node1", host_software(ha, "node1", {}, "13")["settings"])
+    assert "queue.service" in wanted["units"]
+    assert wanted["configs"]["queue.service"] == ["/etc/queue/server.properties"]
+    assert {"path": "/var/lib/queue/utmstack", "user": "queue"} in wanted["entered"]
+    found = conflicts.decide(wanted, conflicts.Seen(units={"queue.service": conflicts.Unit(active=True)}), [])
+    assert [one["name"] for one in found["conflicts"]] == ["queue.service"]
+
+
+def test_it_is_asked_and_shown_with_its_problems(ha):
+    assert questions(ha, dict.fromkeys(("etcd_root_password",), "x"), "node1")["queue"] == {
+        "utmstack.ha.queue_info": {"servers": ["10.0.1.11", "10.0.1.12", "10.0.1.13"]}
+    }
+    found = status(ha, answers(healthy=["node1", "node2"]))
+    assert found["queue"]["leader"] == "node2"
+    assert "queue: node3 is no replica in sync" in found["problems"]
+    assert "queue, 2 of 3 healthy" in screen(found)
+
+
+def test_it_is_restarted_in_order_with_the_leader_last_and_the_ill_first(ha):
+    planned = operation.plan(ha, state(), seen(), "restart", "queue")["services"][0]
+    assert (planned["role"], planned["verb"], planned["order"]) == (
+        "utmstack.ha.queue",
+        "restart",
+        ["node1", "node3", "node2"],
+    )
+    assert planned["leads"] == {"node2": ["the queue's controller"]}
+    ill = operation.plan(ha, state(healthy=["node1", "node2"]), seen(), "restart", "queue")["services"][0]
+    assert ill["order"] == ["node3", "node1", "node2"]
+
+
+def test_all_services_and_whole_hosts_have_it(ha):
+    assert [one["name"] for one in operation.plan(ha, state(), seen(), "restart", "all")["services"]][-1] == "queue"
+    assert ha["host"]["entry_points"]["drain"] == ["queue", "postgresql", "etcd", "haproxy"]
+    planned = operation.plan(ha, state(), seen(), "reboot", "host")["services"][0]
+    assert "the queue's controller" in planned["leads"]["node2"]
+
+
+def test_its_packages_are_upgraded(ha):
+    parts = host_software(ha, "node1", {}, "13")["upgrades"]
+    package = {"installed": "3.8-1", "candidate": "3.9-1", "offered": ["3.9-1"], "status": "installed", "held": True}
+    hosts = {name: {"packages": {"queue-server": package}, "units": {}} for name in BROKERS}
+    assert upgrade_plan.plan(ha, hosts, parts, ["queue"])["todo"] == {"queue": BROKERS}
+
+
+def test_its_leader_is_handed_over(ha):
+    planned = operation.switchover(ha, state(), seen(), "queue", "node3")
+    assert planned["faults"] == []
+    assert planned["text"] == "node2 hands over the queue's controller to node3"
+
+
+def test_it_is_drilled(ha):
+    fault = {
+        "text": "The queue's controller is killed",
+        "target": "leader",
+        "service": "queue",
+        "alone": True,
+        "fault": {"kind": "signal", "signal": "KILL", "process": "queue"},
+        "hold_s": 10,
+    }
+    chosen = choice.scenario("own.yml", {}, {}, {"faults": [{"name": "queue-sigkill", **fault}]}, hosts=NODES)
+    assert chosen["problems"] == []
+    met = drill.target(fault, ha, state())
+    assert (met["host"], met["why"]) == ("node2", "")
+    injected = drill.injection(fault, met, ha, {"volumes": {}, "snapshots": [], "commands": {}, "certificate": ""})
+    assert injected["fault"]["units"] == ["queue.service"]
+    assert "queue" in drill.leading(state())
