@@ -55,7 +55,7 @@ attributes:
     support: N/A
 seealso:
   - module: utmstack.ha.patroni_config
-  - module: utmstack.ha.patroni_switchover
+  - module: utmstack.ha.postgresql_switchover
   - module: utmstack.ha.patroni_member
 """
 
