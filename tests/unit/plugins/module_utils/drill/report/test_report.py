@@ -187,6 +187,15 @@ def test_a_killed_drill_gets_its_report(tmp_path, capsys):
     assert 'class="unknown" d="M' in (tmp_path / "report.html").read_text()
 
 
+def test_a_drill_that_ended_before_it_injected_anything_gets_its_report(tmp_path, capsys):
+    """Role drill writes an empty line where there are no marks."""
+    (tmp_path / "drill.json").write_text(json.dumps(DRILL))
+    (tmp_path / "01-kill").mkdir()
+    (tmp_path / "01-kill" / "marks.jsonl").write_text("\n")
+    assert drill_report.main([str(tmp_path)]) == 0
+    assert "The fault was not injected." in capsys.readouterr().out
+
+
 def test_turns_come_in_the_order_of_their_numbers(tmp_path):
     (tmp_path / "drill.json").write_text(json.dumps(DRILL))
     for name in ("100-kill", "20-kill", "03-kill", "notes"):
