@@ -35,6 +35,7 @@ options:
     required: true
 extends_documentation_fragment:
   - utmstack.ha.etcd
+  - utmstack.ha.https
 attributes:
   check_mode:
     description: Tells what would be removed.

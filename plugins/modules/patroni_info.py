@@ -46,6 +46,7 @@ options:
     default: 30.0
 extends_documentation_fragment:
   - utmstack.ha.patroni
+  - utmstack.ha.https
 attributes:
   check_mode:
     description: The module changes nothing.

@@ -64,6 +64,7 @@ options:
   virtual_ip:
     description: Address that clients use, for which the certificates are valid. Needed where there are O(pgbouncers).
     type: str
+    required: false
   fast_stop_file:
     description:
       - File on this host, which is the leader's, that stands while the leader is to stop. A C(before_stop) script of Patroni may look for
@@ -71,6 +72,7 @@ options:
     type: path
 extends_documentation_fragment:
   - utmstack.ha.patroni
+  - utmstack.ha.https
   - utmstack.ha.pgbouncer
 attributes:
   check_mode:

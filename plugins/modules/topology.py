@@ -68,7 +68,7 @@ topology:
       description: "C(members), C(quorum), synchronous mode, Patroni's scope, and the addresses for writing and reading."
       type: dict
     elasticsearch: {description: "C(flavor), C(members), C(masters), C(data), C(quorum), the replicas of an index, and the addresses for clients.", type: dict}
-    redis: {description: "C(members), C(master_name), the replicas without which the master takes no writes, and C(client), the address for clients.", type: dict}
+    redis: {description: "C(members), C(master_name), C(min_replicas_to_write), and C(client), the address for clients.", type: dict}
     sentinel: {description: "C(members) and C(quorum).", type: dict}
     swarm: {description: "C(managers), C(workers), C(members) and C(quorum).", type: dict}
     backend: {description: "C(members), each with C(backup), and whether C(tls) is spoken with it.", type: dict}
