@@ -35,18 +35,11 @@ options:
   wait_for:
     description:
       - What to wait for. V(leader) is a member that leads and takes writes, V(healthy) is RV(healthy).
-      - When it does not come within O(wait_timeout), the module tells what it saw last.
-    type: str
     choices: [nothing, leader, healthy]
-    default: nothing
-  wait_timeout:
-    description:
-      - How long to wait, in seconds.
-    type: float
-    default: 30.0
 extends_documentation_fragment:
   - utmstack.ha.patroni
   - utmstack.ha.https
+  - utmstack.ha.wait
 attributes:
   check_mode:
     description: The module changes nothing.
