@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_switchover
-short_description: Hand over or restart PostgreSQL's primary while clients wait
+short_description: Switch over or restart the PostgreSQL primary while clients wait
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
@@ -103,7 +103,7 @@ EXAMPLES = r"""
     pgbouncer_password: "{{ ha_secrets.pgbouncer_admin_password }}"
     check_password: "{{ ha_secrets.postgresql_pgbouncer_password }}"
 
-- name: Have node1 hand over to anybody, if it leads, where clients do not come by pgbouncer
+- name: Switch over from node1 to any other member, without pgbouncer
   utmstack.ha.postgresql_switchover:
     url: ["https://10.0.1.11:8008", "https://10.0.1.12:8008", "https://10.0.1.13:8008"]
     ca_path: /etc/utmstack-ha/tls/ca.crt
