@@ -16,32 +16,15 @@ options:
     type: list
     elements: str
     required: true
-  ca_path:
-    description:
-      - Certificates that the members' certificates are verified with. The system's own by default.
-    type: path
   client_cert:
     description:
       - Certificate to show to the members.
       - Where etcd runs with C(client-cert-auth) and authentication is enabled, its gateway refuses certificates that have a common name.
     type: path
-  client_key:
-    description:
-      - Private key of O(client_cert).
-    type: path
   username:
     description:
       - The etcd user to act as. It is used once the cluster has authentication enabled, and disregarded before that.
     type: str
-  password:
-    description:
-      - Password of O(username).
-    type: str
-  timeout:
-    description:
-      - Time limit of each single request, in seconds.
-    type: float
-    default: 5.0
 notes:
   - Talks to the JSON gateway of etcd 3.4 or later. No etcdctl and no library is needed on the host.
 """

@@ -17,26 +17,14 @@ options:
     type: list
     elements: str
     required: true
-  ca_path:
-    description:
-      - Certificates that the members' certificates are verified with. The system's own by default.
-    type: path
   client_cert:
     description:
       - Certificate to show to the members.
       - With C(verify_client) set to V(optional) or V(required), Patroni changes nothing for a client without one.
     type: path
-  client_key:
-    description:
-      - Private key of O(client_cert).
-    type: path
   username:
     description:
       - User of C(restapi.authentication). Patroni answers questions without one, but changes nothing.
-    type: str
-  password:
-    description:
-      - Password of O(username).
     type: str
   timeout:
     description:

@@ -60,5 +60,5 @@ options:
     type: float
     default: 5.0
 notes:
-  - Needs C(python3-psycopg2) on the host.
+  - Needs C(python3-psycopg2) on the host where there are O(pgbouncers).
 """

@@ -18,26 +18,6 @@ options:
     type: list
     elements: str
     required: true
-  ca_path:
-    description:
-      - Certificates that the nodes' certificates are verified with. The system's own by default.
-    type: path
-  client_cert:
-    description:
-      - Certificate to show to the nodes, where they ask for one.
-    type: path
-  client_key:
-    description:
-      - Private key of O(client_cert).
-    type: path
-  username:
-    description:
-      - The user to act as.
-    type: str
-  password:
-    description:
-      - Password of O(username).
-    type: str
   timeout:
     description:
       - Time limit of each single question, in seconds. Requests that change something have 35 seconds at least, since the

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ..module_utils.drill.fault import lock as drill_lock
 from ..module_utils.drill.scenario import choice as drill_choice
 from ..module_utils.drill.scenario import plan as drill_scenario
+from ..module_utils.drill.scenario.left import left
 from ..module_utils.drill.scenario.settings import ledger_settings
 
 
@@ -18,14 +19,13 @@ class FilterModule:
     def filters(self) -> dict[str, Callable]:
         """Return the filters by name."""
         return {
-            "drill_expected_loss": drill_scenario.expected_loss,
             "drill_heal_spans": drill_scenario.heal_spans,
             "drill_injection": drill_scenario.injection,
             "drill_leading": drill_scenario.leading,
             "drill_ledger_settings": ledger_settings,
+            "drill_left": left,
             "drill_lock_told": drill_lock.told,
             "drill_locked": drill_lock.refusal,
-            "drill_not_healed": drill_scenario.not_healed,
             "drill_plan": drill_scenario.plan,
             "drill_problems": drill_scenario.problems_after,
             "drill_refusals": drill_choice.refusals,

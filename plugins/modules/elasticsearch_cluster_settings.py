@@ -17,6 +17,7 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.search
+  - utmstack.ha.https
 options:
   settings:
     description:

@@ -17,6 +17,8 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.search
+  - utmstack.ha.https
+  - utmstack.ha.wait
   - utmstack.ha.looks
 options:
   expected_nodes:
@@ -47,14 +49,8 @@ options:
     description:
       - What to wait for. V(master) is an elected one, V(nodes) all of O(expected_nodes) but those in O(without), V(yellow) and
         V(green) that status or a better one, V(healthy) is RV(healthy).
-      - When it does not come within O(wait_timeout), the module tells what it saw last.
-    type: str
     choices: [nothing, master, nodes, yellow, green, healthy]
-    default: nothing
   wait_timeout:
-    description:
-      - How long to wait, in seconds.
-    type: float
     default: 60.0
 """
 

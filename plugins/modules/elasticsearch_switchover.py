@@ -19,6 +19,7 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.search
+  - utmstack.ha.https
 options:
   host:
     description:

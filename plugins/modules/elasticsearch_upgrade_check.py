@@ -20,6 +20,7 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.search
+  - utmstack.ha.https
   - utmstack.ha.looks
 options:
   name:

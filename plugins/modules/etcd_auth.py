@@ -18,6 +18,7 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.etcd
+  - utmstack.ha.https
 options:
   users:
     description:

@@ -18,6 +18,8 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.etcd
+  - utmstack.ha.https
+  - utmstack.ha.wait
   - utmstack.ha.looks
 options:
   expected_members:
@@ -40,15 +42,7 @@ options:
   wait_for:
     description:
       - What to wait for. V(leader) is a member that leads, V(healthy) is RV(healthy).
-      - When it does not come within O(wait_timeout), the module tells what it saw last.
-    type: str
     choices: [nothing, leader, healthy]
-    default: nothing
-  wait_timeout:
-    description:
-      - How long to wait, in seconds.
-    type: float
-    default: 30.0
 """
 
 EXAMPLES = r"""

@@ -13,6 +13,7 @@ description:
   - Writes C(internal_users.yml) of OpenSearch's security plugin, which it reads once, when it makes its index of users.
     Later on M(utmstack.ha.elasticsearch_user) is the way.
   - Passwords are kept as bcrypt hashes. A hash that fits its password stays as it is, so a second run changes nothing.
+  - Needs C(python3-bcrypt) on the host. In check mode it is skipped without.
 author:
   - The utmstack.ha developers (@utmstack)
 options:
@@ -78,7 +79,7 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.utmstack.ha.plugins.module_utils.host import file_set
-from ansible_collections.utmstack.ha.plugins.module_utils.search import bcrypt
+from ansible_collections.utmstack.ha.plugins.module_utils.search import password_hash
 
 HEAD = "# Written by the role utmstack.ha.elasticsearch. OpenSearch reads it once, when it makes its index of users.\n"
 
@@ -98,9 +99,9 @@ def wanted_users(present, wanted):
     users = {"_meta": {"type": "internalusers", "config_version": 2}}
     for user in wanted:
         before = present.get(user["name"], {})
-        fits = bcrypt.verify(user["password"], before.get("hash", ""))
+        fits = password_hash.verify(user["password"], before.get("hash", ""))
         users[user["name"]] = {
-            "hash": before["hash"] if fits else bcrypt.make(user["password"]),
+            "hash": before["hash"] if fits else password_hash.make(user["password"]),
             "reserved": False,
             "backend_roles": user["backend_roles"],
         }
@@ -126,6 +127,14 @@ def main():
         supports_check_mode=True,
     )
     path = module.params["path"]
+    if password_hash.bcrypt is None and module.check_mode:
+        module.exit_json(
+            skipped=True, msg=f"Without python3-bcrypt nobody knows whether {path} changes; role base installs it."
+        )
+    if password_hash.bcrypt is None:
+        module.fail_json(
+            msg=f"{path} needs Debian's package python3-bcrypt, which role base installs: run playbooks/base.yml before."
+        )
     try:
         present = present_users(path)
         wanted = wanted_users(present, module.params["users"])

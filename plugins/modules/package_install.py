@@ -25,6 +25,12 @@ options:
     type: list
     elements: str
     default: []
+  hold:
+    description:
+      - Packages that are held at the end, where they are installed, so that neither C(apt upgrade) nor unattended upgrades replace them.
+    type: list
+    elements: str
+    default: []
   cache_valid_time:
     description: The age, in seconds, up to which the repositories' lists are not fetched anew.
     type: int
@@ -35,6 +41,8 @@ options:
     default: 300
 notes:
   - It needs root.
+seealso:
+  - module: ansible.builtin.dpkg_selections
 attributes:
   check_mode:
     description: Tells whether packages are missing, or an interrupted installation would be finished.
@@ -48,6 +56,7 @@ EXAMPLES = r"""
 - name: Install PostgreSQL and Patroni
   utmstack.ha.package_install:
     packages: [patroni, postgresql-17]
+    hold: [patroni]
 """
 
 RETURN = r"""
@@ -96,13 +105,14 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "packages": {"type": "list", "elements": "str", "default": []},
+            "hold": {"type": "list", "elements": "str", "default": []},
             "cache_valid_time": {"type": "int", "default": 3600},
             "lock_timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
     )
     manager, names = packages_host.of(module), module.params["packages"]
-    absent = missing(manager, names)
+    absent, held = missing(manager, names), []
     repaired = packages.left_over() or bool(manager.broken())
     try:
         if not module.check_mode:
@@ -113,10 +123,11 @@ def main():
                     manager.add(due, refresh=stale(module.params["cache_valid_time"]))
             if left := missing(manager, names):
                 raise packages.PackageError(f"apt reported success, but {', '.join(left)} are not installed.")
+            held = manager.hold(module.params["hold"])
     except packages.PackageError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
-        changed=bool(absent) or repaired,
+        changed=bool(absent or held) or repaired,
         installed=absent,
         repaired=repaired,
         diff={"before": "", "after": "".join(f"{name}\n" for name in absent)},

@@ -63,6 +63,7 @@ options:
     default: false
 extends_documentation_fragment:
   - utmstack.ha.patroni
+  - utmstack.ha.https
 attributes:
   check_mode:
     description: Tells what would change, and which restarts that would ask for, without changing it.

@@ -13,7 +13,7 @@ author: The utmstack.ha developers (@utmstack)
 description:
   - Ends a pause (maintenance mode) of a cluster of which no member runs, and with O(state=reset) has it begin anew with other data, by
     its present configuration. Of Patroni's keys only that one stays, and C(initialize), the number of the data.
-  - For a cluster that runs there are M(utmstack.ha.patroni_config) and M(utmstack.ha.patroni_switchover). Stop Patroni on all members before.
+  - For a cluster that runs there are M(utmstack.ha.patroni_config) and M(utmstack.ha.postgresql_switchover). Stop Patroni on all members before.
 options:
   state:
     description:
@@ -35,6 +35,7 @@ options:
     required: true
 extends_documentation_fragment:
   - utmstack.ha.etcd
+  - utmstack.ha.https
 attributes:
   check_mode:
     description: Tells what would be removed.

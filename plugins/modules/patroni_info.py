@@ -35,17 +35,11 @@ options:
   wait_for:
     description:
       - What to wait for. V(leader) is a member that leads and takes writes, V(healthy) is RV(healthy).
-      - When it does not come within O(wait_timeout), the module tells what it saw last.
-    type: str
     choices: [nothing, leader, healthy]
-    default: nothing
-  wait_timeout:
-    description:
-      - How long to wait, in seconds.
-    type: float
-    default: 30.0
 extends_documentation_fragment:
   - utmstack.ha.patroni
+  - utmstack.ha.https
+  - utmstack.ha.wait
 attributes:
   check_mode:
     description: The module changes nothing.
@@ -55,7 +49,7 @@ attributes:
     support: N/A
 seealso:
   - module: utmstack.ha.patroni_config
-  - module: utmstack.ha.patroni_switchover
+  - module: utmstack.ha.postgresql_switchover
   - module: utmstack.ha.patroni_member
 """
 

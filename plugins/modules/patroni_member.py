@@ -50,6 +50,7 @@ options:
     type: float
 extends_documentation_fragment:
   - utmstack.ha.patroni
+  - utmstack.ha.https
 attributes:
   check_mode:
     description: Tells whether something would be done.

@@ -7,11 +7,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_switchover
-short_description: Hand over or restart PostgreSQL's primary while clients of pgbouncer wait
+short_description: Switch over or restart the PostgreSQL primary while clients wait
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
-  - Does what M(utmstack.ha.patroni_switchover) does, with every pgbouncer paused meanwhile, so that no statement fails.
+  - A planned change of the primary. It waits until the new one leads and takes writes, the old one streams from it and, in synchronous mode,
+    there is a synchronous standby again.
+  - Does nothing where O(candidate) leads already, or where O(leader) alone is given and does not lead.
+  - Refuses a candidate that does not run, does not stream, lags, is on another timeline, has the tag C(nofailover), or is no synchronous
+    standby in synchronous mode. Without a candidate, at least one member must be fit.
+  - It is not for a failover, where there is no healthy leader to hand over.
+  - Every one of O(pgbouncers) is paused meanwhile, so that no statement fails. With none of them, statements of clients fail for as long as
+    it takes.
   - PAUSE lets transactions end and has new ones wait. Where one does not end within O(pause_timeout), all are resumed, nothing is
     handed over, and the message says who holds it up.
   - Each pgbouncer is resumed as soon as the new primary takes writes through the HAProxy beside it, and O(pause_limit) after PAUSE in
@@ -35,6 +42,7 @@ options:
   leader:
     description:
       - Name of the member that should hand over. By default whoever leads.
+      - Given together with O(candidate), the module fails when a third member leads.
     type: str
   candidate:
     description:
@@ -53,6 +61,10 @@ options:
     description: How long clients wait at most, in seconds.
     type: float
     default: 20.0
+  virtual_ip:
+    description: Address that clients use, for which the certificates are valid. Needed where there are O(pgbouncers).
+    type: str
+    required: false
   fast_stop_file:
     description:
       - File on this host, which is the leader's, that stands while the leader is to stop. A C(before_stop) script of Patroni may look for
@@ -60,6 +72,7 @@ options:
     type: path
 extends_documentation_fragment:
   - utmstack.ha.patroni
+  - utmstack.ha.https
   - utmstack.ha.pgbouncer
 attributes:
   check_mode:
@@ -69,7 +82,7 @@ attributes:
     description: Shows who leads before and after.
     support: full
 seealso:
-  - module: utmstack.ha.patroni_switchover
+  - module: utmstack.ha.patroni_info
 """
 
 EXAMPLES = r"""
@@ -89,6 +102,16 @@ EXAMPLES = r"""
       - {name: node3, address: 10.0.1.13}
     pgbouncer_password: "{{ ha_secrets.pgbouncer_admin_password }}"
     check_password: "{{ ha_secrets.postgresql_pgbouncer_password }}"
+
+- name: Switch over from node1 to any other member, without pgbouncer
+  utmstack.ha.postgresql_switchover:
+    url: ["https://10.0.1.11:8008", "https://10.0.1.12:8008", "https://10.0.1.13:8008"]
+    ca_path: /etc/utmstack-ha/tls/ca.crt
+    client_cert: /etc/utmstack-ha/tls/host.crt
+    client_key: /etc/utmstack-ha/tls/host.key
+    username: patroni
+    password: "{{ ha_secrets.postgresql_rest_password }}"
+    leader: node1
 """
 
 RETURN = r"""
@@ -187,6 +210,7 @@ def main():
         argument_spec={
             **patroni_client.ARGUMENTS,
             **postgresql_handover.ARGUMENTS,
+            "virtual_ip": {"type": "str"},
             "state": {"type": "str", "choices": ["switched_over", "restarted"], "default": "switched_over"},
             "only_pending": {"type": "bool", "default": False},
             "leader": {"type": "str"},
@@ -201,7 +225,9 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
-    if postgresql_handover.psycopg2 is None:
+    if params["pgbouncers"] and not params["virtual_ip"]:
+        module.fail_json(msg="pgbouncers need virtual_ip, the address that their clients use")
+    if params["pgbouncers"] and postgresql_handover.psycopg2 is None:
         module.fail_json(msg=missing_required_lib("psycopg2"))
     # Whoever ends this process must not leave clients waiting.
     for number in (signal.SIGTERM, signal.SIGHUP):

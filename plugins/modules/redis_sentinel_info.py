@@ -18,6 +18,7 @@ author:
 extends_documentation_fragment:
   - utmstack.ha.redis
   - utmstack.ha.redis.whole
+  - utmstack.ha.wait
   - utmstack.ha.looks
 options:
   without:
@@ -35,15 +36,7 @@ options:
     description:
       - What to wait for. V(master) is one that the sentinels agree on and that says so itself, V(agreed) the first half of this,
         V(healthy) is RV(healthy).
-      - When it does not come within O(wait_timeout), the module tells what it saw last.
-    type: str
     choices: [nothing, agreed, master, healthy]
-    default: nothing
-  wait_timeout:
-    description:
-      - How long to wait, in seconds.
-    type: float
-    default: 30.0
 """
 
 EXAMPLES = r"""

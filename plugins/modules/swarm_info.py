@@ -17,6 +17,7 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.docker_engine
+  - utmstack.ha.wait
   - utmstack.ha.looks
 options:
   expected_members:
@@ -83,14 +84,8 @@ options:
     description:
       - What to wait for. V(healthy) is RV(healthy). V(leader) is a manager that leads, as far as this host can know; a host that is in
         no swarm waits for nothing.
-      - When it does not come within O(wait_timeout), the module tells what it saw last.
-    type: str
     choices: [nothing, leader, healthy]
-    default: nothing
   wait_timeout:
-    description:
-      - How long to wait, in seconds.
-    type: float
     default: 60.0
 """
 

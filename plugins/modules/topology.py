@@ -67,8 +67,14 @@ topology:
     postgresql:
       description: "C(members), C(quorum), synchronous mode, Patroni's scope, and the addresses for writing and reading."
       type: dict
-    backend: {description: "C(members), each with C(backup).", type: dict}
+    elasticsearch: {description: "C(flavor), C(members), C(masters), C(data), C(quorum), the replicas of an index, and the addresses for clients.", type: dict}
+    redis: {description: "C(members), C(master_name), C(min_replicas_to_write), and C(client), the address for clients.", type: dict}
+    sentinel: {description: "C(members) and C(quorum).", type: dict}
+    swarm: {description: "C(managers), C(workers), C(members) and C(quorum).", type: dict}
+    backend: {description: "C(members), each with C(backup), and whether C(tls) is spoken with it.", type: dict}
     web: {description: "C(members), each with C(backup).", type: dict}
+    drill: {description: "C(allowed), whether drills are, and C(members).", type: dict}
+    maintenance_file: {description: The file on a host that is in maintenance., type: str}
     services:
       description: "By service its C(role), C(groups), C(units) of systemd, and the C(settings) of its role that others must know."
       type: dict

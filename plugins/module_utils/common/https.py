@@ -9,7 +9,7 @@ import ssl
 import urllib.error
 import urllib.request
 
-# Documented in doc_fragments/etcd.py, patroni.py and search.py.
+# Documented in doc_fragments/https.py.
 ARGUMENTS = {
     "ca_path": {"type": "path"},
     "client_cert": {"type": "path"},

@@ -35,6 +35,14 @@ class Question:
         return {name: value for name, value in given.items() if self.arguments.get(name, {}).get("no_log")}
 
 
+def waiting(*states: str, seconds: float = 30.0) -> dict[str, dict]:
+    """The options of a module that may wait for one of these states, by default for so many seconds."""
+    return {
+        "wait_for": {"type": "str", "choices": ["nothing", *states], "default": "nothing"},
+        "wait_timeout": {"type": "float", "default": seconds},
+    }
+
+
 def wait(look: Callable[[], dict], reached: Callable[[dict, str], bool], given: dict, pause_s: float = 0.3) -> dict:
     """Look until what the option wait_for names is reached, or wait_timeout is over; what was seen last."""
     end = time.monotonic() + given["wait_timeout"]

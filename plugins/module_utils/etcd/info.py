@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ..common.info import Question, wait
+from ..common.info import Question, wait, waiting
 from . import client as etcd
 from . import cluster as etcd_cluster
 
@@ -33,8 +33,7 @@ QUESTION = Question(
         "expected_members": {"type": "list", "elements": "str", "default": []},
         "without": {"type": "list", "elements": "str", "default": []},
         "ignore_alarms": {"type": "bool", "default": False},
-        "wait_for": {"type": "str", "choices": ["nothing", "leader", "healthy"], "default": "nothing"},
-        "wait_timeout": {"type": "float", "default": 30.0},
+        **waiting("leader", "healthy"),
     },
     answer,
     etcd.REQUIRED_TOGETHER,

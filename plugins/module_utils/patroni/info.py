@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ..common.info import Question, Unanswered
+from ..common.info import Question, Unanswered, waiting
 from . import client as patroni_client
 from . import operations as patroni_operations
 
@@ -30,8 +30,7 @@ QUESTION = Question(
         "expected_members": {"type": "list", "elements": "str", "default": []},
         "without": {"type": "list", "elements": "str", "default": []},
         "maximum_lag_bytes": {"type": "int"},
-        "wait_for": {"type": "str", "choices": ["nothing", "leader", "healthy"], "default": "nothing"},
-        "wait_timeout": {"type": "float", "default": 30.0},
+        **waiting("leader", "healthy"),
     },
     answer,
     patroni_client.REQUIRED_TOGETHER,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ..common.info import Question, wait
+from ..common.info import Question, wait, waiting
 from . import client as redis_client
 from . import cluster as redis_cluster
 
@@ -40,8 +40,7 @@ QUESTION = Question(
         **redis_cluster.WHOLE,
         "without": {"type": "list", "elements": "str", "default": []},
         "max_lag_bytes": {"type": "int", "default": 1048576},
-        "wait_for": {"type": "str", "choices": ["nothing", "agreed", "master", "healthy"], "default": "nothing"},
-        "wait_timeout": {"type": "float", "default": 30.0},
+        **waiting("agreed", "master", "healthy"),
     },
     answer,
     redis_cluster.REQUIRED_TOGETHER,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ..common.info import Question, Unanswered
+from ..common.info import Question, Unanswered, waiting
 from . import client as search_client
 from . import cluster as search_cluster
 
@@ -32,12 +32,7 @@ QUESTION = Question(
         "without": {"type": "list", "elements": "str", "default": []},
         "accept_status": {"type": "str", "choices": ["red", "yellow", "green"], "default": "green"},
         "ignore_settings": {"type": "bool", "default": False},
-        "wait_for": {
-            "type": "str",
-            "choices": ["nothing", "master", "nodes", "yellow", "green", "healthy"],
-            "default": "nothing",
-        },
-        "wait_timeout": {"type": "float", "default": 60.0},
+        **waiting("master", "nodes", "yellow", "green", "healthy", seconds=60.0),
     },
     answer,
     search_client.REQUIRED_TOGETHER,

@@ -58,7 +58,7 @@ def host_software(ha: Mapping[str, Any], host: str, given: Mapping[str, Any], ve
     return {
         **found,
         "settings": chosen,
-        "packages": sorted({name for service in own if service.enabled(ha) for name in _packages(service, words)}),
+        "packages": sorted({name for service in own if service.enabled(ha) for name in _packages(service, ha, words)}),
         # What is switched off may be installed from before.
         "held": sorted({name.format(**words) for service in own for name in service.held}),
         "helpers": _unique(unit for service in own for unit in service.helpers),
@@ -77,9 +77,9 @@ def host_software(ha: Mapping[str, Any], host: str, given: Mapping[str, Any], ve
     }
 
 
-def _packages(service: Service, words: Mapping[str, Any]) -> list[str]:
+def _packages(service: Service, ha: Mapping[str, Any], words: Mapping[str, Any]) -> list[str]:
     some = [name for key, names in service.release_packages.items() if words["release"][key] for name in names]
-    return [name.format(**words) for name in (*service.packages, *some)]
+    return [name.format(**words) for name in (*service.packages, *service.topology_packages(ha), *some)]
 
 
 def _upgraded(service, ha, chosen):
@@ -99,7 +99,7 @@ def _anywhere(ha, given):
     for release, some in product(ha["releases"].values(), (given, chosen)):
         words = {"release": release, **settings(ha, release, some)}
         for service in SERVICES.values():
-            found += [*_packages(service, words), *(name.format(**words) for name in service.held)]
+            found += [*_packages(service, ha, words), *(name.format(**words) for name in service.held)]
     return _unique(found)
 
 

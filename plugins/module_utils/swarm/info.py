@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ..common.info import Question, wait
+from ..common.info import Question, wait, waiting
 from . import cluster as swarm
 from . import engine as docker_engine
 
@@ -47,8 +47,7 @@ QUESTION = Question(
         "replicas_away": {"type": "int", "default": 0},
         "unlock_key": {"type": "str", "default": "", "no_log": True},
         "gateway_binding": {"type": "str", "default": ""},
-        "wait_for": {"type": "str", "choices": ["nothing", "leader", "healthy"], "default": "nothing"},
-        "wait_timeout": {"type": "float", "default": 60.0},
+        **waiting("leader", "healthy", seconds=60.0),
     },
     answer,
 )

@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Iterator
 
 from . import http_client as drill_http
+from .path import Path
 from .records import Failed
 
 # An application that asks several stores takes longer than each of them.
@@ -21,7 +22,7 @@ READ_BACK_S = 60.0
 PAGE = 500
 
 
-class Api:
+class Api(Path):
     """settings: url, write, read, and where they exist verify, clean, members name -> url, headers, username, password.
 
     write: `node` is the place of who answered. read: `found` the places that all have to be true; without it 200 means found,
@@ -36,9 +37,6 @@ class Api:
         self._application = to.connect(settings["url"], headers, settings.get("timeout_s", ANSWER_S))
         self._open = lambda url: to.connect(url, headers, READ_BACK_S)
 
-    def prepare(self) -> None:
-        """Nothing has to be there before the first write."""
-
     def write(self, number: int) -> str:
         """Send one; returns who answered. Raises Failed or Unknown."""
         request = self._requests["write"]
@@ -52,9 +50,6 @@ class Api:
     def close(self) -> None:
         """End the connection."""
         self._application.close()
-
-    def settle(self) -> None:
-        """Nothing has to be done before reading back."""
 
     def present(self, member: str, numbers: Iterator[int]) -> Iterator[tuple[int, int]]:
         """(number, 1) of those that one replica finds, in the order of `numbers`. Raises Failed or Unknown.

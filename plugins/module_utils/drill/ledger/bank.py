@@ -40,6 +40,8 @@ class Transfer:
 class Bank(PostgreSQL):
     """settings: as PostgreSQL's. The port is also the client's name in the journal."""
 
+    has_accounts = True
+
     def __init__(
         self, settings: dict, run: str, ca: str, connect=psycopg_connect, clock=time.monotonic, sleep=time.sleep
     ):

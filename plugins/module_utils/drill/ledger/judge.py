@@ -168,7 +168,7 @@ def unjudged(problem: str) -> dict:
 def judge(path, ledger: Ledger, injected: float, sleep=time.sleep) -> dict:
     """Read one path back from every member, and judge. injected: when the fault was, in s since 1970."""
     found = judge_records(path, ledger, injected, sleep)
-    return with_accounts(path, found) if hasattr(path, "unbalanced") else found
+    return with_accounts(path, found) if path.has_accounts else found
 
 
 def with_accounts(path, found: dict) -> dict:
@@ -212,7 +212,7 @@ def judge_records(path, ledger: Ledger, injected: float, sleep) -> dict:
 
 def injected_at(marks: Iterable[str]) -> float:
     """When the first fault was injected, in s since 1970, of the lines of marks.jsonl; the beginning of time where none was."""
-    times = [mark["at"] for mark in map(json.loads, marks) if mark["what"] == "injected"]
+    times = [mark["at"] for mark in map(json.loads, filter(str.strip, marks)) if mark["what"] == "injected"]
     return min(times, default=0.0)
 
 

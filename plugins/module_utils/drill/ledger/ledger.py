@@ -40,7 +40,7 @@ def work(path, book: Book, rate: float, clock, halt) -> None:
             break
         number += 1
         acknowledged_now = write(path, book, number, clock)
-        waited = path.lock_wait() if hasattr(path, "lock_wait") else None
+        waited = path.lock_wait()
         if waited is not None:
             book.lock(number, clock(), waited)
         if not acknowledged_now:

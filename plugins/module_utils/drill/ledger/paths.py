@@ -2,11 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The ways on which an application reaches the platform, and on which the drill writes its records.
 
-Every path has the same verbs. prepare: before the first write. write(number): the node that acknowledged; raises Failed where
-it did not happen, any other error where nobody can say. read(number): whether its newest acknowledged record is there.
-settle, present(member, numbers): read back from one member, in ascending order. clean: leave nothing. close.
-None repeats anything by itself: a repetition would hide an outcome. Those whose records meet in rows (BANKS) also have
-lock_wait, asked after each write, and unbalanced(member).
+What each of them can do is in path.py.
 """
 
 from __future__ import annotations
@@ -15,6 +11,7 @@ import re
 
 from .api import Api
 from .bank import Bank
+from .path import Path
 from .postgresql import PostgreSQL
 from .redis import Redis
 from .search import Search
@@ -29,7 +26,7 @@ KINDS = {
 }
 
 
-def paths(settings: dict) -> dict[str, object]:
+def paths(settings: dict) -> dict[str, Path]:
     """Name to path, of those that the settings have. Raises ValueError, KeyError or OSError for settings that can't be used."""
     run = settings["run"]
     # Part of the names of a table, an index and a key.

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .path import Path
 from .records import Failed, Unknown
 
 # A dead host does not answer, it stays silent: given up after 2 s (docs/failover.md, "The client's side").
@@ -36,7 +37,7 @@ def psycopg_connect(**parameters):
     return psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
 
 
-class PostgreSQL:
+class PostgreSQL(Path):
     """settings: host, port, dbname, user, password, and members as name -> [address, port]."""
 
     def __init__(self, settings: dict, run: str, ca: str, connect=psycopg_connect):
@@ -52,7 +53,7 @@ class PostgreSQL:
         # Where the numbers are read from.
         self._rows = self._table
         self._limit = settings.get("timeout_s", ANSWER_S)
-        self._connect, self._connection, self._said = connect, None, []
+        self._connect, self._said = connect, []
 
     def prepare(self) -> None:
         """Make the table. Raises psycopg's errors."""
@@ -92,15 +93,6 @@ class PostgreSQL:
         except Exception:
             self.close()
             raise
-
-    def close(self) -> None:
-        """End the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def settle(self) -> None:
-        """Nothing has to be done before reading back."""
 
     def present(self, member: str, numbers: Iterator[int]) -> Iterator[tuple[int, int]]:
         """(number, how often it is there) in ascending order, from one member's own copy. Raises psycopg's errors."""

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from ...redis import client as redis_client
+from .path import Path
 from .records import Failed, Unknown
 
 SENTINEL_S = 1.0
@@ -21,7 +22,7 @@ PAGE = 1000
 DISORDER = 10 * PAGE
 
 
-class Redis:
+class Redis(Path):
     """settings: sentinels [[host, port]], master_name, members name -> [address, port], and two logins."""
 
     def __init__(self, settings: dict, run: str, ca: str, network=redis_client.Network):
@@ -35,7 +36,7 @@ class Redis:
             ca, settings.get("username"), settings.get("password"), settings.get("timeout_s", ANSWER_S), CONNECT_S
         )
         self._key = f"drill:{run}"
-        self._connection, self._node = None, ""
+        self._node = ""
 
     def prepare(self) -> None:
         """Nothing has to be there before the first write. Raises Failed where there is no master."""
@@ -60,15 +61,6 @@ class Redis:
         except redis_client.RedisError:
             self.close()
             raise
-
-    def close(self) -> None:
-        """End the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def settle(self) -> None:
-        """Nothing has to be done before reading back."""
 
     def present(self, member: str, numbers: Iterator[int]) -> Iterator[tuple[int, int]]:
         """(number, how often it is there) in ascending order, from one member's own copy. Raises RedisError."""

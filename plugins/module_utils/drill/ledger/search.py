@@ -8,6 +8,7 @@ import datetime
 from collections.abc import Iterator
 
 from . import http_client as drill_http
+from .path import Path
 from .records import Unknown
 
 ANSWER_S = 4.0
@@ -16,7 +17,7 @@ PAGE = 1000
 MAPPINGS = {"properties": {"@timestamp": {"type": "date"}, "number": {"type": "long"}}}
 
 
-class Search:
+class Search(Path):
     """settings: url, username, password, index (the begin of its name), members name -> url."""
 
     def __init__(self, settings: dict, run: str, ca: str, network=drill_http.Network):

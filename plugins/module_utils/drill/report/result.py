@@ -41,7 +41,7 @@ def _turn(out: str, name: str) -> dict:
             found["problems"].append(f"The drill ended before it wrote {file}.json.")
     try:
         with open(os.path.join(directory, "marks.jsonl"), encoding="utf-8") as file:
-            found["marks"] = [json.loads(line) for line in file if line.endswith("\n")]
+            found["marks"] = [json.loads(line) for line in file if line.endswith("\n") and line.strip()]
     except OSError:
         found["marks"] = []
     found["ledgers"] = {}

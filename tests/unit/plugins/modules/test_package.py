@@ -12,7 +12,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.utmstack.ha.plugins.module_utils.host import package_manager as packages_host
 from ansible_collections.utmstack.ha.plugins.module_utils.host import packages
-from ansible_collections.utmstack.ha.plugins.modules import package_hold, package_install, package_upgrade
+from ansible_collections.utmstack.ha.plugins.modules import package_install, package_upgrade
 
 
 class Host:
@@ -110,16 +110,18 @@ def test_a_hold_that_a_run_lost_when_it_died_comes_back(act):
     assert host.want == "hold"
 
 
-def test_packages_are_held_once(act):
-    host = Host(want="install")
-    assert act(host, package_hold, packages=["etcd-server", "haproxy"])["held"] == ["etcd-server"]
+def test_what_is_installed_is_held_once_in_the_same_call(act):
+    """Also what came as a dependency; what is not installed is passed over."""
+    host = Host(status="not-installed", want="install")
+    host.installs = True
+    assert act(host, package_install, packages=["etcd-server"], hold=["etcd-server", "haproxy"])["changed"] is True
     assert host.want == "hold"
-    assert act(host, package_hold, packages=["etcd-server"])["changed"] is False
+    assert act(host, package_install, packages=["etcd-server"], hold=["etcd-server", "haproxy"])["changed"] is False
 
 
 def test_a_dry_run_holds_nothing(act):
     host = Host(want="install")
-    assert act(host, package_hold, packages=["etcd-server"], check=True)["changed"] is True
+    act(host, package_install, packages=["etcd-server"], hold=["etcd-server"], check=True)
     assert host.want == "install"
 
 

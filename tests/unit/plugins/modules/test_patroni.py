@@ -10,11 +10,12 @@ import time
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.utmstack.ha.plugins.module_utils.patroni import client as patroni_client
+from ansible_collections.utmstack.ha.plugins.module_utils.patroni import switchover
 from ansible_collections.utmstack.ha.plugins.modules import (
     patroni_config,
     patroni_info,
     patroni_member,
-    patroni_switchover,
+    postgresql_switchover,
 )
 from patroni_network import URLS, Network, replies, said, switchover_frames
 
@@ -95,17 +96,24 @@ def test_patroni_config_fails_with_every_fault(run):
 
 
 @pytest.mark.parametrize("version", ["3.0.2", "4.0.7"])
-def test_patroni_switchover_hands_over(run, version):
+def test_the_leader_is_handed_over_without_pgbouncer_and_its_library(run, version, monkeypatch):
+    monkeypatch.setattr(switchover, "psycopg2", None)
     network = Network(*switchover_frames(version), acts={"POST /switchover": said(version, "switchover")})
-    result = run(patroni_switchover, network)
+    result = run(postgresql_switchover, network)
     assert result["changed"] is True
     assert result["leader"] != result["old_leader"]
+    assert result["pgbouncers"] == []
 
 
-def test_patroni_switchover_fails_with_the_reasons(run):
-    result = run(patroni_switchover, Network(replies("4.0.7-healthy")), candidate="node1")
+def test_a_switchover_fails_with_the_reasons(run):
+    result = run(postgresql_switchover, Network(replies("4.0.7-healthy")), candidate="node1")
     assert result["msg"].startswith("No switchover: node1 cannot take over")
     assert len(result["faults"]) == 1
+
+
+def test_a_switchover_with_pgbouncers_needs_the_address_of_their_clients(run):
+    pgbouncers = [{"name": "node1", "address": "10.0.1.11"}]
+    assert "virtual_ip" in run(postgresql_switchover, Network({}), pgbouncers=pgbouncers)["msg"]
 
 
 @pytest.mark.parametrize("state", ["restarted", "reloaded", "reinitialized"])

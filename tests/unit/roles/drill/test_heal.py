@@ -32,7 +32,7 @@ PLAY = """
   gather_facts: false
   tasks:
     - ansible.builtin.include_role: {name: utmstack.ha.drill, tasks_from: heal, rolespec_validate: false}
-    - ansible.builtin.debug: {msg: "LOOKS {{ looks }} LEADERS {{ drill_leaders | length }} HEALTHY {{ operation_state.healthy }}"}
+    - ansible.builtin.debug: {msg: "LOOKS {{ looks }} LEADERS {{ ansible_facts.drill_state.leaders | length }} HEALTHY {{ operation_state.healthy }}"}
       run_once: true
 """
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -688,3 +689,9 @@ def test_a_drill_is_allowed_only_where_the_inventory_says_so():
     assert allowed == {"allowed": True, "members": [{"name": "runner", "address": "10.0.1.14"}]}
     assert topology({"ha_drill_allowed": "false"})["drill"]["allowed"] is False
     assert faults({"ha_drill_allowed": "node1"}) == ["group all: ha_drill_allowed is 'node1'. Set true or false."]
+
+
+def test_every_key_of_the_topology_is_documented():
+    topology = importlib.import_module("ansible_collections.utmstack.ha.plugins.modules.topology")
+    documented = yaml.safe_load(topology.RETURN)["topology"]["contains"]
+    assert documented.keys() == build(inventory(), {"ha_vip": "10.0.1.100/24"}).keys()

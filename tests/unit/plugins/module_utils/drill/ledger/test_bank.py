@@ -18,6 +18,7 @@ from ansible_collections.utmstack.ha.plugins.module_utils.drill.ledger.bank impo
     wrong,
 )
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.ledger.judge import judge
+from ansible_collections.utmstack.ha.plugins.module_utils.drill.ledger.path import Path
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.ledger.records import Book, Failed, Ledger, Unknown
 from drill_stores import RUN, SETTINGS, PostgresError, Store, Time, bank
 
@@ -172,7 +173,8 @@ def test_the_verdict_has_the_longest_wait_of_the_ledger(tmp_path):
     ledger = Ledger(str(tmp_path / "bank.jsonl"))
     longest = max(record.lock_wait for record in ledger.records() if record.lock_wait is not None)
     assert 1.7 < longest < 2.2
-    path = SimpleNamespace(members=[], settle=lambda: None)
+    path = Path()
+    path.members = {}
     assert judge(path, ledger, 0.0)["lock_wait_s"] == longest
 
 

@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 import drill_sample
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.ledger.records import Ledger
+from ansible_collections.utmstack.ha.plugins.module_utils.drill.report import picture as drill_picture
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.report import report as drill_report
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.report import result as drill_result
-from ansible_collections.utmstack.ha.plugins.module_utils.drill.report import timeline as drill_timeline
 
 DRILL = {
     "schema": 1, "cluster": "utmstack", "began": "2025-11-13T02:13:20Z", "suite": "default", "hosts": ["node1"],
@@ -27,7 +27,7 @@ VERDICT = {
     "never_sent": 0, "unknown_present": 1, "failed_present": 0, "members": {"node1": 91}, "reads": 9, "stale_reads": 0,
     "read_failed": 0, "outage_s": 2.5, "longest_at": 9.8, "slowest_s": 0.2, "problem": None,
 }  # fmt: skip
-MARKS = [{"at": 1000.0 + t, "what": what, "text": what} for t, what in enumerate(drill_timeline.MARKS)]
+MARKS = [{"at": 1000.0 + t, "what": what, "text": what} for t, what in enumerate(drill_picture.MARKS)]
 
 
 def turn(name="01-kill", paths=None, marks=MARKS, **noted):
@@ -187,6 +187,15 @@ def test_a_killed_drill_gets_its_report(tmp_path, capsys):
     assert 'class="unknown" d="M' in (tmp_path / "report.html").read_text()
 
 
+def test_a_drill_that_ended_before_it_injected_anything_gets_its_report(tmp_path, capsys):
+    """Role drill writes an empty line where there are no marks."""
+    (tmp_path / "drill.json").write_text(json.dumps(DRILL))
+    (tmp_path / "01-kill").mkdir()
+    (tmp_path / "01-kill" / "marks.jsonl").write_text("\n")
+    assert drill_report.main([str(tmp_path)]) == 0
+    assert "The fault was not injected." in capsys.readouterr().out
+
+
 def test_turns_come_in_the_order_of_their_numbers(tmp_path):
     (tmp_path / "drill.json").write_text(json.dumps(DRILL))
     for name in ("100-kill", "20-kill", "03-kill", "notes"):
@@ -212,7 +221,7 @@ def test_each_outcome_has_its_place_in_time(tmp_path):
         ]  # fmt: skip
     file = tmp_path / "ledger.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    bins = drill_timeline.binned(Ledger(str(file)), 10.0)
+    bins = drill_picture.binned(Ledger(str(file)), 10.0)
     assert [index for index, value in enumerate(bins["failed"]) if value] == [100]
     assert [index for index, value in enumerate(bins["unknown"]) if value] == [200]
     assert [index for index, value in enumerate(bins["acknowledged"]) if not value] == [0, 100, 200]
@@ -220,13 +229,13 @@ def test_each_outcome_has_its_place_in_time(tmp_path):
 
 def test_equal_parts_become_one_bar():
     values = [0.0] * 100 + [1.0] * 100 + [0.5] * 100
-    assert drill_timeline.shape(values, 10, 20) == "M333.3 30v-20.0h333.3v20.0zM666.7 30v-10.0h333.3v10.0z"
+    assert drill_picture.shape(values, 10, 20) == "M333.3 30v-20.0h333.3v20.0zM666.7 30v-10.0h333.3v10.0z"
 
 
 def test_a_leader_reigns_until_another_one_is_seen():
     seen = [{"t": t, "at": t, "redis": who} for t, who in enumerate(["a", "a", None, None, "b", "a"])]
-    assert drill_timeline.reigns(seen, "redis") == [(0, "a"), (2, ""), (4, "b"), (5, "a")]
-    assert drill_timeline.services(seen) == ["redis"]
+    assert drill_picture.reigns(seen, "redis") == [(0, "a"), (2, ""), (4, "b"), (5, "a")]
+    assert drill_picture.services(seen) == ["redis"]
 
 
 # -- what is written -----------------------------------------------------------------------------------------------------

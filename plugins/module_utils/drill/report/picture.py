@@ -1,14 +1,11 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One turn as a picture: what became of the writes of each path, the fault's marks, and who was leader when.
+"""One turn as a picture: what became of the writes of each path, the fault's marks, and who was leader when, as numbers and words.
 
-The bars are SVG, stretched to the width that there is; text is HTML beside and above them, so it keeps its size on any screen.
 Each kind of outcome has a row of its own, since colour alone tells not everybody.
 """
 
 from __future__ import annotations
-
-from html import escape
 
 from ..ledger.records import ACKNOWLEDGED, FAILED, OUTCOMES, UNKNOWN, Ledger
 from .result import TITLES, seconds
@@ -28,43 +25,48 @@ STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 NOTABLE = 5
 # A label near the right edge is written to the left of its line.
 LATE = 60
+# An outage wider than this has its length written on it.
+WIDE = 60
 
 
-def timeline(turn: dict, ledgers: dict[str, Ledger]) -> str:
-    """HTML of the picture; empty where nothing was written. Times on it count from the fault."""
+def picture(turn: dict, ledgers: dict[str, Ledger]) -> dict | None:
+    """The picture for the template; None where nothing was written. Times on it count from the fault, places from the left in percent."""
     if not ledgers:
-        return ""
+        return None
     ends = [ledger.end()[0] for ledger in ledgers.values()]
     length = max([*ends, *(mark["t"] for mark in turn["marks"]), 1.0])
     zero = next((mark["t"] for mark in turn["marks"] if mark["what"] == "injected"), 0.0)
-    lanes = [lane(path, ledger, turn["paths"].get(path, {}), length) for path, ledger in ledgers.items()]
-    return (
-        '<div class="plot">'
-        f"{marks(turn['marks'], zero, length)}"
-        f"{''.join(lanes)}"
-        f"{leaders(turn['leaders'], zero, length)}"
-        f"{axis(zero, length)}"
-        f"</div>{events(turn['marks'], zero)}"
-    )
+    return {
+        "height": HEIGHT,
+        "lanes": [lane(path, ledger, turn["paths"].get(path, {}), length) for path, ledger in ledgers.items()],
+        "marks": [mark_of(mark, zero, length) for mark in turn["marks"]],
+        "ticks": ticks(zero, length),
+        "events": [
+            {
+                "at": offset(mark["t"] - zero),
+                "name": MARKS.get(mark["what"], ("", mark["what"]))[1],
+                "text": mark["text"],
+            }
+            for mark in turn["marks"]
+        ],
+        **leaders(turn["leaders"], zero, length),
+    }
 
 
-def lane(path: str, ledger: Ledger, verdict: dict, length: float) -> str:
-    """One path: a sentence and its bars."""
+def lane(path: str, ledger: Ledger, verdict: dict, length: float) -> dict:
+    """One path: a sentence and its bars. Places of SVG are thousandths."""
     bins = binned(ledger, length)
-    shapes = "".join(f'<path class="{kind}" d="{shape(bins[kind], *ROWS[kind])}"/>' for kind in OUTCOMES)
     outage, at = verdict.get("outage_s"), verdict.get("longest_at")
-    band = label = ""
+    band = None
     if at is not None and outage > NOTABLE / ledger.rate:
-        x, width = 1000 * at / length, max(2.0, 1000 * outage / length)
-        band = f'<rect class="outage" x="{x:.1f}" y="0" width="{width:.1f}" height="{HEIGHT}"/>'
-        if width > 60:
-            label = f'<span class="away" style="left:{x / 10:.1f}%;width:{width / 10:.1f}%">{seconds(outage)}</span>'
-    said = sentence(path, verdict)
-    return (
-        f'<div class="lane"><p><span><b>{TITLES[path]}</b> {escape(said)}</span></p><div class="bars">'
-        f'<svg viewBox="0 0 1000 {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{escape(TITLES[path])}: {escape(said)}">'
-        f"{band}{shapes}</svg>{label}</div></div>"
-    )
+        width = max(2.0, 1000 * outage / length)
+        band = {"x": 1000 * at / length, "width": width, "wide": width > WIDE, "label": seconds(outage)}
+    return {
+        "title": TITLES[path],
+        "said": sentence(path, verdict),
+        "shapes": {kind: shape(bins[kind], *ROWS[kind]) for kind in OUTCOMES},
+        "outage": band,
+    }
 
 
 def sentence(path: str, verdict: dict) -> str:
@@ -109,31 +111,26 @@ def shape(values: list[float], top: int, height: int) -> str:
     return "".join(drawn)
 
 
-def marks(found: list[dict], zero: float, length: float) -> str:
-    """A line for each mark, and its label in a row of its own."""
-    rows, lines = [], []
-    for mark in found:
-        sign, name = MARKS.get(mark["what"], ("•", mark["what"]))
-        left = 100 * max(0.0, mark["t"]) / length
-        side = f"right:{100 - left:.2f}%" if left > LATE else f"left:{left:.2f}%"
-        text = f"{sign} {name}" + (f" +{seconds(mark['t'] - zero)}" if mark["t"] > zero else "")
-        edge = " late" if left > LATE else ""
-        rows.append(f'<div><span class="{escape(mark["what"])}{edge}" style="{side}">{escape(text)}</span></div>')
-        lines.append(f'<i class="{escape(mark["what"])}" style="left:{left:.2f}%"></i>')
-    return f'<div class="marks" aria-hidden="true">{"".join(rows)}</div><div class="lines" aria-hidden="true">{"".join(lines)}</div>'
+def mark_of(mark: dict, zero: float, length: float) -> dict:
+    """A mark's line, and its label, which near the right edge counts from there."""
+    sign, name = MARKS.get(mark["what"], ("•", mark["what"]))
+    left = 100 * max(0.0, mark["t"]) / length
+    late = left > LATE
+    label = f"{sign} {name}" + (f" +{seconds(mark['t'] - zero)}" if mark["t"] > zero else "")
+    return {"what": mark["what"], "label": label, "left": left, "late": late, "edge": 100 - left if late else left}
 
 
-def axis(zero: float, length: float) -> str:
+def ticks(zero: float, length: float) -> list[dict]:
     """Seconds since the fault below the lanes."""
     step = next((step for step in STEPS if length / step <= 7), STEPS[-1])
     first = -int(zero / step)
-    ticks = []
+    found = []
     while zero + first * step <= length:
         left = 100 * (zero + first * step) / length
         if left < 96:
-            ticks.append(f'<span style="left:{left:.2f}%">{first * step:g} s</span>')
+            found.append({"left": left, "at": first * step})
         first += 1
-    return f'<div class="axis" aria-hidden="true">{"".join(ticks)}</div>'
+    return found
 
 
 def reigns(found: list[dict], service: str) -> list[tuple[float, str]]:
@@ -152,39 +149,26 @@ def services(found: list[dict]) -> list[str]:
     return [name for name in TITLES if name in names] + sorted(names - TITLES.keys())
 
 
-def leaders(found: list[dict], zero: float, length: float) -> str:
-    """A strip for each service whose leader changed, and a sentence on the others."""
+def leaders(found: list[dict], zero: float, length: float) -> dict:
+    """A strip for each service whose leader changed, and a few words on each of the others."""
     all_reigns = {service: reigns(found, service) for service in services(found)}
     hosts = sorted({who for changes in all_reigns.values() for _from, who in changes})
     strips, steady = [], []
     for service, changes in all_reigns.items():
-        title = escape(TITLES.get(service, service))
+        title = TITLES.get(service, service)
         if len(changes) == 1:
-            steady.append(f"{title} {escape(changes[0][1] or 'nobody')}")
+            steady.append(f"{title} {changes[0][1] or 'nobody'}")
             continue
         spans, words = [], []
         for (begin, who), (end, _next) in zip(changes, [*changes[1:], (length, "")]):
             left, width = 100 * max(0.0, begin) / length, 100 * (end - max(0.0, begin)) / length
-            kind, name = f"host{hosts.index(who) % 4}" if who else "nobody", escape(who or "nobody")
-            spans.append(f'<span class="{kind}" style="left:{left:.2f}%;width:{width:.2f}%">{name}</span>')
+            kind, name = f"host{hosts.index(who) % 4}" if who else "nobody", who or "nobody"
+            spans.append({"kind": kind, "left": left, "width": width, "who": name})
             words.append(f"from {offset(begin - zero)} {name}" if words else name)
-        strips.append(
-            f'<div class="reign"><p><span><b>{title}</b> led by {", ".join(words)}</span></p>'
-            f'<div aria-hidden="true">{"".join(spans)}</div></div>'
-        )
-    rest = f"<p><span>Always the same leader: {', '.join(steady)}</span></p>" if steady else ""
-    return f'<div class="reigns">{"".join(strips)}{rest}</div>' if strips or rest else ""
+        strips.append({"title": title, "words": words, "spans": spans})
+    return {"reigns": strips, "steady": steady}
 
 
 def offset(seconds_since: float) -> str:
     """A time before or after the fault."""
     return f"{'−' if seconds_since < 0 else '+'}{seconds(abs(seconds_since))}"
-
-
-def events(found: list[dict], zero: float) -> str:
-    """The marks as a list of sentences."""
-    items = "".join(
-        f"<li><time>{offset(mark['t'] - zero)}</time> {MARKS.get(mark['what'], ('', mark['what']))[1]}: {escape(mark['text'])}</li>"
-        for mark in found
-    )
-    return f'<ul class="events">{items}</ul>' if items else ""

@@ -1,0 +1,58 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The options that modules document, with those of their fragments, are those that they take; `ansible-test sanity` takes minutes for it."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.utmstack.ha.plugins.module_utils.operation import info_module
+
+PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
+PACKAGE = "ansible_collections.utmstack.ha.plugins"
+# Of those with an action plugin the arguments are not all the user's.
+MODULES = sorted(
+    path.stem for path in (PLUGINS / "modules").glob("*.py") if not (PLUGINS / "action" / path.name).exists()
+)
+
+
+class Taken(Exception):
+    """What a module told Ansible to take."""
+
+
+def documented(documentation: dict[str, Any]) -> dict[str, Any]:
+    """The options as ansible-doc shows them: a module's own words come before a fragment's, and a fragment's before those after it."""
+    options = documentation.get("options", {})
+    for name in documentation.get("extends_documentation_fragment", []):
+        file, _dot, part = name.removeprefix("utmstack.ha.").partition(".")
+        fragment = importlib.import_module(f"{PACKAGE}.doc_fragments.{file}").ModuleDocFragment
+        for option, words in yaml.safe_load(getattr(fragment, part.upper() or "DOCUMENTATION"))["options"].items():
+            options[option] = words | options.get(option, {})
+    return options
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_documents_what_it_takes(name, monkeypatch):
+    def take(*, argument_spec, **_more):
+        raise Taken(argument_spec)
+
+    module = importlib.import_module(f"{PACKAGE}.modules.{name}")
+    monkeypatch.setattr(module, "AnsibleModule", take, raising=False)
+    monkeypatch.setattr(info_module, "AnsibleModule", take)
+    with pytest.raises(Taken) as taken:
+        module.main()
+    (spec,), options = taken.value.args, documented(yaml.safe_load(module.DOCUMENTATION))
+    assert options.keys() == spec.keys()
+    for option, words in options.items():
+        for key, nothing in (
+            ("type", "str"),
+            ("default", None),
+            ("required", False),
+            ("choices", None),
+            ("elements", None),
+        ):
+            assert words.get(key, nothing) == spec[option].get(key, nothing), f"{option}: {key}"
