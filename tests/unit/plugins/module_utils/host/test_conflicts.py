@@ -400,4 +400,4 @@ def test_the_directories_that_role_base_assumes_are_the_roles_defaults():
     assert read("redis/defaults/main.yml")["redis_data_directory"] == "/var/lib/{{ redis_flavor }}/{{ ha.cluster }}"
     assert "'/var/lib/' ~ base_redis_name ~ '/' ~ ha.cluster" in assumed["base_redis_data"]
     assert "'/var/lib/postgresql/' ~ base_postgresql_version" in assumed["base_data"]["postgresql"]["path"]
-    assert "'/var/lib/postgresql/' ~ postgresql_major" in read("postgresql/vars/main.yml")["postgresql_data"]
+    assert "'/var/lib/postgresql/' ~ postgresql_major" in read("postgresql/vars/main/main.yml")["postgresql_data"]
