@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 
 from ansible.errors import AnsibleFilterError
@@ -73,9 +74,20 @@ def neighbours(topology):
     return [found[name] for name in sorted(found)] if len(found) > 1 else []
 
 
+def elapsed_s(result):
+    """Return how long a command took, in seconds with two decimals, by what Ansible registered of it."""
+    started, ended = (datetime.datetime.fromisoformat(result[moment]) for moment in ("start", "end"))
+    return round((ended - started).total_seconds(), 2)
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
         """Name to function."""
-        return {"interface_of": interface_of, "neighbours": neighbours, "restart_order": restart_order}
+        return {
+            "elapsed_s": elapsed_s,
+            "interface_of": interface_of,
+            "neighbours": neighbours,
+            "restart_order": restart_order,
+        }

@@ -28,6 +28,11 @@ def patroni_restart_order(members, lowered=(), raised=(), only_pending=False):
         ) from error
 
 
+def patroni_strays(members, given, hosts):
+    """Names of members that a run has left streaming from another than the leader."""
+    return patroni.strays(members, given, hosts)
+
+
 class FilterModule:
     """What Ansible asks for."""
 
@@ -36,4 +41,5 @@ class FilterModule:
             "postgresql_memory": postgresql_memory,
             "postgresql_upgrade_plan": postgresql_upgrade.plan,
             "patroni_restart_order": patroni_restart_order,
+            "patroni_strays": patroni_strays,
         }

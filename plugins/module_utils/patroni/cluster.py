@@ -367,6 +367,20 @@ def config_change(before, after):
     }
 
 
+def strays(members, given, hosts):
+    """Names of those of `hosts` whose member streams from one that a tag names, which is not the user's: a run has left it so.
+
+    `members`: those of a status. `given`: {name: tags that the inventory gives that member}.
+    """
+    return [
+        member["name"]
+        for member in members
+        if "replicatefrom" in member["tags"]
+        and member["name"] in hosts
+        and "replicatefrom" not in given.get(member["name"], {})
+    ]
+
+
 def restart_order(members, lowered=(), raised=(), only_pending=False, present=None):
     """Names of members in the order in which to restart them, the same wherever it is computed.
 

@@ -23,11 +23,16 @@ def topology(groups, host, vip="10.0.1.100/24", hosts=None, **settings):
     return result | {"host": result["hosts"][host]}
 
 
+def role_variables(role):
+    """Return the variables of a role's vars as they are written, whether they are one file or several."""
+    place = ROLES / role / "vars"
+    files = sorted((place / "main").glob("*.yml")) or [place / "main.yml"]
+    return {name: value for file in files for name, value in yaml.safe_load(file.read_text()).items()}
+
+
 def render(role, template, ha, **variables):
     """Return a role's template with the role's defaults, the constant ones of its vars, and the variables given."""
-    known = {}
-    for file in ("defaults", "vars"):
-        known |= yaml.safe_load((ROLES / role / file / "main.yml").read_text())
+    known = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text()) | role_variables(role)
     loader = jinja2.FileSystemLoader(ROLES / role / "templates")
     environment = jinja2.Environment(
         loader=loader, trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined, autoescape=False

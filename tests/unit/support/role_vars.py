@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import re
 
-import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from role_templates import ROLES
+from role_templates import role_variables
 
 
 def variable(role, name, **known):
@@ -17,7 +16,7 @@ def variable(role, name, **known):
 
     By Ansible itself, not by Jinja: it doubles each backslash within an expression first.
     """
-    expressions = yaml.safe_load((ROLES / role / "vars" / "main.yml").read_text())
+    expressions = role_variables(role)
     needed = {key for key in expressions if re.search(rf"\b{key}\b", str(expressions[name]))}
     found = {key: variable(role, key, **known) for key in needed}
     return Templar(loader=DataLoader(), variables=found | known).template(_trusted(expressions[name]))

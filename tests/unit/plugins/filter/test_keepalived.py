@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.utmstack.ha.plugins.filter.keepalived import interface_of, neighbours, restart_order
+from ansible_collections.utmstack.ha.plugins.filter.keepalived import elapsed_s, interface_of, neighbours, restart_order
 from role_templates import topology
 
 INTERFACES = {
@@ -85,3 +85,13 @@ THREE = ["node1", "node2", "node3"]
 def test_each_other_host_is_asked_once_unless_there_are_too_few_to_know_who_is_cut_off(groups, asked):
     found = neighbours(topology(groups, groups["loadbalancer"][0]))
     assert [(entry["address"], entry["port"]) for entry in found] == asked
+
+
+@pytest.mark.parametrize("start, end, seconds", [
+    ("2026-03-01 23:59:59.900000", "2026-03-02 00:00:01.150000", 1.25),
+    ("2026-03-01 12:00:00.004000", "2026-03-01 12:00:00.250000", 0.25),
+    # Ansible leaves out the fraction where there is none.
+    ("2026-03-01 12:00:00", "2026-03-01 12:00:02", 2.0),
+], ids=["over midnight", "rounded", "whole seconds"])  # fmt: skip
+def test_the_time_that_a_command_took_is_told(start, end, seconds):
+    assert elapsed_s({"start": start, "end": end, "rc": 0}) == seconds

@@ -8,13 +8,13 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from role_templates import ROLES
+from role_templates import ROLES, role_variables
 
 
 @pytest.mark.parametrize(("asked", "end"), [(False, " -@scripting"), ("false", " -@scripting"), (True, "+keys")])
 def test_the_application_runs_no_scripts_unless_it_is_asked_for(asked, end):
-    files = [yaml.safe_load((ROLES / "redis" / file / "main.yml").read_text()) for file in ("defaults", "vars")]
-    rules = {user["name"]: user["rules"] for user in files[1]["redis_users"]}["utmstack"]
-    variables = {**files[0], "redis_application_scripting": asked}
+    defaults = yaml.safe_load((ROLES / "redis" / "defaults" / "main.yml").read_text())
+    rules = {user["name"]: user["rules"] for user in role_variables("redis")["redis_users"]}["utmstack"]
+    variables = {**defaults, "redis_application_scripting": asked}
     rendered = Templar(DataLoader(), variables).template(trust_as_template(rules))
-    assert rendered.endswith(end) and rendered.startswith(files[0]["redis_application_rules"])
+    assert rendered.endswith(end) and rendered.startswith(defaults["redis_application_rules"])

@@ -378,3 +378,20 @@ def test_the_real_reasons_of_patroni_4_are_understood():
     assert patroni.restart_order(lowered["members"])[0] == lowered["leader"]
     raised = status("4.0.7-pending-raised")
     assert patroni.restart_order(raised["members"])[-1] == raised["leader"]
+
+
+STREAMS = [
+    {"name": "a", "role": "leader", "tags": {}},
+    {"name": "b", "role": "replica", "tags": {"replicatefrom": "c"}},
+    {"name": "c", "role": "replica", "tags": {"nofailover": True, "replicatefrom": "a"}},
+]
+
+
+@pytest.mark.parametrize("given, hosts, found", [
+    ({}, ["a", "b", "c"], ["b", "c"]),
+    ({"b": {"replicatefrom": "a"}, "c": {"nofailover": True}}, ["a", "b", "c"], ["c"]),
+    ({}, ["a", "c"], ["c"]),
+    ({}, ["a"], []),
+], ids=["a run has left two", "one is the user's", "one host is not in this run", "neither is"])  # fmt: skip
+def test_a_member_that_a_run_has_left_streaming_from_another_is_found(given, hosts, found):
+    assert patroni.strays(STREAMS, given, hosts) == found

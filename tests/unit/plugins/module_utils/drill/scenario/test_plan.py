@@ -8,7 +8,6 @@ import copy
 import re
 
 import pytest
-import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault import kinds as drill_kinds
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault import partition as drill_partition
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.ledger import paths as drill_paths
@@ -16,9 +15,9 @@ from ansible_collections.utmstack.ha.plugins.module_utils.drill.scenario import 
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.scenario import plan as drill_scenario
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.scenario import settings as drill_settings
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.scenario.settings import ledger_settings
-from drill_catalogue import CATALOGUE, NODES, ROLE, SCENARIOS
+from drill_catalogue import CATALOGUE, NODES, SCENARIOS
 from platform_state import whole
-from role_templates import topology
+from role_templates import role_variables, topology
 
 LAYERS = ("loadbalancer", "etcd", "postgresql", "elasticsearch", "redis", "swarm_managers")
 THREE = topology({layer: NODES for layer in LAYERS}, "node1", ha_drill_allowed=True)
@@ -303,10 +302,7 @@ def test_a_path_that_the_inventory_lacks_is_left_out():
 
 
 def test_the_roles_make_the_users_that_the_ledger_logs_in_as():
-    def variables(role):
-        return yaml.safe_load((ROLE.parent / role / "vars/main.yml").read_text())
-
-    assert variables("postgresql")["postgresql_drill_user"] == drill_settings.POSTGRESQL_USER
-    assert f"'name': '{drill_settings.SEARCH_USER}'" in variables("elasticsearch")["elasticsearch_drill_users"]
-    assert f"'{drill_settings.INDEX}-*'" in variables("elasticsearch")["elasticsearch_drill_roles"]
-    assert f"'name': '{drill_settings.REDIS_USER}'" in variables("redis")["redis_drill_users"]
+    assert role_variables("postgresql")["postgresql_drill_user"] == drill_settings.POSTGRESQL_USER
+    assert f"'name': '{drill_settings.SEARCH_USER}'" in role_variables("elasticsearch")["elasticsearch_drill_users"]
+    assert f"'{drill_settings.INDEX}-*'" in role_variables("elasticsearch")["elasticsearch_drill_roles"]
+    assert f"'name': '{drill_settings.REDIS_USER}'" in role_variables("redis")["redis_drill_users"]

@@ -1,0 +1,130 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""No Jinja expression of a role or a playbook is longer than a reader takes in at once: what needs more is decided in Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+import yaml
+from checkout import ROOT
+
+LONGEST = 160
+# Keys of a task whose value is an expression without braces.
+BARE = {"when", "until", "changed_when", "failed_when", "that"}
+# After one of these, a bracket begins a list.
+KEYWORDS = {"and", "else", "if", "in", "is", "not", "or"}
+FILES = sorted(
+    path
+    for pattern in ("roles/*/*/**/*.yml", "roles/*/templates/**/*", "playbooks/*.yml", "playbooks/tasks/*.yml")
+    for path in ROOT.glob(pattern)
+    if path.is_file()
+)
+
+# Files whose tables go to the services' objects, or whose state goes to one dictionary: to be taken out of here with that.
+OWED = {
+    "roles/base/vars/main.yml", "roles/drill/tasks/cleanup.yml", "roles/drill/vars/main/main.yml", "roles/host/vars/main.yml",
+    "roles/operation/vars/main.yml",
+}  # fmt: skip
+
+
+def expressions(text: str) -> Iterator[list[str]]:
+    """The tokens of each expression and each statement of a template, with one blank for any white space."""
+    found: list[str] | None = None
+    for _line, kind, value in jinja2.Environment(trim_blocks=True).lex(text):
+        if kind in ("variable_begin", "block_begin"):
+            found = []
+        elif kind in ("variable_end", "block_end"):
+            assert found is not None
+            yield found
+            found = None
+        elif found is not None:
+            found.append(" " if kind == "whitespace" else value)
+
+
+def subscript(before: str) -> bool:
+    """Whether a bracket that comes after this token takes something out of a value, and is not the beginning of a list."""
+    return before not in KEYWORDS and bool(re.search(r"[\w)\]}'\"]$", before))
+
+
+def length(tokens: list[str]) -> int:
+    """How long an expression is. A mapping or a list that is written out in it is read entry by entry, and counts as two brackets."""
+    longest, before = 0, ""
+    # What is open, outermost first: the bracket, and the text so far of the entry that is being read.
+    opened = [("", "")]
+    for token in tokens:
+        bracket, text = opened[-1]
+        if bracket in ("{", "[") and token in (",", "}", "]"):
+            longest = max(longest, len(text.strip()))
+            text = ""
+        if token == "{" or (token == "[" and not subscript(before)):
+            opened[-1] = (bracket, text + token)
+            opened.append((token, ""))
+        elif token in ("(", "["):
+            opened[-1] = (bracket, text + token)
+            opened.append(("(", ""))
+        elif token in (")", "}", "]"):
+            opened.pop()
+            outer, before_it = opened[-1]
+            opened[-1] = (outer, before_it + text + token)
+        else:
+            opened[-1] = (bracket, "" if token == "," and bracket in ("{", "[") else text + token)
+        before = before if token == " " else token
+    ((_bracket, text),) = opened
+    return max(longest, len(text.strip()))
+
+
+def bare(content: Any) -> Iterator[str]:
+    """Expressions of tasks that are written without braces."""
+    for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from bare(part)
+    if isinstance(content, dict):
+        for key in BARE & set(content):
+            yield from (str(one) for one in (content[key] if isinstance(content[key], list) else [content[key]]))
+
+
+def texts(content: Any) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+    for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from texts(part)
+
+
+def too_long(path: Path) -> list[str]:
+    """The expressions of a file that are too long."""
+    if "templates" in path.parts:
+        found = list(expressions(path.read_text()))
+    else:
+        content = yaml.safe_load(path.read_text())
+        templates = [*texts(content), *("{{ " + one + " }}" for one in bare(content) if "{{" not in one)]
+        found = [expression for text in templates for expression in expressions(text)]
+    return [f"{length(tokens)}: {''.join(tokens).strip()}" for tokens in found if length(tokens) > LONGEST]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if str(path.relative_to(ROOT)) not in OWED],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_no_expression_is_longer_than_a_reader_takes_in_at_once(path):
+    assert too_long(path) == []
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("{{ a }}", [1]),
+    ("{{ a\n     | b }} and {% if c is defined %}", [5, 15]),
+    ("{{ {'a': 1,\n 'bbb': c | d,\n 'e': [1, 2]} }}", [12]),
+    ("{{ a | f({'a': 1, 'b': 2}, [x, y, z]) | last }}", [20]),
+    ("{{ a['b'][c, d] }}", [12]),
+    ("{{ [f(a, b), c] }}", [7]),
+    ("{{ [] }}", [2]),
+    ("{{ a if b in ['c', 'd'] else ['e'] }}", [20]),
+    ("{{ f({'a': (b, c), 'd': e[1, 2]}) }}", [12]),
+], ids=range(9))  # fmt: skip
+def test_a_mapping_or_a_list_is_as_long_as_its_longest_entry(text, expected):
+    assert [length(tokens) for tokens in expressions(text)] == expected
