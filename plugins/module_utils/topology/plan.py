@@ -90,8 +90,11 @@ def _hosts(topology: Topology) -> list[str]:
     return table(rows)
 
 
-def ways_in(topology: Topology, users: Mapping[str, str]) -> str:
-    """Return for a person how clients reach the platform by its virtual IP; users: names by `postgresql` and `statistics`."""
+def ways_in(topology: Topology, users: Mapping[str, str], ca: str) -> str:
+    """Return for a person how clients reach the platform by its virtual IP.
+
+    users: names by `postgresql` and `statistics`. ca: the path of the CA's certificate on the controller.
+    """
     balancers, secrets = topology["loadbalancer"]["members"], topology["secrets_dir"]
     if not balancers:
         return ""
@@ -109,7 +112,7 @@ def ways_in(topology: Topology, users: Mapping[str, str]) -> str:
             "Clients use",
             *(f"  {line}".rstrip() for line in lines),
             "",
-            f"Passwords are in {secrets}/passwords.yml, the CA is {secrets}/ca.crt. Back that directory up.",
+            f"Passwords are in {secrets}/passwords.yml; back that directory up. The CA is {ca}.",
         )
     )
 

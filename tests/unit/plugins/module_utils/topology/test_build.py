@@ -641,19 +641,22 @@ def test_the_plan_shows_hosts_clients_ports_layers_timing_and_overrides():
 
 def test_the_ways_in_name_addresses_users_and_where_the_passwords_are():
     users = {"postgresql": "application", "statistics": "operator"}
-    text = ways_in({**topology(groups={"redis": NODES}), "secrets_dir": "/srv/secrets"}, users)
+    text = ways_in({**topology(groups={"redis": NODES}), "secrets_dir": "/srv/secrets"}, users, "/srv/ca.pem")
     lines = [line.split() for line in text.splitlines()]
     assert ["PostgreSQL", "10.0.1.100:5433", "application", "postgresql_application_password"] in lines
     assert ["Redis", "10.0.1.100:6379", "utmstack", "redis_application_password"] in lines
     assert any(line[-3:] == ["https://10.0.1.11:8404/stats", "operator", "haproxy_stats_password"] for line in lines)
-    assert "/srv/secrets/passwords.yml" in text
+    assert "/srv/secrets/passwords.yml" in text and "/srv/ca.pem" in text
     assert "Elasticsearch" not in text
     assert all(line == line.rstrip() and len(line) < 125 for line in text.splitlines())
 
 
 def test_without_a_load_balancer_there_is_no_way_in_to_tell():
     alone = topology(groups={"loadbalancer": None})
-    assert ways_in({**alone, "secrets_dir": "/srv/secrets"}, {"postgresql": "utmstack", "statistics": "operator"}) == ""
+    assert (
+        ways_in({**alone, "secrets_dir": "/srv/secrets"}, {"postgresql": "utmstack", "statistics": "operator"}, "")
+        == ""
+    )
 
 
 def used_in_roles():
