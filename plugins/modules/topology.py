@@ -61,7 +61,11 @@ topology:
     tls: {description: Paths of the TLS files on every host., type: dict}
     secrets_dir: {description: Directory of passwords and local CA on the controller., type: str}
     virtual_ip: {description: "Address, prefix, cidr, router_id and name of the virtual IP.", type: dict}
-    hosts: {description: "By host: name, address, groups, priority, rack, memory_mb, memory_share, names; entry_points: the roles of the whole host's services, by entry point.", type: dict}
+    hosts:
+      description:
+        - "By host: name, address, groups, priority, rack, memory_mb, memory_share, names; entry_points, the roles that are called for the whole host, by
+          entry point."
+      type: dict
     loadbalancer: {description: "C(members), highest VRRP priority first.", type: dict}
     etcd: {description: "C(members), C(endpoints), C(initial_cluster) and C(quorum).", type: dict}
     postgresql:

@@ -28,3 +28,15 @@ def table(rows: Iterable[Iterable[Any]], width: int | None = None) -> list[str]:
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines = ["  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in cells]
     return lines if width is None else [shorten(line, width) for line in lines]
+
+
+def size(count: int | None) -> str:
+    """A number of bytes with a binary unit, as in `1.5 MiB`; `-` where it is not known."""
+    if count is None:
+        return "-"
+    value, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"

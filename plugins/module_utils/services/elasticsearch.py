@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .answers import cluster
 from .listener import HOST, VIP, Listener
-from .service import Data, Layer, Service, member
+from .service import Data, Layer, Service, member_of
 
 _FILES = ("elasticsearch.yml", "opensearch.yml", "jvm.options", "log4j2.properties")
 
@@ -40,6 +41,47 @@ def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[s
             "timeout": 3,
         }
     }
+
+
+def form(topology, observations, _roles):
+    """Return its part of the state of the platform, as Service.form says."""
+    if not topology["elasticsearch"]["members"]:
+        return None
+
+    def view(answer):
+        return {**answer, "members": answer["nodes"], "leader": answer["master"]}
+
+    best, problems = cluster("elasticsearch", topology, observations, "elasticsearch", lambda _node: True, view)
+    keys = ("status", "master", "unassigned", "initializing", "relocating", "changed_settings")
+    wanted = [member["name"] for member in topology["elasticsearch"]["members"]]
+    nodes = best["nodes"] if best else []
+    return {
+        "healthy": not problems,
+        "problems": problems,
+        "flavor": topology["elasticsearch"]["flavor"],
+        **{key: best[key] if best else None for key in keys},
+        "nodes": nodes,
+        "absent_nodes": [name for name in wanted if nodes and name not in [node["name"] for node in nodes]],
+    }
+
+
+def table(state):
+    """Return its table, as Service.table says."""
+    search = state["elasticsearch"]
+    if not search:
+        return "", []
+    engine = "OpenSearch" if search["flavor"] == "opensearch" else "Elasticsearch"
+    rows = [["node", "address", "role", "version", "does"]]
+    for node in search["nodes"]:
+        role = "master" if node["master"] else "-"
+        rows.append([node["name"], node["address"] or "", role, node["version"] or "-", ", ".join(node["roles"])])
+    rows += [[name, "", "NOT THERE", "-", ""] for name in search["absent_nodes"]]
+    if len(rows) == 1:
+        return f"{engine}, nobody answers", [["-"]]
+    title = f"{engine}, {search['status'] if search['status'] == 'green' else (search['status'] or 'unknown').upper()}"
+    title += f", master {search['master'] or 'NONE'}"
+    moving = [f"{search[key]} shards {key}" for key in ("unassigned", "initializing", "relocating") if search[key]]
+    return ", ".join([title, *moving]), rows
 
 
 SERVICE = Service(
@@ -95,9 +137,11 @@ SERVICE = Service(
     # Its packages are Java; the server is an archive, which its role upgrades by the same loop.
     upgrade="upgrade_packages",
     asks=asks,
+    form=form,
+    table=table,
     # After it there is nothing to take back.
     whole_host=("health", "drain", "hold", "undrain"),
-    serves=lambda layer, host: bool(member(layer, "nodes", host)),
+    serves=lambda layer, host: bool(member_of(layer, "nodes", host)),
     unfinished=held_in_place,
     leads="the elected master of the search cluster",
     leader="master",

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .answers import answers_of, together
 from .listener import HOST, VIP, Listener
-from .service import Layer, Service, member
+from .service import Layer, Service, member_of
 
 
 def drained(layer: Layer, host: str) -> list[str]:
@@ -23,6 +24,107 @@ def drained(layer: Layer, host: str) -> list[str]:
 def asks(_ha: Mapping[str, Any], _secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
     """The host's own process is asked."""
     return {"utmstack.ha.haproxy_info": {}}
+
+
+# A server that is down in a backend for replicas may be right to be, since it is none.
+REPLICA_BACKEND = "postgresql_read"
+# The way around pgbouncer stands in for it.
+POOL_BACKEND = "pgbouncer"
+SERVER_KEYS = ("status", "up", "admin", "admin_inherited", "check", "check_code", "check_seen", "sessions")
+# Why a server may be down in a backend that is for one kind of role.
+LEADING_OR_FOLLOWING = ("primary", "master", "replica")
+
+
+def expected_down(backend: str, server: Mapping[str, Any], roles) -> str:
+    """Why a server may be down: its role, or `unknown` without one; '' where it has to be up.
+
+    `spare` are the servers that stand in for others, as the primary does where no replica is left to read from.
+    """
+    if backend not in roles and backend != POOL_BACKEND:
+        return ""
+    if server["backup"]:
+        return "spare"
+    if backend == POOL_BACKEND:
+        return ""
+    role = roles[backend].get(server["name"])
+    if role is None:
+        return "unknown"
+    return role if (role == "replica") != (backend == REPLICA_BACKEND) else ""
+
+
+def form(topology, observations, roles):
+    """Return its part of the state of the platform, as Service.form says."""
+    members = topology["loadbalancer"]["members"]
+    if not members:
+        return None
+    hosts, silent, empty, backends = [], [], [], {}
+    for name, answer, error in answers_of(members, observations, "haproxy"):
+        hosts.append({"name": name, "answers": answer is not None, "version": answer["version"] if answer else None})
+        if answer is None:
+            silent += [(name, error)] if error else []
+            continue
+        for backend in answer["backends"]:
+            servers = backends.setdefault(backend["name"], {})
+            for server in backend["servers"]:
+                servers.setdefault(server["name"], {})[name] = server
+            if not backend["servers_up"]:
+                empty.append((name, f"haproxy: {backend['name']} has no server that is up"))
+    rows, problems = [], [*together(silent), *together(empty)]
+    for backend, servers in backends.items():
+        for server, views in servers.items():
+            first = next(iter(views.values()))
+            expected = expected_down(backend, first, roles)
+            row = {"backend": backend, "server": server, "backup": first["backup"], "expected_down": expected}
+            row["on"] = {host: {key: view[key] for key in SERVER_KEYS} for host, view in views.items()}
+            rows.append(row)
+            problems += server_problems(row)
+    return {"healthy": not problems, "problems": problems, "hosts": hosts, "servers": rows}
+
+
+def server_problems(row) -> list[str]:
+    """What is wrong with one server, one sentence for all load balancers that see the same."""
+    wrong: dict[str, list[str]] = {}
+    for host, view in row["on"].items():
+        if view["admin"] != "ready":
+            # A server that follows another one is told of with that.
+            if not view["admin_inherited"]:
+                wrong.setdefault(f"is taken out ({view['admin']})", []).append(host)
+        elif not row["expected_down"] and not view["up"]:
+            detail = " ".join(str(part) for part in (view["check"], view["check_code"], view["check_seen"]) if part)
+            wrong.setdefault(f"is {view['status']}" + (f" ({detail})" if detail else ""), []).append(host)
+        elif row["expected_down"] in LEADING_OR_FOLLOWING and view["up"]:
+            wrong.setdefault(f"is UP although it is a {row['expected_down']}", []).append(host)
+    return [f"haproxy: {row['backend']}/{row['server']} {what} on {', '.join(on)}" for what, on in wrong.items()]
+
+
+def table(state):
+    """Return its table, as Service.table says."""
+    haproxy = state["haproxy"]
+    if not haproxy or not haproxy["servers"]:
+        return "", []
+    total = sum(1 for host in haproxy["hosts"] if host["answers"])
+    rows = [["backend", "server", "status", "last check", "sessions"]]
+    for row in haproxy["servers"]:
+        if row["expected_down"] == "spare":
+            continue
+        view = next(iter(row["on"].values()))
+        last = f"{view['check']} {view['check_code'] or ''}".strip() or "-"
+        sessions = str(sum(view["sessions"] for view in row["on"].values()))
+        rows.append([row["backend"], row["server"], server_status(row, total), last, sessions])
+    return f"HAProxy, as {total} load balancer{'s see' if total != 1 else ' sees'} it", rows
+
+
+def server_status(row, total) -> str:
+    """One word where all load balancers agree, else who sees what."""
+    words: dict[str, list[str]] = {}
+    for host, view in row["on"].items():
+        word = view["status"]
+        if row["expected_down"] in LEADING_OR_FOLLOWING and not view["up"]:
+            word = f"- ({row['expected_down']})"
+        words.setdefault(word, []).append(host)
+    if len(words) == 1 and len(row["on"]) == total:
+        return next(iter(words))
+    return "; ".join(f"{word} on {', '.join(hosts)}" for word, hosts in words.items())
 
 
 SERVICE = Service(
@@ -58,7 +160,9 @@ SERVICE = Service(
     upgraded={"haproxy.service": ()},
     configs={"haproxy.service": ("/etc/haproxy/haproxy.cfg",)},
     asks=asks,
-    serves=lambda layer, host: bool(member(layer, "hosts", host).get("answers")),
+    form=form,
+    table=table,
+    serves=lambda layer, host: bool(member_of(layer, "hosts", host).get("answers")),
     drained=drained,
     hands_over=("vip",),
     independent=True,

@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..common.text import size
+from .answers import against_inventory, cluster
 from .listener import HOST, VIP, Listener
-from .service import Data, Layer, Service, member
+from .service import Data, Layer, Service, member_of
 
 # Patroni's words for who takes writes.
 LEADING_ROLES = ("leader", "standby_leader")
@@ -33,6 +35,73 @@ def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[s
             "timeout": 3,
         }
     }
+
+
+def streams(member) -> bool:
+    """Whether a member of the PostgreSQL cluster does its part."""
+    works = member["reachable"] and member["state"] == "running"
+    return works and (member["role"] in LEADING_ROLES or member["replication_state"] == "streaming")
+
+
+def form(topology, observations, _roles):
+    """Return its part of the state of the platform, as Service.form says."""
+    members = topology["postgresql"]["members"]
+    if not members:
+        return None
+    best, problems = cluster("postgresql", topology, observations, "postgresql", streams)
+    found = list(best["members"]) if best else []
+    missing, differences = against_inventory("postgresql", topology, found)
+    keys = ("name", "host", "role", "reachable", "state", "replication_state", "timeline", "lag_bytes")
+    keys += ("pending_restart", "tags")
+    return {
+        "healthy": not problems + differences,
+        "problems": problems + differences,
+        "leader": best["leader"] if best else None,
+        "paused": best["paused"] if best else None,
+        "synchronous_mode": best["synchronous_mode"] if best else None,
+        "synchronous_standbys": best["synchronous_standbys"] if best else [],
+        "members": [{**{key: member[key] for key in keys}, "serves": streams(member)} for member in found],
+        "not_members": missing,
+    }
+
+
+def table(state):
+    """Return its table, as Service.table says."""
+    postgresql = state["postgresql"]
+    if not postgresql:
+        return "", []
+    rows = [["member", "address", "role", "state", "timeline", "lag", "notes"]]
+    for member in postgresql["members"]:
+        leads = member["role"] in LEADING_ROLES
+        doing = (member["replication_state"] or member["state"] if member["reachable"] else "no answer") or "unknown"
+        notes = ["restart pending"] if member["pending_restart"] else []
+        notes += [f"{key}: {value}" for key, value in member["tags"].items() if value]
+        rows.append(
+            [
+                member["name"],
+                str(member["host"] or ""),
+                member["role"].replace("_", " "),
+                doing if member["serves"] else doing.upper(),
+                str(member["timeline"] or "-"),
+                "-" if leads else size(member["lag_bytes"]) if member["lag_bytes"] is not None else "unknown",
+                ", ".join(notes),
+            ]
+        )
+    rows += [[name, "", "-", "NO MEMBER", "-", "-", ""] for name in postgresql["not_members"]]
+    if len(rows) == 1:
+        return "PostgreSQL, nobody answers", [["-"]]
+    title = f"PostgreSQL, primary {postgresql['leader'] or 'NONE'}"
+    if postgresql["synchronous_mode"] not in (None, "off"):
+        standbys = ", ".join(postgresql["synchronous_standbys"]) or "NONE"
+        title += f", synchronous mode {postgresql['synchronous_mode']} ({standbys})"
+    return title + (", PAUSED (no automatic failover)" if postgresql["paused"] else ""), rows
+
+
+def server_roles(layer: Layer) -> dict[str, dict[str, str]]:
+    """Who is primary and who replica, to the backends that are for one of them."""
+    members = (layer or {}).get("members", [])
+    found = {one["name"]: "primary" if one["role"] in LEADING_ROLES else "replica" for one in members}
+    return {"postgresql_write": found, "postgresql_read": found}
 
 
 SERVICE = Service(
@@ -118,8 +187,11 @@ SERVICE = Service(
     data=Data("postgresql_data_directory", "postgres"),
     configs={"patroni.service": ("/etc/patroni/config.yml",)},
     asks=asks,
+    form=form,
+    table=table,
+    server_roles=server_roles,
     whole_host=("health", "drain", "hold", "release", "undrain"),
-    serves=lambda layer, host: bool(member(layer, "members", host).get("serves")),
+    serves=lambda layer, host: bool(member_of(layer, "members", host).get("serves")),
     refusal=paused,
     leads="PostgreSQL's primary",
     heirs=confirming,

@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..common.text import size
+from .answers import cluster
 from .listener import HOST, VIP, Listener
-from .service import Data, Layer, Service, member
+from .service import Data, Layer, Service, member_of
 
 
 def answers(layer: Layer, host: str) -> bool:
     """Whether a server answers."""
-    found = member(layer, "members", host)
+    found = member_of(layer, "members", host)
     return bool(found and not found["error"])
 
 
@@ -31,6 +33,63 @@ def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], _host: str) -> dict[
             "password": secrets["redis_admin_password"],
         }
     }
+
+
+def form(topology, observations, _roles):
+    """Return its part of the state of the platform, as Service.form says."""
+    if not topology["redis"]["members"]:
+        return None
+    asked = {member["name"]: member for layer in ("redis", "sentinel") for member in topology[layer]["members"]}
+
+    def view(answer):
+        return {**answer, "leader": answer["master"]}
+
+    def answered(member):
+        return not member["error"]
+
+    best, problems = cluster("redis", topology, observations, "redis", answered, view, list(asked.values()))
+    return {
+        "healthy": not problems,
+        "problems": problems,
+        "master": best["master"] if best else None,
+        "members": best["members"] if best else [],
+        "sentinels": best["sentinels"] if best else [],
+    }
+
+
+def table(state):
+    """Return its table, as Service.table says."""
+    redis = state["redis"]
+    if not redis:
+        return "", []
+    agree = sum(1 for sentinel in redis["sentinels"] if redis["master"] and sentinel["master"] == redis["master"])
+    sentinels = {sentinel["name"]: sentinel for sentinel in redis["sentinels"]}
+    rows = [["host", "address", "role", "link", "lag", "version", "its sentinel"]]
+    for member in redis["members"]:
+        link = "-" if member["role"] == "master" else "up" if member["link_up"] else "DOWN"
+        lag = size(member["lag_bytes"]) if member["role"] == "replica" else "-"
+        role = member["role"] or "NO ANSWER"
+        version = member["version"] or "-"
+        sentinel = sentinel_word(sentinels.pop(member["name"], None))
+        rows.append([member["name"], member["address"], role, link, lag, version, sentinel])
+    for name, sentinel in sentinels.items():
+        rows.append([name, sentinel["address"], "-", "-", "-", "-", sentinel_word(sentinel)])
+    if len(rows) == 1:
+        return "Redis, nobody answers", [["-"]]
+    return f"Redis, master {redis['master'] or 'NONE'}, {agree} of {len(redis['sentinels'])} sentinels agree", rows
+
+
+def server_roles(layer: Layer) -> dict[str, dict[str, str]]:
+    """Who is master and who replica, to the backend that is for the master."""
+    return {"redis": {one["name"]: one["role"] for one in (layer or {}).get("members", []) if one["role"]}}
+
+
+def sentinel_word(sentinel) -> str:
+    if sentinel is None:
+        return "-"
+    if sentinel["error"]:
+        return "NO ANSWER"
+    return ", ".join(sentinel["flags"]).upper() or f"sees {sentinel['master'] or 'NO MASTER'}"
 
 
 SERVICE = Service(
@@ -70,6 +129,9 @@ SERVICE = Service(
     # It forks to save its data.
     kernel={"vm.overcommit_memory": 1},
     asks=asks,
+    form=form,
+    table=table,
+    server_roles=server_roles,
     whole_host=("health", "drain", "hold", "release", "undrain"),
     serves=answers,
     leads="Redis's master",

@@ -19,7 +19,7 @@ from .listener import Listener
 Layer = Mapping[str, Any] | None
 
 
-def member(layer: Layer, key: str, name: str, label: str = "name") -> Mapping[str, Any]:
+def member_of(layer: Layer, key: str, name: str, label: str = "name") -> Mapping[str, Any]:
     """The member of this name in a list of a layer's state; empty where there is none."""
     return next((one for one in (layer or {}).get(key, []) if one[label] == name), {})
 
@@ -90,6 +90,13 @@ class Service:
     # where not said. Services that are one part of the state are asked once.
     asks: Callable[[Mapping[str, Any], Mapping[str, str], str], Mapping[str, Mapping[str, Any]]] | None = None
     asked_groups: tuple[str, ...] = ()
+
+    # -- how it is shown: its part of the state of what the hosts said (topology, observations, by backend of HAProxy the role of each server),
+    # and of the state its table, a title and rows. Without them it is shown as members with their health.
+    form: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Mapping[str, str]]], Layer] | None = None
+    table: Callable[[Mapping[str, Any]], tuple[str, list[list[str]]]] | None = None
+    # Who leads and who follows, by backend of HAProxy that is for one kind of them.
+    server_roles: Callable[[Layer], dict[str, dict[str, str]]] = lambda _layer: {}
 
     # -- rolling operations: entry points of the role (docs/role-contract.md), and whether a turn drains the host
     restart: str = "restart"
@@ -162,6 +169,11 @@ class Service:
 
 def _names(entries: Iterable[Any]) -> list[str]:
     return [entry if isinstance(entry, str) else entry["name"] for entry in entries]
+
+
+def asked(services: Iterable[Service]) -> dict[str, Service]:
+    """The services that are asked, by their part of the state; of those that share one, the last."""
+    return {service.state or service.name: service for service in services if service.asks}
 
 
 def processes_of(service: Service) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -6,8 +6,10 @@ import copy
 import json
 
 import pytest
-from ansible_collections.utmstack.ha.plugins.module_utils.operation.screen import screen, size
-from ansible_collections.utmstack.ha.plugins.module_utils.operation.status import WIDTH, reason, status
+from ansible_collections.utmstack.ha.plugins.module_utils.common.text import size
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.screen import WIDTH, screen
+from ansible_collections.utmstack.ha.plugins.module_utils.operation.status import status
+from ansible_collections.utmstack.ha.plugins.module_utils.services.answers import reason
 
 NODES = ("node1", "node2", "node3")
 ADDRESSES = {name: f"10.0.1.1{number}" for number, name in enumerate(NODES, 1)}

@@ -19,7 +19,7 @@ from ansible_collections.utmstack.ha.plugins.module_utils.operation.status impor
 from ansible_collections.utmstack.ha.plugins.module_utils.services.listener import HOST, VIP, Listener
 from ansible_collections.utmstack.ha.plugins.module_utils.services.questions import questions
 from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES
-from ansible_collections.utmstack.ha.plugins.module_utils.services.service import Data, Service, member
+from ansible_collections.utmstack.ha.plugins.module_utils.services.service import Data, Service, member_of
 from ansible_collections.utmstack.ha.plugins.module_utils.services.software import host_software
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import TopologyError
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.plan import plan as shown
@@ -50,7 +50,7 @@ QUEUE = Service(
     asks=lambda ha, _secrets, host: {
         "utmstack.ha.queue_info": {"servers": [one["address"] for one in ha["queue"]["members"]]}
     },
-    serves=lambda layer, host: bool(member(layer, "members", host).get("healthy")),
+    serves=lambda layer, host: bool(member_of(layer, "members", host).get("healthy")),
     leads="the queue's controller",
     processes={"queue": {"what": "the queue"}},
 )
