@@ -27,6 +27,7 @@ def role_variables(role):
     """Return the variables of a role's vars as they are written, whether they are one file or several."""
     place = ROLES / role / "vars"
     files = sorted((place / "main").glob("*.yml")) or [place / "main.yml"]
+    assert not ((place / "main").is_dir() and (place / "main.yml").exists()), f"one of them hides the other: {place}"
     return {name: value for file in files for name, value in yaml.safe_load(file.read_text()).items()}
 
 
