@@ -79,7 +79,7 @@ def test_one_host_a_minute_late_is_waited_for(cluster):
     cluster.ssh("node3", f"rm {DROP_IN}")
 
 
-@pytest.mark.parametrize("moment", ["Tell a node of a new cluster who forms it", "Start the server"])
+@pytest.mark.parametrize("moment", ["Write the bootstrap settings", "Start the search engine"])
 def test_a_first_start_that_is_killed_is_finished_by_the_next_run(cluster, moment):
     forget(cluster)
     cluster.kill_when(re.compile(moment), 1, *SITE)

@@ -91,7 +91,7 @@ def test_what_is_not_listed_stays_refused(cluster):
 
 
 def test_a_run_that_is_killed_after_it_took_over_is_finished_by_the_next_one(cluster):
-    cluster.kill_when(re.compile("Write this member's settings"), 1, *SITE, *over(*GIVEN_UP))
+    cluster.kill_when(re.compile("Write the member's configuration"), 1, *SITE, *over(*GIVEN_UP))
     stopped = cluster.ssh("node1", RUNNING, check=False).stdout.split()
     assert "active" not in stopped, stopped
     cluster.before = checksums(cluster)

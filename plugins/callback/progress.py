@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: progress
 type: notification
-short_description: Show which task a run waits for, and on which hosts
+short_description: Show the running task and its hosts during long waits
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:

@@ -12,7 +12,7 @@ class ModuleDocFragment:
 options:
   endpoints:
     description:
-      - Client URLs of the members, for example V(https://10.0.1.11:2379). Give all of them; those that do not answer are passed over.
+      - Client URLs of the members, for example V(https://10.0.1.11:2379). Give all of them; those that do not answer are skipped.
     type: list
     elements: str
     required: true

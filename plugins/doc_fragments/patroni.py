@@ -13,7 +13,7 @@ options:
   url:
     description:
       - URLs of the members' REST API, for example V(https://10.0.1.11:8008).
-      - Give all members. They are tried in this order; the others are passed over once one has answered.
+      - Give all members. They are tried in this order; the others are skipped once one has answered.
     type: list
     elements: str
     required: true

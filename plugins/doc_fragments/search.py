@@ -13,7 +13,7 @@ options:
   url:
     description:
       - URLs of the nodes, for example V(https://10.0.1.11:9200).
-      - Give all nodes. They are tried in this order; those that do not answer, or see no elected master, are passed over.
+      - Give all nodes. They are tried in this order; those that do not answer, or see no elected master, are skipped.
       - A request that changes something is sent once, to a node that has just answered.
     type: list
     elements: str

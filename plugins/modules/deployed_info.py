@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: deployed_info
-short_description: Get what is deployed on a host, to compare it with the inventory
+short_description: Get deployed settings of a host for comparison with the inventory
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
@@ -53,7 +53,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: See what is deployed on this host
+- name: Get the deployed settings of this host
   utmstack.ha.deployed_info:
     settings:
       etcd_data_directory: /var/lib/etcd/utmstack

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_archive_info
-short_description: Tell which image an archive contains
+short_description: Get the image ID and names from a Docker image archive
 version_added: 0.1.0
 description:
   - Reads an image archive, as C(docker save) writes it, without a Docker engine. It may be compressed with gzip, bzip2 or xz.
@@ -24,7 +24,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look into the archive on the controller
+- name: Get the image of an archive on the controller
   utmstack.ha.docker_archive_info:
     path: /srv/images/backend.tar.gz
   register: archive

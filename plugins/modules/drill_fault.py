@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: drill_fault
 author: The utmstack.ha developers (@utmstack)
 version_added: 0.1.0
-short_description: Inject a fault for a drill, and undo it
+short_description: Inject or revert a drill's fault
 description:
   - Notes a fault on the host, arms a timer that undoes it, injects it, and returns when it is seen to have taken effect.
     A fault without effect is undone at once, and the module fails.
@@ -63,7 +63,7 @@ EXAMPLES = r"""
     fault: {kind: signal, signal: STOP, units: [etcd.service], only: main, what: etcd}
     limit: 120
 
-- name: Undo whatever a drill has left here
+- name: Revert all leftover faults of this host
   utmstack.ha.drill_fault:
     state: absent
 """

@@ -58,13 +58,13 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Lock every host for ten minutes
+- name: Lock all hosts for ten minutes
   utmstack.ha.drill_lock:
     seconds: 600
     doing: the first turn
   register: locked
 
-- name: End the lock
+- name: Release the lock
   utmstack.ha.drill_lock:
     state: absent
 """

@@ -39,7 +39,7 @@ options:
     required: true
   checksum:
     description:
-      - C(sha512:) or C(sha256:) and the archive's digest in hexadecimal, or the URL of a file that tells it.
+      - C(sha512:) or C(sha256:) and the archive's digest in hexadecimal, or the URL of a file with the digest.
     type: str
     required: true
   plugins:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: elasticsearch_cluster_settings
-short_description: Reconcile the settings of an Elasticsearch or OpenSearch cluster
+short_description: Manage persistent settings of an Elasticsearch or OpenSearch cluster
 version_added: 0.1.0
 description:
   - Makes the dynamic settings that the cluster keeps what O(settings) asks for, in one request with only what differs.
@@ -35,7 +35,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Recover carefully, and let shards go anywhere again
+- name: Limit recoveries and reset shard allocation
   utmstack.ha.elasticsearch_cluster_settings:
     url: ["https://10.0.1.11:9200", "https://10.0.1.12:9200", "https://10.0.1.13:9200"]
     ca_path: /etc/utmstack-ha/tls/ca.crt

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: elasticsearch_health
-short_description: Tell how an Elasticsearch or OpenSearch cluster is
+short_description: Get the health of an Elasticsearch or OpenSearch cluster
 version_added: 0.1.0
 description:
   - Asks every node at once who it is and which master it follows, and one of them about the cluster as a whole.
   - So it notices what a single node cannot tell, such as two clusters where there should be one.
-  - Does not fail when the cluster is down or ill. That is what it tells, in RV(problems).
+  - Does not fail when the cluster is down or unhealthy; RV(problems) lists the reasons.
 author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
@@ -55,7 +55,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at Elasticsearch
+- name: Get the health of Elasticsearch
   utmstack.ha.elasticsearch_health:
     url: ["https://10.0.1.11:9200", "https://10.0.1.12:9200", "https://10.0.1.13:9200"]
     ca_path: /etc/utmstack-ha/tls/ca.crt
@@ -64,12 +64,12 @@ EXAMPLES = r"""
     expected_nodes: [node1, node2, node3]
   register: search
 
-- name: Require a whole cluster
+- name: Verify cluster health
   ansible.builtin.assert:
     that: search.healthy
     fail_msg: "{{ search.problems | join(' ') }}"
 
-- name: Wait until node2 is back, and be content with the status that there was before
+- name: Wait for node2 and at least the previous status
   utmstack.ha.elasticsearch_health:
     url: ["https://10.0.1.11:9200", "https://10.0.1.12:9200", "https://10.0.1.13:9200"]
     ca_path: /etc/utmstack-ha/tls/ca.crt

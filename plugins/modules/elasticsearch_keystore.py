@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: elasticsearch_keystore
-short_description: Have the entries of a node's keystore
+short_description: Manage entries of a node's keystore
 version_added: 0.1.0
 description:
   - Writes the entries whose values have changed, and removes those that this module has written before and that are not
@@ -62,7 +62,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Have the credentials of the snapshot repository
+- name: Set the credentials of the snapshot repository
   utmstack.ha.elasticsearch_keystore:
     home: /opt/utmstack-ha/elasticsearch
     config_directory: /etc/elasticsearch

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: elasticsearch_node_info
-short_description: Tell what a host knows of its Elasticsearch or OpenSearch node
+short_description: Get a host's Elasticsearch or OpenSearch node data and cluster UUID
 version_added: 0.1.0
 description:
   - Tells, without asking the server, whether there is a node's data, of which cluster, and whether the node is still forming one.
@@ -35,7 +35,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look for data of Elasticsearch
+- name: Check existing Elasticsearch data
   utmstack.ha.elasticsearch_node_info:
     data_directory: /var/lib/elasticsearch
     first_boot_file: /var/lib/utmstack-ha/elasticsearch/first-boot

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: elasticsearch_replicas
-short_description: Have at least so many replicas of every index
+short_description: Ensure a minimum number of replicas of every index
 version_added: 0.1.0
 description:
   - Raises C(number_of_replicas) where it is below a floor, in legacy, composable and component templates and in open indices. It never lowers it.
@@ -44,7 +44,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Have every index on two nodes
+- name: Set at least one replica of every index
   utmstack.ha.elasticsearch_replicas:
     url: ["https://10.0.1.11:9200", "https://10.0.1.12:9200", "https://10.0.1.13:9200"]
     ca_path: /etc/utmstack-ha/tls/ca.crt

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: elasticsearch_snapshot
-short_description: Take, list, restore and delete snapshots of Elasticsearch or OpenSearch
+short_description: Create, list, restore and delete snapshots of Elasticsearch or OpenSearch
 version_added: 0.1.0
 description:
-  - Takes a snapshot once, by its name, and waits until it is whole.
+  - Creates a snapshot once, by its name, and waits until it is complete.
   - Lists what there is, restores all or some of it, also under other names, and deletes.
   - A restore never replaces an open index unless that is allowed. Then exactly those indices are closed that have to be, and opened again where
     the server refuses.
@@ -30,7 +30,7 @@ options:
       - Name of the snapshot. For V(listed) a pattern, by default all.
       - When one is taken, it may have date math in UTC, such as V(<before-upgrade-{now/d}>) or V(<x-{now{yyyy.MM.dd-HHmm}}>). By default it is called
         C(utmstack-) and the time to the second.
-      - For V(restored), V(latest) is the newest that is whole.
+      - For V(restored), V(latest) is the newest complete one.
     type: str
   state:
     description:
@@ -59,7 +59,7 @@ options:
     default: false
   partial:
     description:
-      - Whether to take, or restore, also what is not whole. RV(snapshots[].failures) tells what is lacking.
+      - Whether to create, or restore, also an incomplete snapshot. RV(snapshots[].failures) lists what is missing.
     type: bool
     default: false
   metadata:
@@ -101,7 +101,7 @@ options:
     default: false
   wait:
     description:
-      - Whether to wait until the snapshot is whole, or every primary shard is restored.
+      - Whether to wait until the snapshot is complete, or every primary shard is restored.
     type: bool
     default: true
   wait_timeout:
@@ -122,7 +122,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Take a snapshot before an upgrade, once a day
+- name: Create a snapshot before an upgrade, once a day
   utmstack.ha.elasticsearch_snapshot:
     url: ["https://10.0.1.11:9200", "https://10.0.1.12:9200", "https://10.0.1.13:9200"]
     ca_path: /etc/utmstack-ha/tls/ca.crt
@@ -132,7 +132,7 @@ EXAMPLES = r"""
     name: <before-upgrade-{now/d}>
   run_once: true
 
-- name: Have yesterday's alerts back beside today's
+- name: Restore yesterday's alerts beside today's
   utmstack.ha.elasticsearch_snapshot:
     url: ["https://10.0.1.11:9200", "https://10.0.1.12:9200", "https://10.0.1.13:9200"]
     ca_path: /etc/utmstack-ha/tls/ca.crt
@@ -268,7 +268,7 @@ def newest(snapshots):
     """The name of the newest snapshot that is whole."""
     whole = [one["snapshot"] for one in snapshots.find("*") if one["state"] == "SUCCESS"]
     if not whole:
-        raise search_client.SearchError(f"There is no whole snapshot in {snapshots.repository}.")
+        raise search_client.SearchError(f"There is no complete snapshot in {snapshots.repository}.")
     return whole[-1]
 
 

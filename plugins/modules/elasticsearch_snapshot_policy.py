@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: elasticsearch_snapshot_policy
-short_description: Let the search cluster take snapshots by itself
+short_description: Manage scheduled snapshot policies of Elasticsearch or OpenSearch
 version_added: 0.1.0
 description:
   - Sets by which schedule the cluster takes snapshots, and which it deletes again. On Elasticsearch this is snapshot lifecycle management (SLM), on
@@ -95,7 +95,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Take a snapshot each night, and keep it for a month
+- name: Create nightly snapshots with a retention of one month
   utmstack.ha.elasticsearch_snapshot_policy:
     url: ["https://10.0.1.11:9200", "https://10.0.1.12:9200", "https://10.0.1.13:9200"]
     ca_path: /etc/utmstack-ha/tls/ca.crt

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: elasticsearch_snapshot_repository
-short_description: Register a snapshot repository and prove it on every node
+short_description: Register a snapshot repository and verify access from every node
 version_added: 0.1.0
 description:
   - Registers a place for snapshots in Elasticsearch or OpenSearch, and lets every node prove that it can use it.
@@ -67,7 +67,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Keep snapshots in a shared folder
+- name: Register a repository in a shared directory
   utmstack.ha.elasticsearch_snapshot_repository:
     url: ["https://10.0.1.11:9200", "https://10.0.1.12:9200", "https://10.0.1.13:9200"]
     ca_path: /etc/utmstack-ha/tls/ca.crt
@@ -80,7 +80,7 @@ EXAMPLES = r"""
       compress: true
   run_once: true
 
-- name: Keep snapshots in a bucket, with credentials from the keystore (s3.client.default.access_key and .secret_key)
+- name: Register an S3 repository with credentials from the keystore
   utmstack.ha.elasticsearch_snapshot_repository:
     url: ["https://10.0.1.11:9200", "https://10.0.1.12:9200", "https://10.0.1.13:9200"]
     ca_path: /etc/utmstack-ha/tls/ca.crt

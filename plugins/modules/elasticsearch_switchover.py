@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: elasticsearch_switchover
-short_description: Have the elected master of Elasticsearch or OpenSearch hand over
+short_description: Move the elected master of Elasticsearch or OpenSearch to another node
 version_added: 0.1.0
 description:
   - Excludes the elected master from voting, waits until another node is master, and lets it vote again, whatever happened.
@@ -49,7 +49,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Hand over before the host is rebooted
+- name: Switch over the elected master before a reboot
   utmstack.ha.elasticsearch_switchover:
     url: ["https://10.0.1.11:9200", "https://10.0.1.12:9200", "https://10.0.1.13:9200"]
     ca_path: /etc/utmstack-ha/tls/ca.crt

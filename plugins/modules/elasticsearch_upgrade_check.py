@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: elasticsearch_upgrade_check
-short_description: Tell whether a cluster of Elasticsearch or OpenSearch can be upgraded to a version
+short_description: Check the upgrade path of an Elasticsearch or OpenSearch cluster
 version_added: 0.1.0
 description:
   - Compares the versions that the nodes run with O(version). A step back, a step that the product does not support and another
@@ -49,7 +49,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: See what stands in the way of the next version
+- name: Check the upgrade to the next version
   utmstack.ha.elasticsearch_upgrade_check:
     url: ["https://10.0.1.11:9200", "https://10.0.1.12:9200", "https://10.0.1.13:9200"]
     ca_path: /etc/utmstack-ha/tls/ca.crt
@@ -59,7 +59,7 @@ EXAMPLES = r"""
     expected_nodes: [node1, node2, node3]
   register: upgrade
 
-- name: Require that nothing does
+- name: Verify the upgrade path
   ansible.builtin.assert:
     that: upgrade.faults | length == 0
     fail_msg: "{{ upgrade.faults | join(' ') }}"
@@ -144,7 +144,7 @@ def main():
     except ValueError as error:
         module.fail_json(msg=f"version: {error}")
     except search_client.SearchError as error:
-        module.fail_json(msg=f"Whether the cluster can be upgraded cannot be told: {error}", **error.facts)
+        module.fail_json(msg=f"The upgrade check failed: {error}", **error.facts)
     found = answer.pop("warnings")
     for text in found:
         module.warn(text)

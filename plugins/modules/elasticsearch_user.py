@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: elasticsearch_user
-short_description: Declare users and roles of Elasticsearch or OpenSearch
+short_description: Manage users and roles of Elasticsearch or OpenSearch
 version_added: 0.1.0
 description:
   - Brings users that the cluster keeps itself, their passwords, and roles to what is declared. On Elasticsearch these are native users, on
@@ -107,7 +107,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Give the application what it needs, and nothing else
+- name: Create a user with minimal privileges for the application
   utmstack.ha.elasticsearch_user:
     url: ["https://10.0.1.11:9200", "https://10.0.1.12:9200", "https://10.0.1.13:9200"]
     ca_path: /etc/utmstack-ha/tls/ca.crt

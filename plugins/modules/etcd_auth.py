@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: etcd_auth
-short_description: Declare etcd's users, roles and authentication
+short_description: Manage etcd's users, roles and authentication
 version_added: 0.1.0
 description:
   - Brings users, their passwords, roles and the permissions of the roles to what is declared, and enables authentication.
@@ -83,7 +83,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Let Patroni use its own prefix, and nobody anything without a password
+- name: Grant Patroni its own prefix and enable authentication
   utmstack.ha.etcd_auth:
     endpoints:
       - https://10.0.1.11:2379
@@ -162,7 +162,7 @@ def endpoint_of(client):
     chosen = etcd_cluster.best_endpoint(views)
     if not chosen or not views[chosen].leader_id:
         seen = (f"{url}: {view.error or view.health or 'sees no leader'}" for url, view in views.items())
-        raise etcd.EtcdError(f"nobody leads ({', '.join(seen)})")
+        raise etcd.EtcdError(f"the cluster has no leader ({', '.join(seen)})")
     return chosen
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: etcd_data_info
-short_description: Tell what etcd data a host has
+short_description: Get information about existing etcd data on a host
 version_added: 0.1.0
 description:
   - Tells whether a data directory holds a member's data, and whether that member was still forming or joining its cluster.
@@ -30,7 +30,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look for data of etcd
+- name: Check existing etcd data
   utmstack.ha.etcd_data_info:
     data_directory: /var/lib/etcd/utmstack
     first_boot_file: /var/lib/etcd/utmstack.first-boot

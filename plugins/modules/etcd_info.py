@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: etcd_info
-short_description: Tell how an etcd cluster is
+short_description: Get the status of an etcd cluster
 version_added: 0.1.0
 description:
   - Asks all members at once who they are, who leads, and whether they serve.
   - A member counts as healthy when it answers, follows the leader, completes a read that needs the quorum, votes, and has raised no
     alarm.
-  - Does not fail when etcd is down or ill. That is what it tells, in RV(problems).
+  - Does not fail when etcd is down or unhealthy; RV(problems) lists the reasons.
 author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
@@ -46,7 +46,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at etcd
+- name: Get the etcd status
   utmstack.ha.etcd_info:
     endpoints:
       - https://10.0.1.11:2379
@@ -59,7 +59,7 @@ EXAMPLES = r"""
     password: "{{ etcd_root_password }}"
   register: etcd
 
-- name: Require a whole cluster
+- name: Verify cluster health
   ansible.builtin.assert:
     that: etcd.healthy
     fail_msg: "{{ etcd.problems | join(' ') }}"

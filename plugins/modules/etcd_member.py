@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: etcd_member
-short_description: Add, promote or remove a member of an etcd cluster, or take leadership from it
+short_description: Add, promote, remove or demote a member of an etcd cluster
 version_added: 0.1.0
 description:
   - Changes the membership of a running cluster, one member at a time, through its leader.
@@ -69,7 +69,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Announce a member whose data is lost
+- name: Add a member again after data loss
   utmstack.ha.etcd_member:
     endpoints: [https://10.0.1.11:2379, https://10.0.1.12:2379]
     ca_path: /etc/utmstack-ha/tls/ca.crt
@@ -82,7 +82,7 @@ EXAMPLES = r"""
     replace: true
   register: announced
 
-- name: Hand leadership to another member
+- name: Switch over leadership to another member
   utmstack.ha.etcd_member:
     endpoints: [https://10.0.1.11:2379, https://10.0.1.12:2379]
     ca_path: /etc/utmstack-ha/tls/ca.crt

@@ -10,12 +10,12 @@ DOCUMENTATION = r"""
 module: file_set
 author: The utmstack.ha developers (@utmstack)
 version_added: 0.1.0
-short_description: Install files that belong together, after judging them together
+short_description: Install a set of files after validating all files together
 description:
   - Compares any number of files and directories with what the host has and writes those that differ, in one task.
   - Commands may judge files before they are written. They see the new version of each file that differs and the present
     version of the others, so a configuration in several files is judged as it will be.
-  - Each file is written beside its place and then renamed, so that no reader meets half of one. Parent directories are made.
+  - Each file is written beside its place and then renamed, so that no reader sees half of one. Parent directories are made.
   - In check mode it also works where the programs, users and directories are not there yet.
 attributes:
   check_mode:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: haproxy_info
-short_description: Read HAProxy's backends and servers from its runtime socket
+short_description: Get the state of HAProxy's backends and servers
 version_added: 0.1.0
 description:
   - Asks the HAProxy of this host, through its runtime socket, for its own figures and the state of every server.
@@ -35,12 +35,12 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Ask HAProxy for its servers
+- name: Get HAProxy's servers
   utmstack.ha.haproxy_info:
   become: true
   register: haproxy
 
-- name: The write port has one server
+- name: Verify the write port has one server
   ansible.builtin.assert:
     that: haproxy.backends | selectattr('name', 'eq', 'postgresql_write') | map(attribute='servers_up') | first == 1
 """

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: haproxy_server
-short_description: Take servers out of HAProxy's backends, and back
+short_description: Drain or enable servers in HAProxy's backends
 version_added: 0.1.0
 description:
   - Sets the administrative state of servers in the HAProxy of this host, through its runtime socket, and can wait until their
-    sessions have ended or, on the way back, until they are up.
+    sessions have ended or, when enabled again, until they are up.
   - A server that tracks another follows it by itself.
   - The state lasts over reloads of HAProxy as role haproxy makes them, not over a restart.
   - Where no HAProxy runs, nothing is to be done, since it sends nobody anything. RV(running) tells.
@@ -89,7 +89,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Send node2 no new requests, and give those that it has half a minute
+- name: Drain node2 and wait at most half a minute
   utmstack.ha.haproxy_server:
     name: [node2]
     backends: [api, websocket, grpc]
@@ -97,7 +97,7 @@ EXAMPLES = r"""
     wait_timeout: 30
   become: true
 
-- name: Take it back, and wait until its checks pass
+- name: Enable node2 and wait for its health checks
   utmstack.ha.haproxy_server:
     name: [node2]
     backends: [api, websocket, grpc]

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: host_conflicts_info
 author: The utmstack.ha developers (@utmstack)
 version_added: 0.1.0
-short_description: Find what is on a host already and in the way
+short_description: Detect conflicting services, data and ports on a host
 description:
   - Looks for services, PostgreSQL clusters, data, configuration files, packages and listening programs of the kinds that the
     platform manages and that no run of this collection has made, for directories that the services' accounts can't pass, for an
@@ -38,7 +38,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look for what is in the way
+- name: Detect conflicts on this host
   utmstack.ha.host_conflicts_info:
     plan: "{{ ha | utmstack.ha.host_plan(inventory_hostname, base_settings) }}"
     interfaces: "{{ base_host.interfaces }}"

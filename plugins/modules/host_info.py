@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: host_info
 author: The utmstack.ha developers (@utmstack)
 version_added: 0.1.0
-short_description: Look at a host once for everything that the roles decide upon
+short_description: Gather all host facts used by the roles in one call
 description:
   - Reads system, memory, network, clock, packages, kernel settings and files in one call, since a call costs far
     more than what it reads.
@@ -52,7 +52,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at the host
+- name: Gather host facts
   utmstack.ha.host_info:
     packages: [patroni]
     kernel_settings: [net.ipv4.tcp_retries2]

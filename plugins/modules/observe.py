@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: observe
-short_description: Ask a host several questions and keep all answers
+short_description: Collect the status of several services of a host in one call
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
@@ -35,7 +35,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Look at the host
+- name: Collect the status of a host
   utmstack.ha.observe:
     questions:
       vip:

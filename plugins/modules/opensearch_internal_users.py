@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: opensearch_internal_users
-short_description: Write the users that OpenSearch begins with
+short_description: Write OpenSearch's initial internal users
 version_added: 0.1.0
 description:
   - Writes C(internal_users.yml) of OpenSearch's security plugin, which it reads once, when it makes its index of users.
@@ -57,7 +57,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Write the user that OpenSearch begins with
+- name: Write OpenSearch's initial user
   utmstack.ha.opensearch_internal_users:
     path: /etc/elasticsearch/opensearch-security/internal_users.yml
     users:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: package_info
-short_description: Tell which versions of Debian packages are installed, offered and held, and which services run with them
+short_description: Get installed, available and held versions of Debian packages and their running services
 version_added: 0.1.0
 description:
   - Looks at packages and units in one call. It changes nothing, but for the lists of the repositories where O(refresh) asks for it.
@@ -44,7 +44,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: See what an upgrade of etcd would bring
+- name: Get available versions of etcd
   utmstack.ha.package_info:
     packages: [etcd-server, etcd-client]
     units:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: package_install
-short_description: Install Debian packages without starting a service, and finish an installation that was interrupted
+short_description: Install Debian packages without starting services
 version_added: 0.1.0
 description:
   - Installs packages in one transaction, in the versions that the repositories prefer, without those that are only recommended. The host's

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: package_upgrade
-short_description: Bring installed Debian packages to given versions without restarting a service
+short_description: Upgrade Debian packages to given versions without restarting services
 version_added: 0.1.0
 description:
   - Fetches packages beforehand, or installs them, also held ones, which stay held. No package is removed, none taken to an older version,
@@ -60,12 +60,12 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Have the archives on the host before it is drained
+- name: Download packages before draining the host
   utmstack.ha.package_upgrade:
     packages: {haproxy: 3.0.11-1+deb13u5}
     state: fetched
 
-- name: Install them
+- name: Install the downloaded packages
   utmstack.ha.package_upgrade:
     packages: {haproxy: 3.0.11-1+deb13u5}
     units: {haproxy.service: []}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: patroni_config
-short_description: Reconcile the dynamic configuration of a Patroni cluster
+short_description: Manage the dynamic configuration of a Patroni cluster
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
@@ -79,7 +79,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Allow more connections
+- name: Set max_connections
   utmstack.ha.patroni_config:
     url: ["https://10.0.1.11:8008", "https://10.0.1.12:8008", "https://10.0.1.13:8008"]
     ca_path: /etc/utmstack-ha/tls/ca.crt
@@ -95,7 +95,7 @@ EXAMPLES = r"""
   register: reconciled
   run_once: true
 
-- name: Restart those that wait for it, one at a time and in the right order
+- name: Restart members with pending settings in the right order
   utmstack.ha.patroni_member:
     url: ["https://10.0.1.11:8008", "https://10.0.1.12:8008", "https://10.0.1.13:8008"]
     ca_path: /etc/utmstack-ha/tls/ca.crt

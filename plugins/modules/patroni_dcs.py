@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: patroni_dcs
-short_description: Reset or resume a Patroni cluster in etcd while no Patroni runs
+short_description: Reset or resume a stopped Patroni cluster in etcd
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
@@ -46,7 +46,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Begin anew with upgraded data
+- name: Reset the cluster state for upgraded data
   utmstack.ha.patroni_dcs:
     endpoints: ["https://10.0.1.11:2379", "https://10.0.1.12:2379", "https://10.0.1.13:2379"]
     ca_path: /etc/utmstack-ha/tls/ca.crt

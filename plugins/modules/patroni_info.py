@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: patroni_info
-short_description: Tell how a Patroni cluster is
+short_description: Get the status of a Patroni cluster
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
   - Asks a PostgreSQL cluster that Patroni manages for its members, their roles, lag and settings, and says what is wrong.
   - The cluster's own view, which can be C(loop_wait) seconds old, is completed and corrected by what each member says of itself.
-  - Fails only when no member answers. A cluster that is not whole is a result, with RV(healthy) false.
+  - Fails only when no member answers. An unhealthy cluster is a result, with RV(healthy) false.
 options:
   expected_members:
     description:
@@ -54,7 +54,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Wait until the cluster is whole
+- name: Wait for a healthy cluster
   utmstack.ha.patroni_info:
     url: ["https://10.0.1.11:8008", "https://10.0.1.12:8008", "https://10.0.1.13:8008"]
     ca_path: /etc/utmstack-ha/tls/ca.crt
@@ -64,7 +64,7 @@ EXAMPLES = r"""
   register: cluster
   failed_when: not cluster.healthy | default(false)
 
-- name: Show what is wrong
+- name: Show cluster problems
   ansible.builtin.debug:
     var: cluster.problems
 """
@@ -77,7 +77,7 @@ healthy:
   sample: false
 problems:
   description:
-    - What keeps the cluster from being whole, a sentence each.
+    - Why the cluster is not healthy, a sentence each.
     - A restart that is pending is none, since a cluster can serve for long with one.
   returned: success
   type: list

@@ -45,7 +45,7 @@ options:
   wait_timeout:
     description:
       - How long to wait for the result, in seconds. After a restart the leader must lead again, a standby must stream again on the leader's
-        timeline, and the cluster must be as whole as before.
+        timeline, and the cluster must be as healthy as before.
       - The default is V(120), and V(3600) with O(state=reinitialized).
     type: float
 extends_documentation_fragment:
@@ -63,7 +63,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Restart PostgreSQL where a setting waits for it
+- name: Restart PostgreSQL with pending settings
   utmstack.ha.patroni_member:
     url: ["https://10.0.1.11:8008", "https://10.0.1.12:8008", "https://10.0.1.13:8008"]
     ca_path: /etc/utmstack-ha/tls/ca.crt
@@ -75,7 +75,7 @@ EXAMPLES = r"""
     state: restarted
     only_pending: true
 
-- name: Copy the data of a broken standby anew
+- name: Reinitialize a broken standby
   utmstack.ha.patroni_member:
     url: ["https://10.0.1.11:8008", "https://10.0.1.12:8008", "https://10.0.1.13:8008"]
     ca_path: /etc/utmstack-ha/tls/ca.crt

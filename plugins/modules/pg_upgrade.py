@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: pg_upgrade
-short_description: Upgrade PostgreSQL's data to a new major version, by links
+short_description: Check, run or revert pg_upgrade in link mode
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
@@ -63,7 +63,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Have pg_upgrade judge the running server
+- name: Run pg_upgrade checks on the running server
   utmstack.ha.pg_upgrade:
     state: checked
     old_version: "15"

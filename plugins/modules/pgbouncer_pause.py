@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: pgbouncer_pause
-short_description: Have clients of every pgbouncer wait, or let them go on when there is a primary again
+short_description: Pause or resume clients on every pgbouncer
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
@@ -44,7 +44,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Have clients wait
+- name: Pause all clients
   utmstack.ha.pgbouncer_pause:
     state: paused
     ca_path: /etc/utmstack-ha/tls/ca.crt

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_data_info
-short_description: Tell which data of PostgreSQL a host has, and what Patroni is configured with
+short_description: Get PostgreSQL data directories and Patroni's configuration of a host
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
@@ -34,7 +34,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look for data of PostgreSQL
+- name: Find PostgreSQL data directories
   utmstack.ha.postgresql_data_info:
     directories: ["/var/lib/postgresql/*/utmstack"]
     target: /var/lib/postgresql/17/utmstack

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_parameters_check
-short_description: Check what PostgreSQL and Patroni are to be configured with, before any server has it
+short_description: Validate planned PostgreSQL parameters and pg_hba lines
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
   - Finds parameters that PostgreSQL does not know, values that it can't read, limits that Patroni or PostgreSQL would not keep, parameters
     that another setting is for, and lines that C(pg_hba.conf) could not have.
-  - A running server would pass over most of them, and not start with them any more after its next crash.
+  - A running server would ignore most of them, and not start with them any more after its next crash.
   - The installed program is asked how it reads the values (C(postgres -C)). It starts no server and reads no data.
 options:
   version:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_server
-short_description: Stop a PostgreSQL server cleanly that no Patroni manages now, and tell how far its data are
+short_description: Stop an unmanaged PostgreSQL instance and return its last checkpoint
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_switchover
-short_description: Switch over or restart the PostgreSQL primary while clients wait
+short_description: Switch over or restart the PostgreSQL primary with paused clients
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
@@ -86,7 +86,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Make node2 the primary
+- name: Switch over to node2
   utmstack.ha.postgresql_switchover:
     url: ["https://10.0.1.11:8008", "https://10.0.1.12:8008", "https://10.0.1.13:8008"]
     ca_path: /etc/utmstack-ha/tls/ca.crt

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_acl_load
-short_description: Have a running Redis or Sentinel read its ACL file again
+short_description: Reload the ACL file of a running Redis or Sentinel
 version_added: 0.1.0
 description:
   - Logs in with the given password, or with the one that is noted on the host where the server does not know the given one yet, and has
@@ -46,7 +46,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Have Sentinel know its users
+- name: Reload Sentinel's users
   utmstack.ha.redis_acl_load:
     address: 10.0.1.11
     port: 26379

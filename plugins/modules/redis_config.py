@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_config
-short_description: Bring the settings of a running Redis up to date, and tell which wait for a restart
+short_description: Manage settings of a running Redis and return pending restarts
 version_added: 0.1.0
 description:
   - Compares settings with those that the server runs with, and changes those that differ and may change while it runs, all or none.
@@ -62,7 +62,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Bring the settings of the running server up to date
+- name: Reconcile settings of the running server
   utmstack.ha.redis_config:
     address: 10.0.1.11
     ca_path: /etc/utmstack-ha/tls/ca.crt

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_data_info
-short_description: Tell what a host has on its disk of Redis and of Sentinel
+short_description: Get information about existing Redis and Sentinel data on a host
 version_added: 0.1.0
 description:
   - Tells whether there is anything for Redis to load, and which master the sentinel of this host last knew. Needs no server.
@@ -34,7 +34,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look for data of Redis
+- name: Check existing Redis data
   utmstack.ha.redis_data_info:
     data_directory: /var/lib/redis
     sentinel_file: /var/lib/redis/sentinel.conf

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_sentinel_info
-short_description: Tell who is master of Redis and whether all replicas and sentinels are whole
+short_description: Get the status of a Redis master, its replicas and sentinels
 version_added: 0.1.0
 description:
   - Asks all sentinels and all data nodes at once.
   - The master is the one that more than half of the sentinels name. What a data node says of itself decides nothing.
-  - Does not fail when Redis is down or ill. That is what it tells, in RV(problems).
+  - Does not fail when Redis is down or unhealthy; RV(problems) lists the reasons.
 author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
@@ -40,7 +40,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at Redis and its sentinels
+- name: Get the status of Redis and its sentinels
   utmstack.ha.redis_sentinel_info:
     master_name: utmstack-redis
     members: &hosts
@@ -53,7 +53,7 @@ EXAMPLES = r"""
     password: "{{ redis_admin_password }}"
   register: redis
 
-- name: Require that all is whole
+- name: Verify Redis health
   ansible.builtin.assert:
     that: redis.healthy
     fail_msg: "{{ redis.problems | join(' ') }}"

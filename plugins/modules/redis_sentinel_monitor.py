@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_sentinel_monitor
-short_description: Have a sentinel watch a master, with these settings
+short_description: Configure the monitored master of a Sentinel
 version_added: 0.1.0
 description:
   - Makes one sentinel watch a master where it does not, and brings the settings that it watches it with up to date.
@@ -68,7 +68,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Watch the master
+- name: Monitor the master
   utmstack.ha.redis_sentinel_monitor:
     address: 10.0.1.11
     ca_path: /etc/utmstack-ha/tls/ca.crt
@@ -131,7 +131,7 @@ def reconcile(connection, params, check):
         after = changes if found else {"watches": f"{address} {params['master_port']}", **wanted}
     unknown = sorted(key for key in changes if found and key not in found)
     if unknown:
-        raise redis_client.RedisError(f"Sentinel has no setting {', '.join(unknown)} that it tells of a master")
+        raise redis_client.RedisError(f"Sentinel has no setting {', '.join(unknown)} for a master")
     if changes and not check:
         connection.call("SENTINEL", "SET", name, *(word for pair in changes.items() for word in pair))
     return {

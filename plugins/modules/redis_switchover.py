@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_switchover
-short_description: Hand the part of Redis's master over without losing an acknowledged write
+short_description: Switch over the Redis master without losing acknowledged writes
 version_added: 0.1.0
 description:
   - Holds writes on the master, waits until its replicas have all that it has, lets Sentinel promote one, makes the old master its
@@ -45,7 +45,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Hand over before the host is rebooted
+- name: Switch over the master before a reboot
   utmstack.ha.redis_switchover:
     host: node1
     master_name: utmstack-redis

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: report
-short_description: Print a text as it is
+short_description: Print text without Ansible's quoting
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:

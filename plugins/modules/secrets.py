@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: secrets
-short_description: Read the platform's passwords, and make the missing ones
+short_description: Read the platform's passwords and generate missing ones
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
@@ -38,13 +38,13 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Read the passwords, and make the missing ones
+- name: Read passwords and generate missing ones
   utmstack.ha.secrets:
     directory: "{{ ha.secrets_dir }}"
   register: result
   run_once: true
 
-- name: Keep the key that Swarm has made
+- name: Store Swarm's unlock key
   utmstack.ha.secrets:
     directory: "{{ ha.secrets_dir }}"
     store:

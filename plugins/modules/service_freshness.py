@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service_freshness
-short_description: Tell whether a service runs with what is on disk, or needs a reload or a restart
+short_description: Check a running service for a pending reload or restart
 version_added: 0.1.0
 description:
   - Compares the time at which a service started, and at which it was last reloaded, with the last change of its files,
@@ -67,7 +67,7 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Find out what etcd needs
+- name: Check etcd for a pending restart
   utmstack.ha.service_freshness:
     unit: etcd
     restart_files:
@@ -82,7 +82,7 @@ EXAMPLES = r"""
     daemon_reload: true
   when: etcd_freshness.state == 'restart'
 
-- name: Find out what HAProxy needs
+- name: Check HAProxy for a pending restart or reload
   utmstack.ha.service_freshness:
     unit: haproxy
     reload_files:

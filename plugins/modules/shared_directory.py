@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: shared_directory
-short_description: Prove that a directory is the same one on all hosts
+short_description: Verify a directory is shared by all hosts
 version_added: 0.1.0
 description:
   - Leaves a mark of this host in a directory, as the user that will work in it, and looks for the marks of the others.
@@ -54,7 +54,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Leave a mark in the directory of snapshots
+- name: Create a marker in the snapshot directory
   utmstack.ha.shared_directory:
     path: /mnt/snapshots/elasticsearch
     name: "{{ inventory_hostname }}"
@@ -62,7 +62,7 @@ EXAMPLES = r"""
     owner: elasticsearch
   register: snapshots_directory
 
-- name: Require that every node sees the same directory
+- name: Verify a shared directory on all nodes
   utmstack.ha.shared_directory:
     path: /mnt/snapshots/elasticsearch
     name: "{{ inventory_hostname }}"

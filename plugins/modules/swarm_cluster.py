@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: swarm_cluster
-short_description: Keep the settings and nodes of a Docker swarm
+short_description: Manage settings and nodes of a Docker swarm
 version_added: 0.1.0
 description:
   - Changes the swarm's settings, the roles, availability and labels of its nodes, and takes nodes out that are gone.

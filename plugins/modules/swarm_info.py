@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: swarm_info
-short_description: Tell how this host's Docker swarm is
+short_description: Get the status of a Docker swarm
 version_added: 0.1.0
 description:
   - Asks the Docker engine of the host about its membership in a swarm and, where it is a manager, about all nodes and services.
-  - Does not fail when Docker is down or the swarm is ill. That is what it tells, in RV(problems).
+  - Does not fail when Docker is down or the swarm is unhealthy; RV(problems) lists the reasons.
   - Asking an engine that is stopped starts it where C(docker.socket) is active.
 author:
   - The utmstack.ha developers (@utmstack)
@@ -90,7 +90,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Require a whole swarm
+- name: Verify swarm health
   utmstack.ha.swarm_info:
     expected_members:
       - {name: node1, address: 10.0.1.11, role: manager}

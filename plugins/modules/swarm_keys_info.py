@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: swarm_keys_info
-short_description: Read the secrets that a Docker swarm has made
+short_description: Get join tokens and unlock key of a Docker swarm
 version_added: 0.1.0
 description:
   - Reads the tokens that admit new nodes, and the key that unlocks managers after a restart. The host must be a manager.

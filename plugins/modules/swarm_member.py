@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: swarm_member
-short_description: Let this host make, join, unlock or leave a Docker swarm
+short_description: Initialize, join, unlock or leave a Docker swarm
 version_added: 0.1.0
 description:
   - Changes the membership of the host's own Docker engine. It never leaves one swarm for another by itself.
@@ -96,13 +96,13 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Make a swarm
+- name: Initialize a swarm
   utmstack.ha.swarm_member:
     state: initialized
     address: 10.0.1.11
     gateway_binding: 10.0.1.11
 
-- name: Join it
+- name: Join a swarm
   utmstack.ha.swarm_member:
     state: joined
     address: 10.0.1.12
@@ -111,7 +111,7 @@ EXAMPLES = r"""
     join_token: "{{ keys.manager_token }}"
   no_log: true
 
-- name: Unlock a manager that was restarted
+- name: Unlock a restarted manager
   utmstack.ha.swarm_member:
     state: unlocked
     unlock_key: "{{ swarm_unlock_key }}"

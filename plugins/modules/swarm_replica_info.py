@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: swarm_replica_info
-short_description: Tell what of a Swarm service runs on this host
+short_description: Get containers of a Swarm service on this host
 version_added: 0.1.0
 description:
   - Asks the Docker engine of the host for the containers of a service, and whether they have started before files changed that they read.
@@ -37,7 +37,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: See whether the backend runs with the present certificate
+- name: Check the certificate of the running backend
   utmstack.ha.swarm_replica_info:
     service: utmstack_backend
     files: [/etc/utmstack-ha/tls/host.crt]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: swarm_stack
-short_description: Keep a stack of services on a Docker swarm, and wait until it serves
+short_description: Deploy a stack on a Docker swarm and wait for healthy services
 version_added: 0.1.0
 description:
   - Compares a Compose definition with what the swarm has, deploys it with C(docker stack deploy) where they differ, and waits until every replica
@@ -90,7 +90,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Keep the application running
+- name: Deploy the application
   utmstack.ha.swarm_stack:
     name: utmstack
     definition:
@@ -371,7 +371,7 @@ def main():
     result["seconds"] = round(time.monotonic() - start, 3)
     if result["problems"]:
         module.fail_json(
-            msg=f"The stack {name} does not serve as defined after {result['seconds']:g} s. {' '.join(result['problems'])}",
+            msg=f"The stack {name} did not become healthy within {result['seconds']:g} s. {' '.join(result['problems'])}",
             **result,
         )
     module.exit_json(**result)

@@ -38,7 +38,7 @@ EXAMPLES = r"""
   register: result
   run_once: true
 
-- name: Show where a client finds the PostgreSQL primary
+- name: Show the PostgreSQL primary's client address
   ansible.builtin.debug:
     msg: "{{ result.topology.postgresql.write.host }}:{{ result.topology.postgresql.write.port }}"
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vip_check
-short_description: Check that a virtual IP address serves, or wait until it does
+short_description: Check or wait for a responding virtual IP address
 version_added: 0.1.0
 description:
   - Checks from the host it runs on (also the controller) that exactly one host has the address and that the services behind
@@ -113,7 +113,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Wait until PostgreSQL answers at the virtual address
+- name: Wait for PostgreSQL at the virtual IP
   utmstack.ha.vip_check:
     address: 10.0.1.100
     timeout: 30
@@ -124,7 +124,7 @@ EXAMPLES = r"""
         ca_path: /etc/utmstack-ha/tls/ca.crt
   delegate_to: localhost
 
-- name: One host holds the address and the API answers
+- name: Verify one holder and a responding API
   utmstack.ha.vip_check:
     address: 10.0.1.100
     holders: "{{ ansible_play_hosts | select('in', holders) }}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vip_info
-short_description: Tell whether this host holds a virtual IP address
+short_description: Get the virtual IP and keepalived state of a host
 version_added: 0.1.0
 description:
   - Looks at the addresses of the host it runs on, at keepalived and, by an ARP probe, at who else answers for the address.
@@ -48,13 +48,13 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See who holds the virtual address
+- name: Get the virtual IP state
   utmstack.ha.vip_info:
     address: 10.0.1.100
   become: true
   register: vip
 
-- name: Exactly one load balancer holds it
+- name: Verify exactly one virtual IP holder
   ansible.builtin.assert:
     that: ansible_play_hosts | map('extract', hostvars, 'vip') | selectattr('held') | length == 1
   run_once: true

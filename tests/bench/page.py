@@ -81,7 +81,7 @@ def drill(found: dict | None) -> list[str]:
         ]
         for fault in found["faults"]
     ]  # fmt: skip
-    head = ["fault", "turns:", "outage, least:", "median:", "most:", "missing:", "lock wait:", "whole after:", "met"]
+    head = ["fault", "turns:", "outage, least:", "median:", "most:", "missing:", "lock wait:", "recovers in:", "met"]
     return table(head, rows)
 
 

@@ -66,7 +66,7 @@ def started_since(cluster, unit: str, moment: float) -> dict[str, int]:
 def test_a_run_killed_before_the_restart_is_finished_by_the_next_one_host_at_a_time(cluster):
     before = starts(cluster, "etcd.service")
     etcd = ("site.yml", "--tags", "etcd", "-e", f"etcd_quota_bytes={QUOTA}")
-    cluster.kill_when(re.compile(r"etcd : Write"), len(cluster.hosts), *etcd)
+    cluster.kill_when(re.compile("etcd : Write the member's configuration"), len(cluster.hosts), *etcd)
     time.sleep(2)
     for host in cluster.hosts:
         assert str(QUOTA) in cluster.ssh(host, "cat /etc/default/etcd").stdout, "the configuration was not written yet"
@@ -112,7 +112,7 @@ def test_a_parameter_that_needs_a_restart_reaches_every_member_and_goes_back_aga
     connections = int(shown(cluster, "max_connections"))
     postgresql = ("site.yml", "--tags", "postgresql")
     wanted = (*postgresql, "-e", f"postgresql_max_connections={connections + 20}")
-    cluster.kill_when(re.compile(r"Take back settings|Reconcile Patroni"), 1, *wanted)
+    cluster.kill_when(re.compile(r"Remove obsolete|Reconcile Patroni"), 1, *wanted)
     cluster.playbook(*wanted)
     assert int(shown(cluster, "max_connections")) == connections + 20
     raised = postmasters(cluster)

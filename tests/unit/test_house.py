@@ -75,7 +75,7 @@ def test_the_tarball_can_be_installed_from_the_checkout_and_used_from_anywhere(t
     lines = [line.strip() for line in shown.splitlines()]
     assert "Synchronous mode strict: 1 standby confirms each write, or it waits." in lines
     assert "PostgreSQL process dies      up to about 6 s without writes" in lines
-    assert "Prepare every host" in run(
+    assert "Prepare all hosts" in run(
         "ansible-playbook", "-i", inventory, "utmstack.ha.site", "--list-tasks", cwd=plain, home=tmp_path
     )
 
@@ -144,7 +144,7 @@ def test_an_action_group_has_the_modules_whose_documentation_shares_its_options(
 @pytest.mark.parametrize("playbook", ["site.yml", "playbooks/site.yml"])
 def test_a_plain_checkout_finds_its_own_roles_and_modules(playbook):
     listed = run("ansible-playbook", "-i", "inventories/three_node", playbook, "--list-tasks", cwd=ROOT)
-    for play in ("Prepare every host", "Have an etcd cluster", "Have a PostgreSQL cluster"):
+    for play in ("Prepare all hosts", "Deploy the etcd cluster", "Deploy the PostgreSQL cluster"):
         assert play in listed
 
 

@@ -40,7 +40,9 @@ def test_settings_that_the_page_of_ports_names_exist():
     known = {name for name, _spec in generate.settings()}
     text = generate.ports()
     named = re.findall(r"`((?:ha|postgresql|haproxy|swarm|keepalived|backend|elasticsearch|drill)_\w+)`", text)
-    assert [name for name in named if name not in known and name not in {entry.key for entry in generate.all_listeners()}] == []
+    assert [
+        name for name in named if name not in known and name not in {entry.key for entry in generate.all_listeners()}
+    ] == []
 
 
 def anchors(path: Path) -> set[str]:

@@ -34,7 +34,7 @@ def faults(
     if secret_environment == "environment" and not image_archive and not entrypoint:
         found.append(
             "backend_secret_environment is environment, and nobody knows the program of an image that comes from a registry. Set "
-            "backend_entrypoint and backend_command as `docker image inspect` tells them, or set it to file."
+            "backend_entrypoint and backend_command as `docker image inspect` shows them, or set it to file."
         )
     if not manager:
         found.append(

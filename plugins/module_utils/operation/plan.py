@@ -100,8 +100,8 @@ def plan(
         sick = ill(state, name, hosts)
         if len(sick) > 1:
             faults.append(
-                f"{name}: {' and '.join(sick)} do not serve, and one host is away in each turn. Repair one of them first; "
-                "playbooks/status.yml tells what is wrong."
+                f"{name}: {len(sick)} of {len(hosts)} hosts are unhealthy ({', '.join(sick)}), and each step takes one more down. Repair one first;  "
+                "playbooks/status.yml shows the problems."
             )
         meant = [host for host in hosts if not only or host in only]
         if todo is None:
@@ -118,7 +118,7 @@ def plan(
         due = [host for host in meant if host not in (*done, *left)]
         if sick and due and not set(sick) & set(due):
             faults.append(
-                f"{name}: {sick[0]} does not serve, and is not among the hosts of this operation ({', '.join(due)}). Repair it first."
+                f"{name}: {sick[0]} is unhealthy, and is not among the hosts of this operation ({', '.join(due)}). Repair it first."
             )
         led = _led(state, name)
         parts = SERVICES.get(name)
@@ -128,7 +128,7 @@ def plan(
                 "role": f"utmstack.ha.{parts.role if parts else HOST}",
                 "verb": getattr(parts, verb, verb) if parts else verb,
                 "drain": parts.drain if parts else True,
-                "order": turns(due, led, [*sick, *(host for host in due if drained(state, host))], heirs(state)),
+                "order": turns(due, led, [*sick, *(host for host in due if drained(state, host))], successors(state)),
                 "done": done,
                 "left": left,
                 "leads": {
@@ -219,9 +219,9 @@ def _led(state, name):
     return found
 
 
-def heirs(state: Mapping[str, Any]) -> list[str]:
+def successors(state: Mapping[str, Any]) -> list[str]:
     """The replicas that alone may take over now, of all services that have such."""
-    return [host for service in SERVICES.values() for host in service.heirs(service.layer_of(state))]
+    return [host for service in SERVICES.values() for host in service.successors(service.layer_of(state))]
 
 
 def _done(name, verb, answer, moment, state, host):
@@ -268,9 +268,7 @@ def switchover(
     if not hosts:
         faults.append(f"This inventory has no {service}.")
     elif leader is None:
-        faults.append(
-            f"{service}: nobody leads, so there is nothing to hand over. playbooks/status.yml tells what is wrong."
-        )
+        faults.append(f"{service} has no leader to switch over from. playbooks/status.yml shows the problems.")
     elif len(hosts) < 2:
         faults.append(f"{service}: there is no other host than {leader}.")
     if to and not part.successor:
@@ -278,7 +276,7 @@ def switchover(
     elif to and hosts and to not in hosts:
         faults.append(f"to={to} has no {service}; its hosts are {', '.join(hosts)}.")
     elif to and to in ill(state, part.name, hosts):
-        faults.append(f"to={to} does not do its part in {service}. playbooks/status.yml tells what is wrong.")
+        faults.append(f"{to} is not a healthy member of {service} (to={to}).  playbooks/status.yml shows the problems.")
     elif to and maintenance(seen.get(to)):
         faults.append(f"to={to} is in maintenance ({maintenance(seen.get(to))}).")
     needed = not faults and to != leader
@@ -304,15 +302,15 @@ def text(planned: Mapping[str, Any]) -> str:
             leads = " and ".join(service["leads"].get(host, []))
             rows.append([number, service["name"], host, f"hands over {leads}" if leads else ""])
     passed = [f"{part['name']}: {', '.join(part['done'])}" for part in planned["services"] if part["done"]]
-    lines = table([["turn", "service", "host", ""], *rows]) if rows else ["Nothing is left to do."]
+    lines = table([["step", "service", "host", ""], *rows]) if rows else ["Nothing is left to do."]
     if passed:
-        lines.append(f"Done before, and passed over: {'; '.join(passed)}.")
+        lines.append(f"Skipped, already done: {'; '.join(passed)}.")
     for host in dict.fromkeys(host for part in planned["services"] for host in part["left"]):
         lines.append(
             f"Left out: {host}, which is the controller: its reboot would end this run. {_BY_HAND.format(host)}"
         )
-    turns = "1 turn" if number == 1 else f"{number} turns"
-    return "\n".join([f"Rolling {planned['verb']}, {turns}, one host at a time", *(f"  {line}" for line in lines)])
+    steps = "1 step" if number == 1 else f"{number} steps"
+    return "\n".join([f"Rolling {planned['verb']}, {steps}, one host at a time", *(f"  {line}" for line in lines)])
 
 
 def stopped(order: Sequence[str], host: str, role: str, verb: str, step: str, seen: str, again: str = "") -> list[str]:
@@ -325,7 +323,7 @@ def stopped(order: Sequence[str], host: str, role: str, verb: str, step: str, se
     done, left = order[:place], order[place + 1 :]
     command = f"the same command with {again}" if again else "the same command again"
     return [
-        f'{role.rpartition(".")[2]}, {verb}: stopped at {host}, at the step "{step}".',
+        f'{role.rpartition(".")[2]}, {verb}: stopped at {host}, at the task "{step}".',
         f"Seen: {' '.join(str(seen).split())}",
         f"Done: {', '.join(done)}." if done else "No host was done before it.",
         *([f"Not begun: {', '.join(left)}. They serve as before."] if left else []),

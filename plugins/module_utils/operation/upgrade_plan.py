@@ -214,7 +214,7 @@ def _text(planned):
     current = [f"{service} on {', '.join(hosts)}" for service, part in planned.items() if (hosts := _rest(part))]
     lines = table(rows) if len(rows) > 1 else ["No package has to change."]
     if current:
-        lines.append(f"Up to date, and passed over: {'; '.join(current)}.")
+        lines.append(f"Skipped, already up to date: {'; '.join(current)}.")
     return "\n".join(["Packages", *(f"  {line}" for line in lines)])
 
 

@@ -176,7 +176,7 @@ def synchronous_mode(config):
 
 
 def problems(status, expected=(), without=()):
-    """What keeps the cluster from being whole, a sentence each. A pending restart and a lost reply of history are none."""
+    """Why the cluster is not healthy, a sentence each. A pending restart and a lost reply of history are none."""
     members, leader = status["members"], status["leader"]
     missing = [name for name in expected if name not in _names(members) and name not in without]
     found = [f"{name} is not a member of the cluster." for name in missing]

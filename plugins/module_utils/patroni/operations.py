@@ -267,7 +267,7 @@ def switch_over(client, leader=None, candidate=None, maximum_lag=None, wait_time
     facts["seconds"] = round(client.now() - started, 2)
     if not done:
         raise PatroniError(
-            f"{new} leads, but the cluster is not as whole as before after {facts['seconds']} s:"
+            f"{new} leads, but the cluster is less healthy than before after {facts['seconds']} s:"
             f" {_new_faults(before, seen)}",
             changed=True,
             **facts,
@@ -328,7 +328,7 @@ def reload_member(client, name, wait_timeout=120.0, check_mode=False):
         raise PatroniError(f"{name} does not reload: {reply.status} ({reply.text})")
     if _wait_until_applied(client, [member], [], wait_timeout):
         raise PatroniError(
-            f"{name} was told to reload, but has not done two rounds of its loop in {wait_timeout:g} s", changed=True
+            f"{name} was asked to reload, but has not done two rounds of its loop in {wait_timeout:g} s", changed=True
         )
     after = _member(read_status(client), name)
     seconds = round(client.now() - started, 2)
@@ -369,7 +369,7 @@ def restart_member(client, name, only_pending=False, restart_timeout=60, wait_ti
         )
     if not done:
         raise PatroniError(
-            f"{result['seconds']} s after the restart of {name} the cluster is not as whole as before:"
+            f"{result['seconds']} s after the restart of {name} the cluster is less healthy than before:"
             f" {_new_faults(before, now) or 'PostgreSQL was not restarted.'} Patroni says: {said or 'nothing'}.",
             changed=True,
             **result,

@@ -453,7 +453,7 @@ def let_go(network, balancers, seconds):
     told = [{key: value for key, value in pool.facts().items() if key != "pause_seconds"} for pool in pools.all]
     if late:
         raise HandoverError(
-            f"No primary takes connections through HAProxy on {', '.join(late)} after {seconds:g} s; clients were let go on. Look at"
+            f"No primary takes connections through HAProxy on {', '.join(late)} after {seconds:g} s; clients were resumed. Look at"
             " HAProxy there",
             pgbouncers=told,
         )
@@ -497,7 +497,7 @@ def _require_all(result, limits):
     if late:
         raise HandoverError(
             f"{result['leader']} leads, but was not seen to take writes through HAProxy on {', '.join(late)} in"
-            f" {limits.paused:g} s; clients were let go on. Look at HAProxy there",
+            f" {limits.paused:g} s; clients were resumed. Look at HAProxy there",
             **result,
         )
 

@@ -264,7 +264,7 @@ def _places(members, host):
         elif not target["empty"]:
             yield (
                 f"{member.name}: {target['directory']}, where the new data are to be, is not empty. Look what it is, and move it away; what an "
-                f"interrupted way back has left there is removed by {AGAIN} -e way=back."
+                f"interrupted rollback has left there is removed by {AGAIN} -e way=back."
             )
         if member is host and member.old["device"] != target["device"]:
             yield (
@@ -299,7 +299,7 @@ def _back(found, members, _problems, paused, _offered):
     opened = [member.name for member in members if member.opened]
     if opened:
         return [
-            f"There is no way back any more: clients have been let in to PostgreSQL {members[0].version} ({', '.join(opened)}), and the old "
+            f"No rollback is possible any more: clients have been let in to PostgreSQL {members[0].version} ({', '.join(opened)}), and the old "
             "data lack what they have written since. Restore a backup, or go on with the new version."
         ]
     begun = paused or any(
@@ -356,7 +356,7 @@ _SAID = {
     STOP: ("every host", "stop {host} cleanly; the others have received all of it before they stop"),
     UPGRADE: ("{host}", "pg_upgrade --link to {target}"),
     START: ("every host", "start PostgreSQL {new} on {host}, clients kept away; coarse statistics; the others copy it"),
-    OPEN: ("every host", "let clients in, when all stream. There is no way back from here on"),
+    OPEN: ("every host", "open client access when all members stream. No rollback is possible from here on"),
     FINISH: ("every host", "fine statistics; wait until all stream. The old data stay"),
 }  # fmt: skip
 

@@ -50,19 +50,19 @@ def plan_master(
         return _found(addresses[first])
     if len(serving) > 1:
         return _refused(
-            f"No sentinel knows a master, while {' and '.join(serving)} each serve as one. Compare their data, then set "
+            f"No sentinel reports a master, while {' and '.join(serving)} each serve as one. Compare their data, then set "
             "redis_first_master to the host whose data shall stay; the others copy it"
         )
     holders = [name for name in addresses if seen.get(name, {}).get("data")]
     unseen = [name for name in addresses if name not in seen]
     if len(holders) > 1 or (holders and holders[0] != next(iter(addresses))):
         return _refused(
-            f"No sentinel knows who was master, while there is data of Redis on {' and '.join(holders)}. Set redis_first_master "
+            f"No sentinel reports a former master, while there is data of Redis on {' and '.join(holders)}. Set redis_first_master "
             "to the host whose data shall stay; the others copy it"
         )
     if unseen:
         return _refused(
-            f"No sentinel knows who is master, and {' and '.join(unseen)} can't be looked at in this run. Run it without a "
+            f"No sentinel reports a master, and {' and '.join(unseen)} can't be looked at in this run. Run it without a "
             "limit, or set redis_first_master to the host that shall be master"
         )
     return _found(next(iter(addresses.values())))

@@ -158,7 +158,7 @@ def _disagreement(hosts: Hosts, seen: Observation, address: str) -> list[str]:
     if address:
         return []
     if not seen.masters:
-        return [f"No sentinel tells who is master of {hosts.master_name}."]
+        return [f"No sentinel reports the master of {hosts.master_name}."]
     said: dict[str, list[str]] = {}
     for name, master in seen.masters.items():
         said.setdefault(hosts.named(master.address), []).append(name)
@@ -193,7 +193,7 @@ def _of_sentinel(hosts: Hosts, name: str, master: redis_master.Master, address: 
     others = len(hosts.sentinels) - 1
     if master.other_sentinels != others:
         problems.append(
-            f"The sentinel on {name} knows {master.other_sentinels} other sentinels, of {others}"
+            f"The sentinel on {name} sees {master.other_sentinels} other sentinels, of {others}"
             + (
                 f"; where one is gone for good, SENTINEL RESET {hosts.master_name} there makes it forget."
                 if master.other_sentinels > others
@@ -201,7 +201,7 @@ def _of_sentinel(hosts: Hosts, name: str, master: redis_master.Master, address: 
             )
         )
     if master.replicas < len(hosts.members) - 1:
-        problems.append(f"The sentinel on {name} knows {master.replicas} replicas, of {len(hosts.members) - 1}.")
+        problems.append(f"The sentinel on {name} sees {master.replicas} replicas, of {len(hosts.members) - 1}.")
     return problems
 
 

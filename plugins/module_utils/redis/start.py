@@ -68,7 +68,7 @@ class Decision:
     master: str = ""
 
 
-def heirs(settings: Settings, seen: Seen) -> list[str]:
+def candidates(settings: Settings, seen: Seen) -> list[str]:
     """The other nodes that have this one's data, or are master already."""
     return sorted(
         address
@@ -82,7 +82,7 @@ def decide(settings: Settings, seen: Seen, waited_s: float, before: str, has_dat
     master = redis_master.agreed(seen.votes.values(), settings.quorum)
     if master and master != settings.address:
         return Decision(REPLICA, f"the sentinels name {master} as master", master)
-    taking_over = heirs(settings, seen)
+    taking_over = candidates(settings, seen)
     if master:
         if not (taking_over or seen.failing_over):
             return Decision(MASTER, "the sentinels name this node as master, and no other could take over")
@@ -94,7 +94,7 @@ def decide(settings: Settings, seen: Seen, waited_s: float, before: str, has_dat
         if waited_s < (min(FOLLOWER_WAIT_S, settings.sentinels_wait_s) if before else settings.sentinels_wait_s):
             told = sum(vote is not None for vote in seen.votes.values())
             return Decision(
-                WAIT, f"{told} of {len(seen.votes)} sentinels tell who is master; {settings.quorum} must agree"
+                WAIT, f"{told} of {len(seen.votes)} sentinels report a master; {settings.quorum} must agree"
             )
         why = f"in {waited_s:.0f} s there was no majority of sentinels"
         serving = [address for address, member in seen.others.items() if member and member.role == "master"]

@@ -63,7 +63,7 @@ class Handover:
                 return self._from(old, followers, sentinel)
         except redis_client.RedisError as error:
             raise HandoverError(
-                f"{self.name} does not do as told: {error}. What holds its writes ends in {HOLD_MS // 1000} s"
+                f"{self.name} refused the switchover command: {error}. What holds its writes ends in {HOLD_MS // 1000} s"
             ) from error
 
     @contextlib.contextmanager
@@ -136,7 +136,7 @@ class Handover:
                 self._need_replicas(old, self._replicas_to_write)
         except redis_client.RedisError as error:
             raise HandoverError(
-                f"{new} is master, but {self.name} could not be told ({error}); Sentinel tells it"
+                f"{new} is master, but {self.name} could not be reconfigured ({error}); Sentinel will do so"
             ) from error
 
     def _hold(self, old):

@@ -38,7 +38,7 @@ class ArchiveError(Exception):
 
 @dataclass(frozen=True)
 class Checksum:
-    """An algorithm of hashlib, and either the digest in hexadecimal or the URL of a file that tells it."""
+    """An algorithm of hashlib, and either the digest in hexadecimal or the URL of a file with the digest."""
 
     algorithm: str
     digest: str = ""

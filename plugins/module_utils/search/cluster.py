@@ -176,7 +176,9 @@ def observe(client: search_client.Client) -> Observation:
             found.explanation = explain(chosen)
     except search_client.NoAnswer:
         seen = found.views[found.chosen]
-        found.error = f"{seen.name} cannot tell how the cluster is. Does the elected master, {seen.master}, answer it?"
+        found.error = (
+            f"{seen.name} cannot report the cluster's health. Does the elected master, {seen.master}, answer it?"
+        )
     except search_client.SearchError as error:
         found.error = str(error)
     return found
@@ -273,7 +275,7 @@ def _division(found: Observation, without: list[str]) -> list[str]:
         problems.append(f"No master is seen by {_enumerate(lost)}.")
     elif lost:
         problems.append(
-            f"No master is elected, as {_enumerate(lost)} can tell. Are too few of the master-eligible nodes up?"
+            f"No master is elected, according to {_enumerate(lost)}. Are too few of the master-eligible nodes up?"
         )
     return problems
 

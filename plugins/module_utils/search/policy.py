@@ -61,7 +61,7 @@ def unix_cron(schedule: str) -> str:
     if not second.isdigit():
         raise Unsupported(f"OpenSearch cannot follow the schedule '{schedule}': the second has to be one number.")
     if re.search(r"[LW#]", re.sub("|".join([*_DAYS, *_MONTHS]), "", f"{day} {weekday}".upper())):
-        raise Unsupported(f"OpenSearch cannot follow the schedule '{schedule}': it knows no L, W and #.")
+        raise Unsupported(f"OpenSearch cannot follow the schedule '{schedule}': it does not support L, W and #.")
     for number, name in enumerate(_MONTHS, 1):
         month = re.sub(name, str(number), month, flags=re.IGNORECASE)
     numbered = re.sub(r"(?<![/\d])\d+", lambda found: str((int(found[0]) - 1) % 7), weekday)

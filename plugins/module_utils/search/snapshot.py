@@ -235,7 +235,7 @@ class Snapshots:
         if found and found["state"] not in (*RUNNING, *whole):
             lacking = "; ".join(failures(found)[:5]) or found.get("reason", "")
             raise search_client.SearchError(
-                f"The snapshot {name} is {found['state']}: {lacking}. What is in it can be restored, but it is not whole. See"
+                f"The snapshot {name} is {found['state']}: {lacking}. What is in it can be restored, but it is incomplete. See"
                 " elasticsearch_health, and take another one under a new name.",
                 snapshots=[told(found)],
             )
@@ -289,7 +289,7 @@ class Snapshots:
             )
         if found["state"] == "PARTIAL" and not partial:
             raise search_client.SearchError(
-                f"The snapshot {name} is not whole: {'; '.join(failures(found)[:5])}. To restore what is there, and leave shards"
+                f"The snapshot {name} is incomplete: {'; '.join(failures(found)[:5])}. To restore what is there, and leave shards"
                 " empty that are not (partial), say so."
             )
         return found

@@ -117,7 +117,7 @@ class Switchover:
         finally:
             self.clear()
         if not found:
-            raise SwitchoverError(f"{seen.master} still leads {self.patience:g} s after it was told to hand over.")
+            raise SwitchoverError(f"{seen.master} still leads {self.patience:g} s after the switchover request.")
         return found
 
     def _other_than(self, master: str) -> str:

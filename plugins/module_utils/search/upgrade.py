@@ -53,7 +53,7 @@ def step_fault(product: str, before: str, after: str) -> str:
     if new < old:
         return (
             f"{name} {before} cannot go back to {after}: data that a newer version has written is not read by an older one. Set "
-            f"elasticsearch_version to {before} or newer; the way back is a new cluster and a restored snapshot."
+            f"elasticsearch_version to {before} or newer; the only rollback is a new cluster with a restored snapshot."
         )
     if old[0] == new[0]:
         return ""
@@ -186,13 +186,13 @@ def deprecations(body: dict) -> tuple[list[str], list[str]]:
 def snapshot_warning(newest: dict[str, datetime | None], now: datetime) -> str:
     """What to say about snapshots, or ''. newest: by repository, the end of its newest successful one."""
     if not newest:
-        return "There is no snapshot repository: without a snapshot there is no way back from an upgrade."
+        return "There is no snapshot repository: without a snapshot an upgrade cannot be rolled back."
     ends = [end for end in newest.values() if end is not None]
     if ends and now - max(ends) <= SNAPSHOT_AGE:
         return ""
     last = f"the newest is of {max(ends).strftime('%Y-%m-%d %H:%M')} UTC" if ends else "there is none"
     return (
-        f"No snapshot in {', '.join(newest)} is younger than a day, {last}. It is the only way back from an upgrade: take one "
+        f"No snapshot in {', '.join(newest)} is younger than a day, {last}. An upgrade can be rolled back only with a snapshot: take one "
         "first, with the module elasticsearch_snapshot."
     )
 
@@ -234,7 +234,7 @@ class Whole:
         seen = search_cluster.assess(search_cluster.observe(client), expected)
         absent = [f"{name} is not in the cluster." for name in seen["absent_nodes"]]
         colour = [] if seen["whole"] else [text for text in seen["problems"] if text.startswith("The cluster is ")]
-        self.faults = absent + (colour or ([] if seen["whole"] else ["Nobody can tell how the cluster is."]))
+        self.faults = absent + (colour or ([] if seen["whole"] else ["No node can report the cluster's health."]))
 
     def __bool__(self) -> bool:
         return not self.faults
@@ -278,7 +278,7 @@ def major_faults(client: search_client.Client, product: str, wanted: str, result
         result["warnings"] += others
     elif reply.has_no_handler or reply.status in (400, 404, 405):
         result["warnings"].append(
-            f"This server cannot tell what it has that {wanted} has not any more, as it lacks the deprecation API. Read the "
+            f"This server cannot list the features that {wanted} has removed, as it lacks the deprecation API. Read the "
             "release notes for breaking changes."
         )
     else:

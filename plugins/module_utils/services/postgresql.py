@@ -194,7 +194,7 @@ SERVICE = Service(
     serves=lambda layer, host: bool(member_of(layer, "members", host).get("serves")),
     refusal=paused,
     leads="PostgreSQL's primary",
-    heirs=confirming,
+    successors=confirming,
     processes={
         "postgresql": {"what": "PostgreSQL"},
         "postmaster": {"only": "postgres", "what": "PostgreSQL's postmaster"},

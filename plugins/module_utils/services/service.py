@@ -123,7 +123,7 @@ class Service:
     successor: bool = True
     candidates: str = "members"
     # Which replicas alone may take over now; none: any. They are taken after the others, since most depends on them.
-    heirs: Callable[[Layer], list[str]] = lambda _layer: []
+    successors: Callable[[Layer], list[str]] = lambda _layer: []
     # The leaderships that draining one of its hosts hands over: its own, where not said.
     hands_over: tuple[str, ...] | None = None
 

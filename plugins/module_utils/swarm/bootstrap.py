@@ -140,8 +140,8 @@ def _locked_out(locked: list[str], key: bool) -> str:
     if not locked or key:
         return ""
     return (
-        f"Docker on {', '.join(locked)} waits for the swarm's unlock key, and the controller does not know it. Put it into "
-        "passwords.yml as swarm_unlock_key (a running manager tells it: `docker swarm unlock-key -q`), or unlock by hand."
+        f"Docker on {', '.join(locked)} waits for the swarm's unlock key, and the controller does not have it. Put it into "
+        "passwords.yml as swarm_unlock_key (a running manager prints it: `docker swarm unlock-key -q`), or unlock by hand."
     )
 
 

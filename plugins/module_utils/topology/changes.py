@@ -151,14 +151,14 @@ TABLE = (
     Change("postgresql_rewind_password", REFUSED, _ROTATE),
     Change("postgresql_rest_password", APPLIED, "Patroni is reloaded on all members before anybody uses it"),
     Change("postgresql_application_password", APPLIED, _SWITCH.format("the backend", "the backend")),
-    Change("postgresql_pgbouncer_password", APPLIED, "every pgbouncer is told together with PostgreSQL"),
+    Change("postgresql_pgbouncer_password", APPLIED, "every pgbouncer is updated together with PostgreSQL"),
     Change("postgresql_drill_password", APPLIED, "at once"),
     Change(
         "postgresql_reaper_password",
         APPLIED,
         "the session reapers restart with it when the load balancers' turn comes; they serve no client",
     ),
-    Change("pgbouncer_admin_password", APPLIED, "every pgbouncer is told before anybody uses it"),
+    Change("pgbouncer_admin_password", APPLIED, "every pgbouncer is updated before the first use"),
     Change("elasticsearch_superuser_password", REFUSED, _ROTATE),
     Change("elasticsearch_application_password", APPLIED, _SWITCH.format("the backend", "the backend")),
     Change("elasticsearch_monitoring_password", APPLIED, _SWITCH.format("HAProxy", "HAProxy")),
@@ -173,7 +173,7 @@ TABLE = (
     Change("backend_internal_key", REFUSED, _KEY),
     Change("backend_encryption_key", REFUSED, _KEY),
     Change("haproxy_stats_password", APPLIED, _RELOAD_HAPROXY),
-    Change("swarm_unlock_key", REFUSED, "Docker makes it; `docker swarm unlock-key -q` on a manager tells it"),
+    Change("swarm_unlock_key", REFUSED, "Docker makes it; `docker swarm unlock-key -q` on a manager prints it"),
 )  # fmt: skip
 ROWS = {row.setting: row for row in TABLE}
 

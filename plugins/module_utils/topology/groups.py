@@ -67,7 +67,7 @@ def members_of(inventory_groups: Mapping[str, list[str]], found: Findings) -> di
         found.refuse(
             "group all",
             "members",
-            "are in none of the groups that this collection knows",
+            "are in none of this collection's groups",
             f"Put hosts into {', '.join(known[:3])} and so on",
         )
     for service in SERVICES.values():

@@ -139,7 +139,7 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(cluster, old):
     shown = cluster.playbook(*UPGRADE, "--check").stdout
     assert f"PostgreSQL {OLD} to {NEW}" in words(shown)
     assert f"start PostgreSQL {NEW} on {leader}, clients kept away" in words(shown)
-    assert "There is no way back from here on" in words(shown)
+    assert "No rollback is possible from here on" in words(shown)
     assert_unchanged(shown)
     assert cluster.primary() == leader
 
@@ -190,7 +190,7 @@ def test_clients_were_let_in_so_there_is_no_way_back_and_the_old_data_go_when_to
     assert version(cluster) == NEW
     refused = cluster.playbook(*UPGRADE, "-e", "way=back", check=False)
     assert refused.returncode != 0
-    assert "There is no way back any more" in words(refused.stdout)
+    assert "No rollback is possible any more" in words(refused.stdout)
     assert set(clusters(cluster, OLD)) == set(cluster.hosts)
     cluster.playbook(*UPGRADE, "-e", "remove_old=true")
     assert clusters(cluster, OLD) == {}
@@ -205,7 +205,7 @@ def test_a_run_that_is_killed_on_the_way_is_finished_by_the_next_one(cluster, ol
     killed_when(cluster, "pgrep --exact pg_upgrade", *UPGRADE)
     cluster.kill_when(re.compile("Start Patroni"), 1, *UPGRADE)
     cluster.kill_when(re.compile("Start Patroni"), 2, *UPGRADE)
-    cluster.kill_when(re.compile("Write the unit's settings"), 3, *UPGRADE)
+    cluster.kill_when(re.compile("Write Patroni's configuration and units"), 3, *UPGRADE)
     cluster.playbook(*UPGRADE)
     assert version(cluster) == NEW
     until(cluster.status_is_ok, 240, "a whole platform")

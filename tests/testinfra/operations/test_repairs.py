@@ -146,7 +146,7 @@ def test_a_run_that_is_killed_while_one_standby_tries_is_finished_by_the_next(cl
     wanted = parameters(track_activity_query_size="2kB")
 
     def operate():
-        cluster.kill_when(re.compile("Have Patroni take the file over"), 1, *POSTGRESQL, *wanted)
+        cluster.kill_when(re.compile("Reload the tested standby's configuration"), 1, *POSTGRESQL, *wanted)
         cluster.playbook(*POSTGRESQL)
 
     under_load("a trial that is killed, and the parameter taken back", operate)

@@ -168,15 +168,15 @@ def test_each_service_hands_over_and_tells_who_leads_and_how_long_it_took(cluste
     plan = cluster.playbook(*arguments("--check", service=service)).stdout
     old = re.search(rf"({'|'.join(cluster.hosts)}) hands over", plan)[1]
     # Only a synchronous standby may take PostgreSQL over.
-    heir = (
+    candidate = (
         successor(cluster) if service == "postgresql" else next(host for host in reversed(cluster.hosts) if host != old)
     )
     if named and service == "swarm":
-        refused = cluster.playbook(*arguments("-e", f"to={heir}", service=service), check=False)
+        refused = cluster.playbook(*arguments("-e", f"to={candidate}", service=service), check=False)
         assert refused.returncode != 0
-        assert f"leave -e to={heir} out" in refused.stdout
+        assert f"leave -e to={candidate} out" in refused.stdout
         return
-    wanted = ("-e", f"to={heir}") if named else ()
+    wanted = ("-e", f"to={candidate}") if named else ()
     output = under_load(
         f"{service} handed over to {'a named host' if named else 'another host'}",
         lambda: cluster.playbook(*arguments(*wanted, service=service)).stdout,
@@ -184,10 +184,10 @@ def test_each_service_hands_over_and_tells_who_leads_and_how_long_it_took(cluste
     told = re.search(rf"{service}: {old} handed over to\s+(\w+) in ([\d.]+) s", output)
     print(told and told[0])
     assert told, output
-    assert told[1] == heir if named else told[1] != old
+    assert told[1] == candidate if named else told[1] != old
     if named:
         again = cluster.playbook(*arguments(*wanted, service=service)).stdout
-        assert f"{heir} leads {service} already" in again
+        assert f"{candidate} leads {service} already" in again
         assert_unchanged(again)
 
 

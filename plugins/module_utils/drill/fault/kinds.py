@@ -72,7 +72,7 @@ class Signal:
             stopped = [pid for pid, state in _alive(memory, host).items() if state in "Tt"]
             return f"processes {stopped} are still stopped" if stopped else ""
         dead = [unit for unit in _loaded(fault, host) if _active(unit, host) not in ("active", "activating")]
-        return f"{', '.join(dead)} does not start; journalctl -u {dead[0]} tells why" if dead else ""
+        return f"{', '.join(dead)} does not start; journalctl -u {dead[0]} shows why" if dead else ""
 
 
 def _alive(memory: Memory, host: Host) -> dict[int, str]:

@@ -18,7 +18,7 @@ MARKS = {
     "injected": ("▼", "fault"),
     "effect": ("◆", "effect seen"),
     "undone": ("▲", "fault ended"),
-    "whole": ("✓", "whole again"),
+    "whole": ("✓", "healthy again"),
 }
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 # A pause is coloured where so many records would have been due.

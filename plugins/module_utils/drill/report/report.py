@@ -21,7 +21,7 @@ WIDTH = 110
 
 def text(found: dict) -> str:
     """The report for a terminal: the sentence, a line for each fault, and what was missed."""
-    rows = [["fault", "turns", "min", "median", "max", "target", "lost", "sum", "lock wait", "whole after", "result"]]
+    rows = [["fault", "turns", "min", "median", "max", "target", "lost", "sum", "lock wait", "recovers in", "result"]]
     for fault in found["faults"]:
         outage, whole = fault["outage_s"] or {}, fault["whole_after_s"] or {}
         rows.append(

@@ -73,7 +73,7 @@ def scenario(
         known = {"all": {"text": "every fault", "faults": list(catalogue)}, **scenarios}
         unknown = [_unknown(one, (*known, *catalogue)) for one in names if one not in known and one not in catalogue]
         if unknown or not names:
-            return _nothing(*(unknown or ["No scenario is chosen. docs/drill.md tells which there are."]))
+            return _nothing(*(unknown or ["No scenario is chosen. docs/drill.md lists them."]))
         chosen = [label for one in names for label in (known[one]["faults"] if one in known else [one])]
         text = ", ".join(known[one]["text"] if one in known else catalogue[one]["text"] for one in names)
     faults, problems = {}, []

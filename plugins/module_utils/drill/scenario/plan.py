@@ -94,7 +94,7 @@ def _text(title, rows, times, passed):
         [
             f"Drill: {title}, {len(rows)} faults, {each} each",
             *(f"  {line}" for line in lines),
-            *(f"Passed over: {entry['fault']}: {entry['why']}" for entry in passed),
+            *(f"Skipped: {entry['fault']}: {entry['why']}" for entry in passed),
         ]
     )
 
@@ -117,7 +117,7 @@ def target(fault: Mapping[str, Any], topology: Topology, state: State) -> dict[s
     host, why = None, ""
     if role == "leader":
         host = led.get(service)
-        why = f"nobody leads {service or 'a service that is not named'}"
+        why = f"{service or 'a service that is not named'} has no leader"
     elif role == "vip_holder":
         service, host = "vip", led.get("vip")
         why = "no host of this inventory holds the virtual IP"
@@ -125,7 +125,7 @@ def target(fault: Mapping[str, Any], topology: Topology, state: State) -> dict[s
         others = [one for one in hosts_of(topology, service) if one != led.get(service)]
         sick = ill(state, targets()[service].name, others) if others else []
         host = next(iter(sorted((one for one in others if one not in sick), key=list(led.values()).count)), None)
-        why = f"{service or 'a service that is not named'} has no replica that does its part"
+        why = f"{service or 'a service that is not named'} has no healthy replica"
     elif role == "leader_of_all":
         host, handovers = _leader_of_all(topology, state, led)
         why = "no host has a part in all that is led here"
@@ -154,8 +154,8 @@ def hosts_of(topology: Topology, service: str) -> list[str]:
 def _can_lead(state, service, host):
     """Whether the host leads a service, or may take it over now."""
     part = targets()[service]
-    heirs = part.heirs(part.layer_of(state))
-    return not heirs or host in (part.leader_of(state), *heirs)
+    successors = part.successors(part.layer_of(state))
+    return not successors or host in (part.leader_of(state), *successors)
 
 
 def _leader_of_all(topology, state, led):
@@ -176,9 +176,9 @@ def _alone(topology, state, led, host, service):
     """What the host has to hand over so that it leads that service only, and to whom."""
     found = []
     for other in handed_over():
-        heirs = [one for one in hosts_of(topology, other) if one != host and _can_lead(state, other, one)]
-        if other != service and led.get(other) == host and heirs:
-            found.append({"service": other, "to": heirs[0]})
+        candidates = [one for one in hosts_of(topology, other) if one != host and _can_lead(state, other, one)]
+        if other != service and led.get(other) == host and candidates:
+            found.append({"service": other, "to": candidates[0]})
     return found
 
 
@@ -328,9 +328,9 @@ def heal_spans(seconds: Any, pause_s: float) -> list[int]:
 def not_healed(name: str, seconds: Any, problems: Iterable[str]) -> str:
     """What the drill says where a cluster does not heal."""
     return (
-        f"{name}: the cluster is not whole {float(seconds):g} s after the fault was undone, so the drill ends here. Seen: "
+        f"{name}: the cluster did not become healthy within {float(seconds):g} s after the fault was reverted, so the drill ends here. Seen: "
         f'{"; ".join(problems) or "nothing"}. Repair it as docs/failover.md, "When the cluster does not heal", says; '
-        "playbooks/status.yml tells when it is whole."
+        "playbooks/status.yml shows when it is healthy."
     )
 
 

@@ -114,7 +114,7 @@ def _looked(state, at, given):
 def _heal(state, _at, given):
     """The wait is over: the cluster is healthy, or the drill ends."""
     if given["platform"]["healthy"]:
-        return _mark(state, state["looked_at"], "whole", "all of the cluster does its part again")
+        return _mark(state, state["looked_at"], "whole", "the whole cluster is healthy again")
     why = not_healed(given["turn"], given["limit_s"], given["platform"]["problems"])
     return {**state, "stopped": state["stopped"] or why}
 

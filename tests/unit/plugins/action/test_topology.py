@@ -119,7 +119,7 @@ STARTED = ("site", "plan", "status", "drill", "rolling_restart", "switchover", "
 def test_an_inventory_that_is_not_there_does_not_end_as_if_all_were_well(tmp_path, playbook):
     code, output = run(tmp_path, f"{playbook}.yml")
     assert code != 0
-    assert "group all: members are in none of the groups that this collection knows. Put hosts into" in output, output
+    assert "group all: members are in none of this collection's groups. Put hosts into" in output, output
 
 
 def test_misspelt_groups_are_told_by_a_run_that_would_find_no_host(site):

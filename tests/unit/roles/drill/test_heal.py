@@ -64,7 +64,7 @@ def heal(tmp_path):
 def test_it_ends_with_the_look_that_finds_the_cluster_healthy_and_tells_what_it_waits_for(heal):
     printed = heal(healthy_at=4, drill_look_again_s=1)
     assert "LOOKS 4 LEADERS 4 HEALTHY True" in printed
-    told = re.findall(r"TASK \[.*Let it get on, as it is not whole after (\d+) s: (.*)\]", printed)
+    told = re.findall(r"TASK \[.*Wait for recovery after (\d+) s: (.*)\]", printed)
     # The last header is of a task that every host skips.
     assert [what for _seconds, what in told][:3] == [f"redis: node{number} is down" for number in (1, 2, 3)]
 

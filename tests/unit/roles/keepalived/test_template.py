@@ -67,7 +67,7 @@ def configuration(case, host="node2", **variables):
 @pytest.mark.parametrize("case", CASES)
 def test_keepalived_accepts_the_configuration_without_a_complaint(case, tmp_path):
     path = tmp_path / "keepalived.conf"
-    # Script security looks at the script and at all directories above it; for the user see keepalived_judges.
+    # Script security looks at the script and at all directories above it; for the user see keepalived_validate.
     judged = {"keepalived_vip_script": "/usr/bin/true", "keepalived_script_user": "root"}
     path.write_text(configuration(case, **judged))
     result = subprocess.run(

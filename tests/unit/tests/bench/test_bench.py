@@ -65,11 +65,11 @@ def test_a_step_that_fails_does_not_cost_what_the_others_measured(measured):
 
 def test_a_run_is_measured_and_its_output_kept(measured, tmp_path, monkeypatch, capsys):
     recap = FIXTURES / "profile_tasks_2.1.0.txt"
-    playbook(tmp_path, monkeypatch, f'echo "PLAY [Have an etcd cluster] ****"; echo $@ >&2; cat {recap}')
+    playbook(tmp_path, monkeypatch, f'echo "PLAY [Deploy the etcd cluster] ****"; echo $@ >&2; cat {recap}')
     assert measured.step("check", measured.run, "check")
     assert (written()["runs"]["check"]["tasks"], written()["runs"]["check"]["changed"]) == (2, 0)
     assert "site.yml --check" in (bench.OUTPUT / "bench-check.log").read_text()
-    assert "PLAY [Have an etcd cluster]" in capsys.readouterr().out
+    assert "PLAY [Deploy the etcd cluster]" in capsys.readouterr().out
 
 
 def test_a_run_that_fails_has_no_figure(measured, tmp_path, monkeypatch):

@@ -21,7 +21,15 @@ HOSTS = ["a", "b", "c", "d"]
         ({"ill": ["d"], "leads": {"a": 1}}, "dbca"),
         ({"ill": ["a"], "leads": {"a": 1}}, "abcd"),
     ],
-    ids=["equals", "the leader", "who leads more", "what much depends on", "leading counts more", "the ill", "an ill leader"],
+    ids=[
+        "equals",
+        "the leader",
+        "who leads more",
+        "what much depends on",
+        "leading counts more",
+        "the ill",
+        "an ill leader",
+    ],
 )
 def test_the_ill_come_first_and_those_that_lead_last(given, expected):
     assert "".join(order(HOSTS, **given)) == expected

@@ -99,7 +99,7 @@ def test_root_password_is_rotated_with_the_old_one_also_when_that_was_done_befor
 def test_without_a_leader_it_says_who_is_missing(declare):
     answer, _server = declare("no_quorum_auth")
     assert answer["failed"] is True
-    assert "nobody leads (https://127.0.0.11:2379: Connection refused" in answer["msg"]
+    assert "the cluster has no leader (https://127.0.0.11:2379: Connection refused" in answer["msg"]
 
 
 def test_authentication_without_root_is_refused_before_anything_is_asked():

@@ -153,16 +153,14 @@ def test_two_hosts_that_are_ill_are_refused():
     state = broken("etcd", "members", "node2", healthy=False)
     state["etcd"]["members"][2]["healthy"] = False
     assert plan(state, service="etcd")["faults"] == [
-        "etcd: node2 and node3 do not serve, and one host is away in each turn. Repair one of them first; "
-        "playbooks/status.yml tells what is wrong."
+        "etcd: 2 of 3 hosts are unhealthy (node2, node3), and each step takes one more down. Repair one first;  "
+        "playbooks/status.yml shows the problems."
     ]
 
 
 def test_another_host_than_the_ill_one_is_refused():
     state = broken("etcd", "members", "node2", healthy=False)
-    assert (
-        "node2 does not serve, and is not among the hosts" in plan(state, service="etcd", only=["node1"])["faults"][0]
-    )
+    assert "node2 is unhealthy, and is not among the hosts" in plan(state, service="etcd", only=["node1"])["faults"][0]
     assert not plan(state, service="etcd", only=["node2"])["faults"]
 
 
@@ -270,13 +268,13 @@ def test_a_search_cluster_that_was_yellow_before_may_stay_so(status, accepted):
 def test_the_text_shows_the_turns_in_their_order_and_what_is_handed_over():
     shown = operation.text(plan(service="postgresql,etcd", since=BEGAN, seen=looked(node1=LATE)))
     assert shown == (
-        "Rolling restart, 4 turns, one host at a time\n"
-        "  turn  service     host\n"
+        "Rolling restart, 4 steps, one host at a time\n"
+        "  step  service     host\n"
         "  1     etcd        node3\n"
         "  2     etcd        node2  hands over etcd's leader\n"
         "  3     postgresql  node3\n"
         "  4     postgresql  node2\n"
-        "  Done before, and passed over: etcd: node1; postgresql: node1."
+        "  Skipped, already done: etcd: node1; postgresql: node1."
     )
 
 
@@ -323,14 +321,16 @@ def test_a_hand_over_that_cannot_be_is_refused(service, to, fault):
 
 def test_a_successor_that_is_ill_or_in_maintenance_is_refused():
     ill = broken("postgresql", "members", "node3", serves=False)
-    assert "to=node3 does not do its part in postgresql" in switchover("postgresql", "node3", ill)["faults"][0]
+    assert (
+        "node3 is not a healthy member of postgresql (to=node3)" in switchover("postgresql", "node3", ill)["faults"][0]
+    )
     seen = looked()
     seen["node3"]["texts"][MAINTENANCE_FILE] = "since today"
     assert "to=node3 is in maintenance (since today)" in switchover("vip", "node3", seen=seen)["faults"][0]
 
 
 def test_where_nobody_leads_there_is_nothing_to_hand_over():
-    assert "nobody leads" in switchover("redis", state=whole(redis=None))["faults"][0]
+    assert "redis has no leader" in switchover("redis", state=whole(redis=None))["faults"][0]
 
 
 def test_a_stop_names_host_step_and_what_was_seen_and_how_to_go_on():
@@ -338,7 +338,7 @@ def test_a_stop_names_host_step_and_what_was_seen_and_how_to_go_on():
         NODES, "node2", "utmstack.ha.etcd", "restart", "Restart etcd", "no\n such file", f"-e since={BEGAN}"
     )
     assert said == [
-        'etcd, restart: stopped at node2, at the step "Restart etcd".',
+        'etcd, restart: stopped at node2, at the task "Restart etcd".',
         "Seen: no such file",
         "Done: node1.",
         "Not begun: node3. They serve as before.",
@@ -364,7 +364,7 @@ def test_a_controller_that_is_a_host_is_not_rebooted_and_the_plan_says_so():
     assert planned["faults"] == []
     assert sorted(planned["services"][0]["order"]) == ["node1", "node3"] and planned["services"][0]["left"] == ["node2"]
     shown = operation.text(planned)
-    assert "2 turns" in shown
+    assert "2 steps" in shown
     assert (
         "Left out: node2, which is the controller" in shown
         and "maintenance.yml -e host=node2 -e state=present" in shown

@@ -243,4 +243,4 @@ def test_a_plan_with_nothing_to_do_says_so():
     seen = {node: answer(etcd_server=package("3.5.16-4", "3.5.16-4")) for node in NODES}
     shown = plan(TOPOLOGY, seen, PARTS, ["etcd"])["text"]
     assert "No package has to change." in shown
-    assert "Up to date, and passed over: etcd on node1, node2, node3." in shown
+    assert "Skipped, already up to date: etcd on node1, node2, node3." in shown

@@ -621,7 +621,7 @@ def test_postgresql_that_is_still_starting_is_waited_for():
 
 def test_a_member_that_does_not_come_back_is_an_error_that_says_how_it_is():
     network = restart_network("4.0.7", "node1", seconds=9999)
-    with pytest.raises(PatroniError, match="not as whole as before: node1 is in state 'restarting'") as caught:
+    with pytest.raises(PatroniError, match="less healthy than before: node1 is in state 'restarting'") as caught:
         operations.restart_member(network.client(), "node1", wait_timeout=10)
     assert caught.value.facts["changed"] is True
 

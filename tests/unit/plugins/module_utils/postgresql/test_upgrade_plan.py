@@ -198,7 +198,7 @@ def test_there_is_a_way_back_until_clients_are_let_in(moment, host, stop, reset,
 def test_there_is_none_afterwards(moment):
     planned = plan(at(moment), "17", "back")
     assert planned["steps"] == []
-    assert "There is no way back any more: clients have been let in to PostgreSQL 17 (node1" in planned["faults"][0]
+    assert "No rollback is possible any more: clients have been let in to PostgreSQL 17 (node1" in planned["faults"][0]
 
 
 def without_old_data(seen):

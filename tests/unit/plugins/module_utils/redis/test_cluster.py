@@ -118,13 +118,13 @@ def test_a_master_that_became_a_replica_is_told(recorded):
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"num_other_sentinels": "1"}, "The sentinel on node1 knows 1 other sentinels, of 2."),
+        ({"num_other_sentinels": "1"}, "The sentinel on node1 sees 1 other sentinels, of 2."),
         (
             {"num_other_sentinels": "3"},
-            "The sentinel on node1 knows 3 other sentinels, of 2; where one is gone for good, "
+            "The sentinel on node1 sees 3 other sentinels, of 2; where one is gone for good, "
             "SENTINEL RESET utmstack-redis there makes it forget.",
         ),
-        ({"num_slaves": "0"}, "The sentinel on node1 knows 0 replicas, of 2."),
+        ({"num_slaves": "0"}, "The sentinel on node1 sees 0 replicas, of 2."),
         ({"flags": "s_down,master"}, "The sentinel on node1 does not reach the master (s_down)."),
     ],
 )
@@ -173,6 +173,6 @@ def test_a_replica_far_behind_is_told(recorded):
 
 def test_nobody_who_answers_is_told_and_not_failed():
     found = assess({"sentinel": {}, "info": {}})
-    assert found["problems"][0] == "No sentinel tells who is master of utmstack-redis."
+    assert found["problems"][0] == "No sentinel reports the master of utmstack-redis."
     assert found["master"] is None
     assert len(found["problems"]) == 7

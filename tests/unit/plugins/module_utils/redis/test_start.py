@@ -91,7 +91,7 @@ def test_what_real_servers_say_is_understood(settings, server):
     recorded = recording(server)
     seen = redis_start.look(settings, Replay(recorded["healthy"]))
     assert set(seen.votes.values()) == {ME}
-    assert redis_start.heirs(settings, seen) == [OTHER, THIRD]
+    assert redis_start.candidates(settings, seen) == [OTHER, THIRD]
     after = redis_start.look(settings, Replay(recorded["after"]))
     assert redis_start.decide(settings, after, 0, "", True).what == REPLICA
     nobody = redis_start.look(settings, Replay({"sentinel": {}, "info": {}}))

@@ -61,7 +61,7 @@ def test_a_name_that_is_no_node_is_told(look):
 def test_without_a_master_the_reason_is_told_and_nothing_else_asked(look):
     answer = look("health without a master")
     assert (answer["healthy"], answer["master"], answer["status"]) == (False, None, None)
-    assert answer["problems"][0].startswith("No master is elected, as node1 can tell.")
+    assert answer["problems"][0].startswith("No master is elected, according to node1.")
     assert answer["absent_nodes"] == THREE
 
 
@@ -70,7 +70,7 @@ def test_a_frozen_master_is_told_from_a_missing_one(look):
     assert answer["master"] == "node1"
     assert answer["problems"] == [
         "node1 (http://127.0.81.1:9200) does not answer (no answer within 5 s).",
-        "node2 cannot tell how the cluster is. Does the elected master, node1, answer it?",
+        "node2 cannot report the cluster's health. Does the elected master, node1, answer it?",
     ]
     assert [node["name"] for node in answer["nodes"]] == THREE
 

@@ -89,7 +89,7 @@ def test_snapshots_are_listed_oldest_first_and_nothing_changes(act):
         (
             "restore of a partial snapshot",
             {"name": "part", "state": "restored", "rename_pattern": "(.+)", "rename_replacement": "again-$1"},
-            "The snapshot part is not whole: lost[0]: primary shard is not allocated.",
+            "The snapshot part is incomplete: lost[0]: primary shard is not allocated.",
         ),
         (
             "restore of a running snapshot",

@@ -139,7 +139,7 @@ def test_an_election_is_waited_out(trouble):
 
 def test_a_master_that_does_not_hand_over_is_told_and_nobody_stays_excluded():
     cluster = Cluster(stuck=True)
-    with pytest.raises(search_switchover.SwitchoverError, match="n1 still leads 10 s after it was told"):
+    with pytest.raises(search_switchover.SwitchoverError, match="n1 still leads 10 s after the switchover request"):
         cluster.hand_over()
     assert cluster.excluded == []
 

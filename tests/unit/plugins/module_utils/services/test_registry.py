@@ -58,7 +58,7 @@ def test_a_service_has_a_part_in_the_state_of_the_platform_or_is_not_asked(servi
 def test_the_functions_of_a_service_bear_that_nobody_could_be_asked(service):
     service.serves(None, "node1")
     assert service.refusal(None) == "" and not service.unfinished(None)
-    assert service.heirs(None) == service.drained(None, "node1") == []
+    assert service.successors(None) == service.drained(None, "node1") == []
 
 
 def test_a_unit_is_that_of_one_service_and_no_process_is_told_of_twice():

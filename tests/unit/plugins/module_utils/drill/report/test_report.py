@@ -323,7 +323,7 @@ def test_the_terminal_shows_a_line_for_each_fault():
     assert drill_report.text(found).splitlines() == [
         "utmstack: Missed: 1 of 1 fault in 2 turns missed a target; 2 of 360 acknowledged writes were lost.",
         "",
-        "fault  turns  min     median  max     target  lost  sum    lock wait  whole after  result",
+        "fault  turns  min     median  max     target  lost  sum    lock wait  recovers in  result",
         "kill   2      2.50 s  2.50 s  2.50 s  4 s     2     right  77.6 s     3.00 s       MISSED: writes lost",
         "",
         "Missed",

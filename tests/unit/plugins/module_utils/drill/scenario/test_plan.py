@@ -120,7 +120,7 @@ def test_hosts_of_their_own_can_have_no_leader_of_all_and_it_is_passed_over():
     result = planned(state=state, ha=ha)
     why = {entry["fault"]: entry["why"] for entry in result["passed_over"]}
     assert why["leader-of-all-power-off"] == "no host has a part in all that is led here"
-    assert why["redis-sigkill"] == "nobody leads redis"
+    assert why["redis-sigkill"] == "redis has no leader"
     assert "haproxy-sigkill" in [turn["name"] for turn in result["turns"]]
 
 
