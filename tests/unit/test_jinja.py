@@ -26,12 +26,6 @@ FILES = sorted(
     if path.is_file()
 )
 
-# Files whose tables go to the services' objects, or whose state goes to one dictionary: to be taken out of here with that.
-OWED = {
-    "roles/base/vars/main.yml", "roles/drill/tasks/cleanup.yml", "roles/drill/vars/main/main.yml", "roles/host/vars/main.yml",
-    "roles/operation/vars/main.yml",
-}  # fmt: skip
-
 
 def expressions(text: str) -> Iterator[list[str]]:
     """The tokens of each expression and each statement of a template, with one blank for any white space."""
@@ -108,7 +102,7 @@ def too_long(path: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in FILES if str(path.relative_to(ROOT)) not in OWED],
+    FILES,
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_no_expression_is_longer_than_a_reader_takes_in_at_once(path):
