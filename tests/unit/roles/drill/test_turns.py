@@ -90,6 +90,7 @@ def drill(tmp_path):
     for name in ("meta", "galaxy.yml", "roles/drill"):
         (place / name).symlink_to(ROOT / name)
     (tmp_path / "play.yml").write_text(PLAY)
+    (tmp_path / "ca.crt").write_text("")
     (tmp_path / "hosts").write_text(
         "".join(f"{host} ansible_connection=local ansible_python_interpreter={sys.executable}\n" for host in NODES)
     )
@@ -138,8 +139,19 @@ faults:
 """
 
 
+def test_without_the_ca_by_which_clients_verify_nothing_is_injected(drill, tmp_path):
+    (tmp_path / "own.yml").write_text(SHORT)
+    (tmp_path / "ca.crt").unlink()
+    done, _told, turns, _marks = drill(str(tmp_path / "own.yml"))
+    assert done.returncode == 2, done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert "No fault was injected" in said
+    assert f"{tmp_path}/ca.crt, which is no file on the controller. Set drill_ca" in said
+    assert turns == {}
+
+
 def test_a_drill_goes_through_its_turns_and_ends_where_one_fails(drill, tmp_path):
-    """Losses are found, a turn that a host refuses is passed over, and after a failure the fault is undone and no other one is injected."""
+    """Losses are found, a turn that a host refuses is skipped, and after a failure the fault is undone and no other one is injected."""
     (tmp_path / "own.yml").write_text(SHORT)
     refusal, failure = {"refused": "no such process"}, {"fails": "timed out"}
     done, told, turns, marks = drill(
@@ -148,7 +160,7 @@ def test_a_drill_goes_through_its_turns_and_ends_where_one_fails(drill, tmp_path
         **{"02-haproxy-sigkill": refusal, "03-etcd-sigkill": failure},
     )
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "02-haproxy-sigkill is passed over: node3: no such process." in done.stdout
+    assert "02-haproxy-sigkill is skipped: node3: no such process." in done.stdout
     assert told["passed_over"] == [{"fault": "haproxy-sigkill", "why": "node3: no such process"}]
     assert turns.keys() == {"01-redis-sigkill", "03-etcd-sigkill"}
     assert turns["01-redis-sigkill"]["target"] == {"role": "leader", "service": "redis", "host": "node1"}

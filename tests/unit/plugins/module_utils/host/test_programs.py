@@ -15,6 +15,7 @@ import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault import keeper
 from ansible_collections.utmstack.ha.plugins.module_utils.host import programs
 from host_programs import ship
+from role_templates import role_variables
 
 ROOT = Path(__file__).resolve().parents[5]
 # Debian's packages that a program brings along, and what no program on a host imports of a folder that has it.
@@ -74,7 +75,11 @@ def test_the_program_that_undoes_a_fault_is_where_its_timer_looks_for_it():
 def test_what_a_program_imports_is_written_before_it_and_its_former_place_goes_afterwards(role):
     text = (ROOT / "roles" / role / "tasks" / "configure.yml").read_text()
     (files,) = (task["utmstack.ha.file_set"] for task in yaml.safe_load(text) if "utmstack.ha.file_set" in task)
-    written = re.findall(rf"{role}_(?:program|server|sentinel|housekeeping)_files", files["files"])
+    listed = " ".join(
+        role_variables(role)[name] if name == "elasticsearch_master_files" else name
+        for name in re.findall(r"\w+_files", files["files"])
+    )
+    written = re.findall(rf"{role}_(?:program|server|sentinel|housekeeping)_files", listed)
     assert written[0] == f"{role}_program_files" and len(written) > 1
     assert f"{role}_former_programs" in files["absent"]
 

@@ -124,7 +124,7 @@ REFUSED = {
     "no etcd": (group(etcd=None), "group etcd", "members", "Patroni keeps its state", "Add three hosts"),
     "empty group": (group(web=[]), "group web", "members", "none", "remove the group"),
     "no group at all": (
-        group(loadbalancer=None, etcd=None, postgresql=None, other=NODES), "group all", "members", "none of the groups",
+        group(loadbalancer=None, etcd=None, postgresql=None, other=NODES), "group all", "members", "in none of",
         "Put hosts into loadbalancer",
     ),
     "misspelt group": (

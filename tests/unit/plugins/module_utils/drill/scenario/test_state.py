@@ -105,7 +105,9 @@ def test_the_cluster_is_whole_when_it_was_seen_to_be():
 def test_a_cluster_that_does_not_heal_ends_the_drill():
     state = after(("look", {}), ("looked", {"limit_s": 5, "platform": ILL}), state=after(*BEGINNING))
     state = after(("heal", {"turn": "01-kill", "limit_s": 5, "platform": ILL}), state=state)
-    assert state["stopped"].startswith("01-kill: the cluster is not whole 5 s after the fault was undone, so the drill")
+    assert state["stopped"].startswith(
+        "01-kill: the cluster did not become healthy within 5 s after the fault was reverted, so the drill"
+    )
     assert [mark["what"] for mark in state["marks"]] == ["injected", "effect"]
 
 
