@@ -109,7 +109,7 @@ def drill(tmp_path):
         done = subprocess.run(
             [Path(sys.executable).parent / "ansible-playbook", "-i", "hosts", "play.yml", "-e", "@given.json"],
             cwd=tmp_path, env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": f"{tmp_path}:{ROOT / 'collections'}", "ANSIBLE_NOCOLOR": "1", "LOSES": loses,
-                                            "ANSIBLE_CONFIG": str(tmp_path / "none.cfg"), "ANSIBLE_INJECT_FACT_VARS": "False"},
+                                            "ANSIBLE_CONFIG": str(tmp_path / "none.cfg"), "ANSIBLE_INJECT_FACT_VARS": "False", "ANSIBLE_PIPELINING": "True"},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         out = next((tmp_path / "out").iterdir(), None) if (tmp_path / "out").exists() else None
