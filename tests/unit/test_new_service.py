@@ -66,14 +66,14 @@ def ha():
     return topology(GROUPS, "node1", ha_drill_allowed=True)
 
 
-def answers(leader="node2", healthy=BROKERS):
+def answers(leader="node2", healthy=("node1", "node2", "node3")):
     members = [{"name": name, "healthy": name in healthy} for name in BROKERS]
     problems = [f"{name} is no replica in sync" for name in BROKERS if name not in healthy]
     found = {"members": members, "leader": leader, "healthy": not problems, "problems": problems}
     return {name: {"reachable": True, "error": "", "answers": {"queue": found}} for name in BROKERS}
 
 
-def state(leader="node2", healthy=BROKERS):
+def state(leader="node2", healthy=("node1", "node2", "node3")):
     members = [{"name": name, "healthy": name in healthy} for name in BROKERS]
     return whole() | {"problems": [], "queue": {"leader": leader, "members": members}}
 

@@ -125,7 +125,9 @@ def test_a_name_that_stands_twice_in_a_role_means_the_same_thing():
     for path, item in NAMED:
         how, what = does(item)
         places["/".join(path.parts[:2]), item["name"], how].add(what)
-    found = [f"{role}: {name!r}: {sorted(calls)}" for (role, name, _), calls in places.items() if len(calls - {""}) > 1]
+    found = [
+        f"{role}: {name!r}: {sorted(calls)}" for (role, name, _how), calls in places.items() if len(calls - {""}) > 1
+    ]
     assert not found, "\n" + "\n".join(found)
 
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import Any, Optional
 
 from .listener import Listener
 
-Layer = Mapping[str, Any] | None
+Layer = Optional[Mapping[str, Any]]
 
 
 def member_of(layer: Layer, key: str, name: str, label: str = "name") -> Mapping[str, Any]:

@@ -30,6 +30,7 @@ class Etcd3Client:
     def __init__(self, stored):
         self.stored, self.logins = stored, 0
 
+    @staticmethod
     def _handle_auth_errors(func):
         def wrapper(self, *args, **kwargs):
             self.logins += 1
