@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 from .listener import Listener
 
-Layer = Optional[Mapping[str, Any]]
+Layer = Optional[Mapping[str, Any]]  # noqa: UP045 (this is evaluated, and sanity judges it for Python 3.8)
 
 
 def member_of(layer: Layer, key: str, name: str, label: str = "name") -> Mapping[str, Any]:
