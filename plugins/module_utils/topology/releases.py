@@ -44,8 +44,8 @@ RELEASES: dict[str, dict[str, Any]] = {
 WITHOUT: dict[str, dict[str, str]] = {
     "12": {
         "pgbouncer": "left out, as 1.18 can't share a connection among clients that prepare statements; writes go straight to the primary",
-        "postgresql": "version 15; Patroni 3.0.2 may lose acknowledged writes when a cut-off primary comes back (mended in 3.0.3); it has no synchronous "
-        "mode quorum, and the read port goes by a replica's lag alone",
+        "postgresql": "version 15; Patroni 3.0.2 has no synchronous mode quorum, and the read port goes by a replica's lag alone; it is started by a "
+        "program that has it compare before it writes the leader key",
         "loadbalancer": "keepalived 2.2 runs a check once a second at most, so a frozen HAProxy or a dead host of the virtual IP is found later",
         "elasticsearch": "Java 17, with which versions that need 21 can't run",
     },
