@@ -36,7 +36,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: up ## Three hosts become a cluster; ends with its status and the ways in
+demo: up ## Three hosts become a cluster; ends with its status and how to connect
 	@$(TIMED) "Converge: playbooks/site.yml" $(LAB) measure $(PLAYBOOK) playbooks/site.yml $(ARGS)
 	@$(TIMED) "Status: playbooks/status.yml" $(PLAYBOOK) playbooks/status.yml
 	@$(LAB) access

@@ -25,7 +25,7 @@ def plan(topology: Topology) -> str:
     title = f"Cluster {topology['cluster']}, virtual IP {vip['cidr']}{name}, VRRP router {vip['router_id']}"
     sections = (
         ("Hosts", _hosts(topology)),
-        ("Clients use", _clients(topology)),
+        ("Endpoints for clients", _clients(topology)),
         ("Listening", _listening(topology)),
         ("Layers", _layers(topology)),
         (f"Timing, profile {topology['profile']}, * set in the inventory", _timing(topology)),
@@ -106,20 +106,21 @@ def ways_in(topology: Topology, users: Mapping[str, str], ca: str) -> str:
     rows = [[what, address, *entries.get(layer, ("", ""))] for layer, what, address, _target in _routes(topology)]
     statistics = f"https://{_socket(balancers[0]['address'], topology['ports']['stats'])}/stats"
     rows.append(["HAProxy's statistics", statistics, users["statistics"], "haproxy_stats_password"])
-    lines = table([["what", "address", "user", "password"], *rows])
+    lines = table([["service", "address", "user", "name of the password"], *rows])
     return "\n".join(
         (
-            "Clients use",
+            "Endpoints for clients",
             *(f"  {line}".rstrip() for line in lines),
             "",
-            f"Passwords are in {secrets}/passwords.yml; back that directory up. The CA is {ca}.",
+            f"The passwords are in {secrets}/passwords.yml under these names; back that directory up.",
+            f"The CA's certificate is {ca}.",
         )
     )
 
 
 def _clients(topology: Topology) -> list[str]:
     rows = [[what, address, target] for _layer, what, address, target in _routes(topology)]
-    return table([["what", "address", "goes to"], *rows]) if rows else []
+    return table([["service", "address", "goes to"], *rows]) if rows else []
 
 
 def _routes(topology: Topology) -> list[tuple[str, str, str, str]]:
@@ -130,16 +131,26 @@ def _routes(topology: Topology) -> list[tuple[str, str, str, str]]:
     both = f"/api and /websocket: {http}; the rest: {web}" if http and web else http or web
     pooled = f", through pgbouncer, port {ports['pgbouncer']}" if "pgbouncer" in present else ""
     routes = (
-        (("postgresql",), "postgresql_write", "PostgreSQL", f"the primary, port {ports['postgresql']}{pooled}"),
-        (("postgresql",), "postgresql_direct", "PostgreSQL", f"the primary, port {ports['postgresql']}, not pooled"),
-        (("postgresql",), "postgresql_read", "PostgreSQL", f"the replicas, port {ports['postgresql']}"),
+        (
+            ("postgresql",),
+            "postgresql_write",
+            f"PostgreSQL primary{', pooled' if pooled else ''}",
+            f"the primary, port {ports['postgresql']}{pooled}",
+        ),
+        (
+            ("postgresql",),
+            "postgresql_direct",
+            "PostgreSQL primary, direct",
+            f"the primary, port {ports['postgresql']}, not pooled",
+        ),
+        (("postgresql",), "postgresql_read", "PostgreSQL replicas", f"the replicas, port {ports['postgresql']}"),
         (
             ("elasticsearch",),
             "elasticsearch",
             _engine(topology),
             f"its nodes, port {ports['elasticsearch_http']}",
         ),
-        (("redis",), "redis_master", "Redis", f"the master, port {ports['redis']}"),
+        (("redis",), "redis_master", "Redis master", f"the master, port {ports['redis']}"),
         (("backend", "web"), "https", "HTTPS", both),
         (("backend",), "grpc", "gRPC agents", f"backend, port {ports['backend_grpc']}"),
     )

@@ -89,7 +89,7 @@ def _aim(fault):
 
 def _text(title, rows, times, passed):
     each = "once" if times == 1 else f"{times} times"
-    lines = table([["turn", "fault", "host now", "lasts", "aim", ""], *rows]) if rows else []
+    lines = table([["turn", "fault", "host (now)", "held for", "outage target", "description"], *rows]) if rows else []
     return "\n".join(
         [
             f"Drill: {title}, {len(rows)} faults, {each} each",

@@ -643,8 +643,18 @@ def test_the_ways_in_name_addresses_users_and_where_the_passwords_are():
     users = {"postgresql": "application", "statistics": "operator"}
     text = ways_in({**topology(groups={"redis": NODES}), "secrets_dir": "/srv/secrets"}, users, "/srv/ca.pem")
     lines = [line.split() for line in text.splitlines()]
-    assert ["PostgreSQL", "10.0.1.100:5433", "application", "postgresql_application_password"] in lines
-    assert ["Redis", "10.0.1.100:6379", "utmstack", "redis_application_password"] in lines
+    assert ["PostgreSQL", "replicas", "10.0.1.100:5433", "application", "postgresql_application_password"] in lines
+    assert [
+        "PostgreSQL",
+        "primary,",
+        "direct",
+        "10.0.1.100:5434",
+        "application",
+        "postgresql_application_password",
+    ] in lines
+    assert ["Redis", "master", "10.0.1.100:6379", "utmstack", "redis_application_password"] in lines
+    services = [line[2:].split("  ")[0] for line in text.splitlines() if line.startswith("  ")]
+    assert len(services) == len(set(services)), "two rows that only their ports tell apart"
     assert any(line[-3:] == ["https://10.0.1.11:8404/stats", "operator", "haproxy_stats_password"] for line in lines)
     assert "/srv/secrets/passwords.yml" in text and "/srv/ca.pem" in text
     assert "Elasticsearch" not in text

@@ -170,7 +170,7 @@ def test_a_fault_alone_and_one_of_ones_own_are_scenarios():
 def test_the_plan_tells_what_is_done_to_whom():
     text = planned("short")["text"]
     assert text.splitlines()[0] == "Drill: four faults for CI, 4 faults, once each"
-    assert re.search(r"\n  1     haproxy-sigkill +node3     10 s   1 s +HAProxy is killed", text)
+    assert re.search(r"\n  1     haproxy-sigkill +node3 +10 s +1 s +HAProxy is killed", text)
 
 
 @pytest.mark.parametrize(
