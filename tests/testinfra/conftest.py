@@ -58,7 +58,7 @@ def under_load(cluster, figures):
         finally:
             outcome = load.stop()
         missing = load.missing()
-        print(f"\n{title}: {took:.0f} s, {outcome}\nleast members at once: {watch.least}")
+        print(f"\n{title}: {took:.0f} s, {outcome}\nfewest members in service at once: {watch.least}")
         figures.append(
             {
                 "fault": f"operation: {title}",

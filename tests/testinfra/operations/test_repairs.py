@@ -93,7 +93,7 @@ def test_a_member_that_is_down_by_a_wrong_parameter_is_repaired_by_the_run_that_
     cluster.ssh(victim, f"{PATRONICTL} restart --force {scope} {victim}", check=False, timeout=120)
     until(lambda: cluster.patroni()[victim]["state"] not in ("running", "streaming"), 60, f"{victim} to be down")
     under_load(
-        f"huge_pages taken back by {correction or 'a line that is gone'}",
+        f"huge_pages {'set to try' if correction else 'removed from the inventory'} while a member is down by it",
         lambda: cluster.playbook(*POSTGRESQL, *parameters(**correction)),
     )
     until(cluster.whole, 30, "a whole cluster")
