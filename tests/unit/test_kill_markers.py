@@ -7,11 +7,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[4]
 TESTS = sorted([*ROOT.glob("tests/testinfra/**/test_*.py"), *ROOT.glob("molecule/*/test_*.py")])
 # As a run prints it: "etcd : Start etcd".
 TASKS = [
