@@ -198,3 +198,28 @@ def texts() -> Iterator[tuple[str, str]]:
 def test_pages_and_messages_say_it_in_the_words_of_the_field():
     found = [f"{where}: {match[0]!r}" for where, text in texts() for match in PRIVATE.finditer(text)]
     assert not found, "\n" + "\n".join(found)
+
+
+def strings(path: Path) -> Iterator[str]:
+    """The strings of a program, with `x` for what is put in, and those that follow one another as one."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_sentences_of_a_message_have_one_space_between_them():
+    """Where a text was replaced, also in what tests wait for."""
+    paths = [
+        path
+        for pattern in ("plugins/**/*.py", "tests/testinfra/**/*.py", "molecule/**/*.py")
+        for path in ROOT.glob(pattern)
+    ]
+    found = [
+        f"{path.relative_to(ROOT)}: {text!r}"
+        for path in sorted(paths)
+        for text in strings(path)
+        if "\n" not in text and re.search(r"\w[.;,:)]+ {2,}[\w(]", text)
+    ]
+    assert not found, "\n" + "\n".join(found)

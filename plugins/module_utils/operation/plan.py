@@ -100,7 +100,7 @@ def plan(
         sick = ill(state, name, hosts)
         if len(sick) > 1:
             faults.append(
-                f"{name}: {len(sick)} of {len(hosts)} hosts are unhealthy ({', '.join(sick)}), and each step takes one more down. Repair one first;  "
+                f"{name}: {len(sick)} of {len(hosts)} hosts are unhealthy ({', '.join(sick)}), and each step takes one more down. Repair one first; "
                 "playbooks/status.yml shows the problems."
             )
         meant = [host for host in hosts if not only or host in only]
@@ -276,7 +276,7 @@ def switchover(
     elif to and hosts and to not in hosts:
         faults.append(f"to={to} has no {service}; its hosts are {', '.join(hosts)}.")
     elif to and to in ill(state, part.name, hosts):
-        faults.append(f"{to} is not a healthy member of {service} (to={to}).  playbooks/status.yml shows the problems.")
+        faults.append(f"{to} is not a healthy member of {service} (to={to}). playbooks/status.yml shows the problems.")
     elif to and maintenance(seen.get(to)):
         faults.append(f"to={to} is in maintenance ({maintenance(seen.get(to))}).")
     needed = not faults and to != leader

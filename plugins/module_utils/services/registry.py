@@ -61,4 +61,6 @@ def entry_points(groups: Iterable[str]) -> dict[str, list[str]]:
     for name in ("drain", "hold", "release", "undrain", "health"):
         own = [service.role for service in away if name in service.whole_host]
         found[name] = list(dict.fromkeys(reversed(own) if name in ("undrain", "health") else own))
+    # What comes back by another service's undrain, as the virtual IP does by HAProxy's, is asked when all that it stands on serves.
+    found["health"].sort(key=lambda role: role not in found["undrain"])
     return found

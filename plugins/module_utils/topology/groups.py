@@ -13,7 +13,7 @@ from ..services.registry import SERVICES
 from .faults import Findings
 
 # Groups without a service of the collection's.
-OTHER_known = ("web", "backup", "monitoring", "drill")
+OTHER_GROUPS = ("web", "backup", "monitoring", "drill")
 SYNCHRONOUS_MODES = ("off", "on", "strict", "quorum")
 
 # How much memory they need, relative to the services (Service.memory). PostgreSQL and Elasticsearch want the file system's cache as
@@ -25,7 +25,7 @@ OTHER_WEIGHTS = {"monitoring": 2, "web": 1}
 def groups() -> tuple[str, ...]:
     """Return the groups that an inventory may have, those of the virtual IP first."""
     own = (group for service in SERVICES.values() for group in service.groups)
-    return tuple(dict.fromkeys(("loadbalancer", *own, *OTHER_known)))
+    return tuple(dict.fromkeys(("loadbalancer", *own, *OTHER_GROUPS)))
 
 
 def layers() -> tuple[str, ...]:

@@ -176,7 +176,7 @@ def test_an_operation_stops_at_the_host_that_does_not_come_back_and_the_next_run
     assert again, stopped.stdout
     until(cluster.status_is_ok, 120, "a whole platform after the repair")
     finished = cluster.playbook("playbooks/rolling_restart.yml", "-e", f"service={service}", "-e", again[1]).stdout
-    passed_over = re.search(rf"already done: {service}:  ([\w, ]+)", finished)
+    passed_over = re.search(rf"already done: {service}: ([\w, ]+)", finished)
     assert passed_over and order[0] in passed_over[1].split(", "), finished
     assert load.missing() == {store: set() for store in STORES}
 

@@ -153,7 +153,7 @@ def test_two_hosts_that_are_ill_are_refused():
     state = broken("etcd", "members", "node2", healthy=False)
     state["etcd"]["members"][2]["healthy"] = False
     assert plan(state, service="etcd")["faults"] == [
-        "etcd: 2 of 3 hosts are unhealthy (node2, node3), and each step takes one more down. Repair one first;  "
+        "etcd: 2 of 3 hosts are unhealthy (node2, node3), and each step takes one more down. Repair one first; "
         "playbooks/status.yml shows the problems."
     ]
 
