@@ -117,7 +117,7 @@ SERVICE = Service(
     },
     units=("elasticsearch.service",),
     packages=("openjdk-{release[java]}-jre-headless",),
-    topology_packages=lambda ha: ("python3-bcrypt",) if ha["elasticsearch"]["flavor"] == "opensearch" else (),
+    some_packages=lambda ha, _release: ("python3-bcrypt",) if ha["elasticsearch"]["flavor"] == "opensearch" else (),
     held=("openjdk-{release[java]}-jre-headless",),
     upgrades=("openjdk-{release[java]}-jre-headless",),
     upgraded={"elasticsearch.service": ()},

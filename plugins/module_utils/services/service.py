@@ -57,11 +57,9 @@ class Service:
     units: tuple[str, ...] = ()
     # Units that run beside these, and must not be restarted on all hosts at once either.
     helpers: tuple[str, ...] = ()
-    # Debian's packages, and those that only some releases need, by what the release says of it. Those of python3 serve Ansible's modules.
+    # Debian's packages, and those that only some topologies or releases need. Those of python3 serve Ansible's modules.
     packages: tuple[str, ...] = ()
-    release_packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    # Those that a choice in the topology needs.
-    topology_packages: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda _ha: ()
+    some_packages: Callable[[Mapping[str, Any], Mapping[str, Any]], tuple[str, ...]] = lambda _ha, _release: ()
     # What must not be replaced on all hosts in one night: packages that restart a server of a quorum, or whose files a running server goes
     # on to read, as Java does. A hold stops `apt upgrade` by hand as well as unattended upgrades. Libraries and tools restart nothing and
     # are free, so that their fixes come by themselves.

@@ -78,8 +78,7 @@ def host_software(ha: Mapping[str, Any], host: str, given: Mapping[str, Any], ve
 
 
 def _packages(service: Service, ha: Mapping[str, Any], words: Mapping[str, Any]) -> list[str]:
-    some = [name for key, names in service.release_packages.items() if words["release"][key] for name in names]
-    return [name.format(**words) for name in (*service.packages, *service.topology_packages(ha), *some)]
+    return [name.format(**words) for name in (*service.packages, *service.some_packages(ha, words["release"]))]
 
 
 def _upgraded(service, ha, chosen):

@@ -86,7 +86,7 @@ SERVICE = Service(
     units=("docker.service",),
     helpers=("containerd.service",),
     packages=("docker.io", "nftables"),
-    release_packages={"docker_client": ("docker-cli",)},
+    some_packages=lambda _ha, release: ("docker-cli",) if release["docker_client"] else (),
     # runc restarts nothing.
     held=("containerd", "docker.io"),
     upgrades=("containerd", "docker-cli", "docker.io", "runc"),
