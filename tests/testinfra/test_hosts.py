@@ -4,9 +4,19 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from cluster import UNITS, until
+
+# Each load balancer asks each Patroni twice in half a second: for the port that writes, and for the one that reads.
+CHECKS_A_SECOND = 3 * 2 * 2
+# What Patroni says of a check that HAProxy gave up in its TLS handshake.
+ABANDONED = re.compile(
+    r"^Exception in thread .*process_request_thread.*\n(?:(?!ConnectionResetError|BrokenPipeError).*\n)*?"
+    r" +request\.do_handshake\(\)\n(?:[ ].*\n)*(?:ConnectionResetError|BrokenPipeError|ssl\.SSL\w+).*\n",
+    re.MULTILINE,
+)
 
 
 def test_no_unit_has_failed(host):
@@ -14,20 +24,37 @@ def test_no_unit_has_failed(host):
     assert failed.stdout == ""
 
 
-def test_no_service_has_much_to_say_while_all_is_well(cluster):
-    """What asks them several times a second leaves no line in their journals."""
+def _chatter(cluster, seconds: int) -> list[tuple]:
+    """Return (host, unit, checks given up, journal) of each service that said too much in so many seconds, or that met an exception."""
     until(cluster.whole, 120, "the cluster to be whole")
     # What has just happened may still be told.
     time.sleep(10)
     since = {host: cluster.ssh(host, "date +%s").stdout.strip() for host in cluster.hosts}
-    time.sleep(60)
+    time.sleep(seconds)
+    found = []
     for host, start in since.items():
+        window = f"--output cat --no-pager --since @{start} --until @{int(start) + seconds}"
         for unit in UNITS:
-            journal = cluster.ssh(host, f"journalctl --unit {unit} --output cat --no-pager --since @{start}").stdout
-            assert "Traceback" not in journal, (host, unit, journal)
-            assert len(journal.splitlines()) < 60, (host, unit, journal)
+            journal, abandoned = ABANDONED.subn("", cluster.ssh(host, f"journalctl --unit {unit} {window}").stdout)
             # Patroni tells each of its turns; without a line of it, nothing was read.
-            assert journal or unit != "patroni", host
+            said = journal or unit != "patroni"
+            lines = len(journal.splitlines()) + abandoned
+            if not said or lines >= seconds or "Traceback" in journal or abandoned > CHECKS_A_SECOND * seconds / 100:
+                found.append((host, unit, abandoned, journal))
+    return found
+
+
+def test_no_service_has_much_to_say_while_all_is_well(cluster):
+    """What asks them several times a second leaves no line in their journals: under one a second, no exception.
+
+    A machine without a free core for 400 ms makes HAProxy give up a check, which Patroni tells in a traceback of its own: one in
+    a hundred checks may, in one minute of three.
+    """
+    found = _chatter(cluster, 60)
+    for _ in range(2):
+        if found:
+            found = _chatter(cluster, 60)
+    assert found == []
 
 
 def test_ssh_runs_and_comes_back_at_boot(host):
