@@ -111,7 +111,7 @@ first-boot: machine venv ## First starts of Elasticsearch that go wrong, and a h
 	@$(TIMED) "Molecule, first boot" molecule test --scenario-name first_boot
 
 .PHONY: seasoned
-seasoned: machine venv ## The whole platform on hosts that were in use before, refused first (about ten minutes)
+seasoned: machine venv ## The whole platform on hosts that were in use before, refused first (seven minutes)
 	@$(TIMED) "Molecule, seasoned hosts" molecule test --scenario-name seasoned
 
 .PHONY: debian12
@@ -127,7 +127,7 @@ core-of-the-day: ## Unit and sanity tests on the ansible-core and the Python who
 
 # Scenarios of parts, and one core, one of which a test runs, by the day of the year. Each has to end within 12 minutes and to leave no lab.
 CORES := 2.19-3.11 2.20-3.12 2.21-3.12 2.21-3.13
-ROTATION := first-boot opensearch core-of-the-day
+ROTATION := first-boot seasoned opensearch core-of-the-day
 TODAYS := $(word $(shell echo $$(( $$(date +%-j) % $(words $(ROTATION)) + 1 ))),$(ROTATION))
 
 .PHONY: rotation
