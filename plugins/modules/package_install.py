@@ -36,7 +36,7 @@ options:
     type: int
     default: 3600
   lock_timeout:
-    description: How long to wait for another process that holds the package manager, in seconds.
+    description: How long to wait for another process that holds the package manager, or for an earlier run that still changes packages, in seconds.
     type: int
     default: 300
 notes:
@@ -113,11 +113,12 @@ def main():
     )
     manager, names = packages_host.of(module), module.params["packages"]
     absent, held = missing(manager, names), []
-    repaired = packages.left_over() or bool(manager.broken())
     try:
-        if not module.check_mode:
-            with packages.services_left_alone():
-                repaired = finish(module, manager, repaired)
+        if module.check_mode:
+            repaired = packages.left_over() or bool(manager.broken())
+        else:
+            with packages.services_left_alone(module.params["lock_timeout"]) as died:
+                repaired = finish(module, manager, died or bool(manager.broken()))
                 due = missing(manager, names)
                 if due:
                     manager.add(due, refresh=stale(module.params["cache_valid_time"]))

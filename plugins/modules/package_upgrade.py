@@ -45,7 +45,7 @@ options:
     elements: str
     default: []
   lock_timeout:
-    description: How long to wait for another process that holds the package manager, in seconds.
+    description: How long to wait for another process that holds the package manager, or for an earlier run that still changes packages, in seconds.
     type: int
     default: 300
 notes:
@@ -122,7 +122,7 @@ def fetch(manager, versions):
 
 def install(module, manager, wanted):
     """Install what is due; returns whether anything changed."""
-    with packages.services_left_alone():
+    with packages.services_left_alone(module.params["lock_timeout"]):
         repaired = manager.repair()
         versions = {name: wanted[name] for name in due(manager, wanted)}
         if versions:

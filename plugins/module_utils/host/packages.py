@@ -7,10 +7,11 @@ The package manager of a host is `Packages`, which gets the command runner hande
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cmp_to_key
 from pathlib import Path
@@ -28,6 +29,8 @@ _DAMAGED = ("Unable to locate package", "no installation candidate", "Unable to 
 
 # dpkg's maintainer scripts restart services by invoke-rc.d and deb-systemd-invoke, which ask this program first.
 POLICY = Path("/usr/sbin/policy-rc.d")
+# Held by the process of this collection that changes packages.
+LOCK = Path("/run/utmstack-ha-packages.lock")
 POLICY_TEXT = """#!/bin/sh
 # utmstack.ha changes packages here. It starts and restarts services itself, in their order, so nothing else may.
 exit 101
@@ -296,27 +299,51 @@ def _ours(policy):
 
 
 @contextmanager
-def services_left_alone(policy: Path = POLICY):
-    """While this lasts, no package restarts a service, not even one of a package that is pulled along.
+def _alone(lock, seconds, sleep):
+    """Hold a lock of this host, which the kernel releases where its holder dies; wait for it up to so many seconds."""
+    with lock.open("a", encoding="utf-8") as file:
+        for second in range(seconds + 1):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if second == seconds:
+                    raise PackageError(
+                        f"Another run still changes packages on this host, after {seconds} s. Nothing was changed. Wait until "
+                        f"`fuser {lock}` names no process, and start again."
+                    ) from error
+            sleep(1)
+        yield
+
+
+@contextmanager
+def services_left_alone(
+    seconds: int, policy: Path = POLICY, lock: Path = LOCK, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[bool]:
+    """While this lasts, no package restarts a service, not even one of a package that is pulled along. Yields `left_over`.
 
     A policy of the host's own comes back afterwards, also when an earlier run died in between; what somebody has put in its place
-    meanwhile stays.
+    meanwhile stays. One process of a host at a time: a run that was killed on the controller may still be at work here, and would
+    end by taking away what this one stands on. Raises PackageError where that one is not done after so many seconds.
     """
-    aside = _aside(policy)
-    if policy.exists() and not _ours(policy):
-        os.replace(policy, aside)
-    # In one piece, also where the power goes: half of it would be taken for the host's own, later.
-    new = policy.with_name(f".{policy.name}.utmstack-ha")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(POLICY_TEXT)
-        file.flush()
-        os.fchmod(file.fileno(), 0o755)
-        os.fsync(file.fileno())
-    os.replace(new, policy)
-    try:
-        yield
-    finally:
-        if aside.exists():
-            os.replace(aside, policy)
-        else:
-            policy.unlink(missing_ok=True)
+    with _alone(lock, seconds, sleep):
+        aside, died = _aside(policy), left_over(policy)
+        if policy.exists() and not _ours(policy):
+            os.replace(policy, aside)
+        # In one piece, also where the power goes: half of it would be taken for the host's own, later.
+        new = policy.with_name(f".{policy.name}.utmstack-ha")
+        with new.open("w", encoding="utf-8") as file:
+            file.write(POLICY_TEXT)
+            file.flush()
+            os.fchmod(file.fileno(), 0o755)
+            os.fsync(file.fileno())
+        os.replace(new, policy)
+        try:
+            yield died
+        finally:
+            if policy.exists() and not _ours(policy):
+                aside.unlink(missing_ok=True)
+            elif aside.exists():
+                os.replace(aside, policy)
+            else:
+                policy.unlink(missing_ok=True)

@@ -47,7 +47,7 @@ def act(monkeypatch, capsys):
 
     def run(host, module=package_upgrade, check=False, **arguments):
         monkeypatch.setattr(packages_host, "of", lambda _module: packages.Packages(host.run, 1, lambda _seconds: None))
-        monkeypatch.setattr(packages, "services_left_alone", nullcontext)
+        monkeypatch.setattr(packages, "services_left_alone", lambda _seconds: nullcontext(False))
         monkeypatch.setattr(
             AnsibleModule, "run_command", lambda *_a, **_k: (host.judge, "unknown keyword 'forceclose'", "")
         )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -178,9 +179,15 @@ def test_any_other_failure_is_told_at_once():
     assert host.slept == 0
 
 
+def alone(policy, seconds=0, sleep=time.sleep):
+    """With a lock that lies beside the directory of the policy, not in it."""
+    lock = policy.parent.with_name(f"{policy.parent.name}.lock")
+    return packages.services_left_alone(seconds, policy, lock, sleep)
+
+
 def test_nothing_restarts_services_while_packages_change(tmp_path):
     policy = tmp_path / "policy-rc.d"
-    with packages.services_left_alone(policy):
+    with alone(policy):
         assert policy.read_text() == packages.POLICY_TEXT
         assert policy.stat().st_mode & 0o777 == 0o755
     assert list(tmp_path.iterdir()) == []
@@ -193,7 +200,7 @@ def test_a_policy_of_the_hosts_own_comes_back_even_after_a_run_that_died(tmp_pat
     if died:
         policy.rename(tmp_path / "policy-rc.d.utmstack-ha")
         policy.write_text(packages.POLICY_TEXT)
-    with pytest.raises(ZeroDivisionError), packages.services_left_alone(policy):
+    with pytest.raises(ZeroDivisionError), alone(policy):
         raise ZeroDivisionError
     assert policy.read_text() == "#!/bin/sh\nexit 0\n"
     assert list(tmp_path.iterdir()) == [policy]
@@ -206,7 +213,7 @@ def test_a_policy_that_a_run_left_behind_is_seen_and_goes(tmp_path):
     assert not packages.left_over(policy), "the host's own"
     policy.write_text(packages.POLICY_TEXT)
     assert packages.left_over(policy)
-    with packages.services_left_alone(policy):
+    with alone(policy):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -215,10 +222,52 @@ def test_a_run_that_died_between_putting_the_hosts_own_policy_away_and_writing_o
     policy, aside = tmp_path / "policy-rc.d", tmp_path / "policy-rc.d.utmstack-ha"
     aside.write_text("#!/bin/sh\nexit 0\n")
     assert packages.left_over(policy)
-    with packages.services_left_alone(policy):
+    with alone(policy):
         pass
     assert policy.read_text() == "#!/bin/sh\nexit 0\n"
     assert list(tmp_path.iterdir()) == [policy]
+
+
+def test_what_somebody_has_put_in_the_place_of_the_policy_stays(tmp_path):
+    policy = tmp_path / "policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 0\n")
+    with alone(policy) as died:
+        policy.write_text("#!/bin/sh\nexit 1\n")
+    assert not died
+    assert policy.read_text() == "#!/bin/sh\nexit 1\n"
+    assert list(tmp_path.iterdir()) == [policy]
+
+
+def test_a_run_waits_for_one_that_was_killed_on_the_controller_and_is_still_at_work(tmp_path):
+    """Both side by side, the first would give the host's own policy back under the second, which would then remove it."""
+    policy = tmp_path / "policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 0\n")
+    first = alone(policy)
+    first.__enter__()
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            first.__exit__(None, None, None)
+
+    with alone(policy, 5, sleep) as died:
+        assert not died, "the first has ended properly"
+        assert policy.read_text() == packages.POLICY_TEXT
+    assert slept == [1, 1, 1]
+    assert policy.read_text() == "#!/bin/sh\nexit 0\n"
+    assert list(tmp_path.iterdir()) == [policy]
+
+
+def test_a_run_that_is_still_at_work_after_that_time_is_told_and_nothing_is_touched(tmp_path):
+    policy = tmp_path / "policy-rc.d"
+    with (
+        alone(policy),
+        pytest.raises(packages.PackageError, match="Another run still changes packages on this host, after 2 s"),
+        alone(policy, 2, lambda _seconds: None),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 class Broken:
