@@ -106,7 +106,7 @@ ROLES = {
     "drill": "The drill",
 }
 # Parameters that playbooks and other roles set: part of the roles' contract, no settings of an inventory.
-INTERNAL_ROLES = ("operation", "roll")
+INTERNAL_ROLES = ("operation", "roll", "status")
 INTERNAL_ENTRY_POINTS = ("haproxy server",)
 
 SETTINGS_TEXT = """# Settings
