@@ -18,6 +18,7 @@ from ..module_utils.common.secrets import KEPT, PASSWORDS
 from ..module_utils.topology import role_specs
 from ..module_utils.topology.build import build
 from ..module_utils.topology.certificates import own_files
+from ..module_utils.topology.components import FORMER_NAMES
 from ..module_utils.topology.controller import check_job
 from ..module_utils.topology.faults import Findings, TopologyError
 from ..module_utils.topology.groups import groups as known_groups
@@ -88,7 +89,7 @@ def read_inventory(
     others: dict[str, frozenset[str]] = {}
     files: dict[str, dict[str, str | OSError]] = {}
     contents = cache(partial(text_of, read_file))
-    known = {*role_specs.settings(), *PASSWORDS, *KEPT}
+    known = {*role_specs.settings(), *FORMER_NAMES, *PASSWORDS, *KEPT}
     for name in dict.fromkeys(host for group in known_groups() for host in groups.get(group, [])):
         variables = hostvars[name]
         ours = [key for key in variables if key in VARIABLES or key.startswith("ha_")]

@@ -53,7 +53,7 @@ EXAMPLES = r"""
   utmstack.ha.drill_state:
     step: leaders
     seen:
-      platform: "{{ operation_state }}"
+      platform: "{{ status_platform }}"
   run_once: true
 """
 

@@ -102,12 +102,19 @@ ROLES = {
     "etcd": "etcd",
     "tls": "Certificates",
     "base": "Every host",
-    "host": "Reboots",
+    "rolling": "Reboots",
     "drill": "The drill",
 }
 # Parameters that playbooks and other roles set: part of the roles' contract, no settings of an inventory.
-INTERNAL_ROLES = ("operation", "roll")
-INTERNAL_ENTRY_POINTS = ("haproxy server",)
+INTERNAL_ROLES = ("status",)
+INTERNAL_ENTRY_POINTS = (
+    "haproxy server",
+    "rolling plan",
+    "rolling loop",
+    "rolling upgrade",
+    "rolling switchover",
+    "rolling maintenance",
+)
 
 SETTINGS_TEXT = """# Settings
 

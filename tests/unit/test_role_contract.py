@@ -20,11 +20,11 @@ INCLUDES = ("ansible.builtin.include_role", "ansible.builtin.import_role")
 ROLL = {"health", "drain", "undrain"}
 # Role and task file of a call whose role is a variable: what the variable can be is computed below.
 BY_VARIABLE = {
-    "{{ roll_role }}": {*ROLL, "{{ roll_verb }}"},
-    "{{ operation_handover.role }}": {"health", "switchover"},
-    "utmstack.ha.{{ host_service }}": {*ROLL, "hold", "release"},
+    "{{ rolling_role }}": {*ROLL, "{{ rolling_entry_point }}"},
+    "{{ rolling_switchover.role }}": {"health", "switchover"},
+    "utmstack.ha.{{ rolling_host_service }}": {*ROLL, "hold", "release"},
 }
-# Verbs of whole hosts that `operation_plan` passes on as they are; maintenance.yml includes the file `maintenance` by its name.
+# Verbs of whole hosts that the filter `operation_plan` passes on as they are; maintenance.yml includes the file `maintenance` by its name.
 WHOLE_HOST = "reboot"
 
 
@@ -61,12 +61,14 @@ def called() -> set[tuple[str, str]]:
     for role in (service.role for service in leaderships().values()):
         found |= {(role, "health"), (role, "switchover")}
     # Roles that take their own hosts through the loop.
-    for name, _file, task in calls():
+    for name, file, task in calls():
         given = task.get("vars", {})
-        if name == f"{COLLECTION}roll" and "{{" not in given["roll_role"]:
-            files = words(given.get("roll_verb", "restart")) | (ROLL if given.get("roll_drain", True) else {"health"})
-            found |= {(given["roll_role"].removeprefix(COLLECTION), file) for file in files}
-    found |= {("host", file) for file in (*ROLL, WHOLE_HOST)}
+        if (name, file) == (f"{COLLECTION}rolling", "loop") and "{{" not in given["rolling_role"]:
+            files = words(given.get("rolling_entry_point", "restart")) | (
+                ROLL if given.get("rolling_drain", True) else {"health"}
+            )
+            found |= {(given["rolling_role"].removeprefix(COLLECTION), file) for file in files}
+    found |= {("rolling", file) for file in (*ROLL, WHOLE_HOST)}
     found |= {(service.role, file) for service in SERVICES.values() for file in service.whole_host}
     return found
 
@@ -120,4 +122,32 @@ def test_a_variable_that_the_page_names_is_used_by_that_role(row):
 def test_what_a_host_itself_lacks_is_no_reason_against_its_own_step(role):
     tasks = ROOT / "roles" / role / "tasks"
     files = [tasks / "health.yml", ROOT / "roles" / role / "vars" / "main.yml"]
-    assert any("roll_without" in file.read_text() for file in files if file.exists())
+    assert any("rolling_excluded_host" in file.read_text() for file in files if file.exists())
+
+
+@pytest.mark.parametrize("role", ["rolling", "status"])
+def test_an_argument_spec_describes_each_entry_point_with_the_variables_that_the_page_names(role):
+    specs = yaml.safe_load((ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    listed = {
+        file: set(re.findall(r"`(\w+)`", takes) if "(argument spec)" in takes else ()) - {"rolling_plan"}
+        for of, files, takes, _leaves in rows()
+        if of == role
+        for file in re.findall(r"`(\w+)`", files)
+    }
+    assert {file: set(spec.get("options", {})) for file, spec in specs.items()} == listed
+
+
+def test_nobody_waits_for_a_variable_that_the_loop_and_the_plan_no_longer_set():
+    """One that is only asked whether it is defined would be missed by nobody."""
+    former = re.compile(
+        r"\b(?:roll_(?:host|without|role|verb|order|drain|again)|operation_(?:state|seen|answers|verb|since|hosts|todo))\b"
+    )
+    paths = [
+        *ROOT.glob("roles/**/*.yml"),
+        *ROOT.glob("playbooks/**/*.yml"),
+        *ROOT.glob("tests/**/*.yml"),
+        *ROOT.glob("docs/*.md"),
+    ]
+    paths += [path for path in ROOT.glob("tests/**/*.py") if path != Path(__file__).resolve()]
+    found = {str(path.relative_to(ROOT)): former.findall(path.read_text()) for path in paths if path.is_file()}
+    assert {path: names for path, names in found.items() if names} == {}

@@ -19,8 +19,9 @@ from .status import maintenance
 
 # What the virtual IP weighs in an order: more than all else that a host can lead.
 ABOVE_ALL = 1000
-# A whole host, with all of its services.
+# A whole host, with all of its services, and the role that stands in the place of a service's then.
 HOST = "host"
+ROLE_OF_HOSTS = "rolling"
 
 _BY_HAND = "Run this on another machine; or playbooks/maintenance.yml -e host={0} -e state=present, reboot it, and -e state=absent."
 
@@ -125,7 +126,7 @@ def plan(
         services.append(
             {
                 "name": name,
-                "role": f"utmstack.ha.{parts.role if parts else HOST}",
+                "role": f"utmstack.ha.{parts.role if parts else ROLE_OF_HOSTS}",
                 "verb": getattr(parts, verb, verb) if parts else verb,
                 "drain": parts.drain if parts else True,
                 "order": turns(due, led, [*sick, *(host for host in due if drained(state, host))], successors(state)),
@@ -322,8 +323,9 @@ def stopped(order: Sequence[str], host: str, role: str, verb: str, step: str, se
     place = list(order).index(host)
     done, left = order[:place], order[place + 1 :]
     command = f"the same command with {again}" if again else "the same command again"
+    what = role.rpartition(".")[2]
     return [
-        f'{role.rpartition(".")[2]}, {verb}: stopped at {host}, at the task "{step}".',
+        f'{HOST if what == ROLE_OF_HOSTS else what}, {verb}: stopped at {host}, at the task "{step}".',
         f"Seen: {' '.join(str(seen).split())}",
         f"Done: {', '.join(done)}." if done else "No host was done before it.",
         *([f"Not begun: {', '.join(left)}. They serve as before."] if left else []),

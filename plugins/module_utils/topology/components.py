@@ -26,6 +26,8 @@ NUMBERS_OR_EMPTY = (
     "postgresql_version",
     "redis_takeover_wait_s",
 )
+# Former names of settings, and the present ones. They are accepted for one release; the roles' defaults take their values.
+FORMER_NAMES = {"host_reboot_timeout_s": "rolling_reboot_timeout_s"}
 # How much of the component's name, before the first underscore, and of the rest must be alike.
 LIKENESS = 0.8
 
@@ -37,9 +39,17 @@ def check_components(inventory: Inventory, hosts: list[str], options: Options, f
     """
     for host in hosts:
         for name, value in inventory.variables(host).items():
-            if name not in options or name in VARIABLES:
+            present = FORMER_NAMES.get(name, name)
+            if present not in options or name in VARIABLES:
                 continue
-            option = options[name]
+            if name in FORMER_NAMES:
+                found.warn(
+                    f"host {host}",
+                    name,
+                    f"is the former name of {present}",
+                    "Rename it: the next release does not know it",
+                )
+            option = options[present]
             if name in NUMBERS_OR_EMPTY and value != "":
                 option = {"type": "float" if name.endswith("_s") else "int"}
                 # The roles write them as they are: 17.0 would be a part of a package's name.

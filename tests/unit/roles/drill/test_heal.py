@@ -23,7 +23,7 @@ LOOK = """
 - name: Look, and find it healthy after some times
   ansible.builtin.set_fact:
     looks: "{{ looks | default(0) | int + 1 }}"
-    operation_state: >-
+    status_platform: >-
       {{ whole | combine({'healthy': looks | default(0) | int + 1 >= healthy_at | int,
                           'problems': ['redis: node' ~ (looks | default(0) | int + 1) ~ ' is down']}) }}
 """
@@ -32,7 +32,7 @@ PLAY = """
   gather_facts: false
   tasks:
     - ansible.builtin.include_role: {name: utmstack.ha.drill, tasks_from: heal, rolespec_validate: false}
-    - ansible.builtin.debug: {msg: "LOOKS {{ looks }} LEADERS {{ ansible_facts.drill_state.leaders | length }} HEALTHY {{ operation_state.healthy }}"}
+    - ansible.builtin.debug: {msg: "LOOKS {{ looks }} LEADERS {{ ansible_facts.drill_state.leaders | length }} HEALTHY {{ status_platform.healthy }}"}
       run_once: true
 """
 
@@ -41,9 +41,9 @@ PLAY = """
 def heal(tmp_path):
     """Run the wait with three hosts; what it printed."""
     place = tmp_path / "ansible_collections/utmstack/ha"
-    look = place / "roles/operation/tasks"
+    look = place / "roles/status/tasks"
     look.mkdir(parents=True)
-    (look / "look.yml").write_text(LOOK)
+    (look / "main.yml").write_text(LOOK)
     for name in ("plugins", "meta", "galaxy.yml", "roles/drill"):
         (place / name).symlink_to(ROOT / name)
     (tmp_path / "play.yml").write_text(PLAY)

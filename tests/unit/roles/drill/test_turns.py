@@ -20,7 +20,7 @@ LAYERS = ("loadbalancer", "etcd", "postgresql", "elasticsearch", "redis", "swarm
 LOOK = """
 - ansible.builtin.set_fact:
     looks: "{{ looks | default(0) | int + 1 }}"
-    operation_state: "{{ well if looks | default(0) | int + 1 not in ill_at else well | combine({'healthy': false, 'problems': ['redis: down']}) }}"
+    status_platform: "{{ well if looks | default(0) | int + 1 not in ill_at else well | combine({'healthy': false, 'problems': ['redis: down']}) }}"
 """
 FACTS = """
 - ansible.builtin.set_fact:
@@ -77,7 +77,7 @@ def drill(tmp_path):
     """Run a drill of three hosts: its exit code, what it printed, and drill.json and the turns' turn.json and marks."""
     place = tmp_path / "ansible_collections/utmstack/ha"
     for folder, name, text in (
-        ("roles/operation/tasks", "look.yml", LOOK), ("roles/operation/tasks", "switchover.yml", "[]"),
+        ("roles/status/tasks", "main.yml", LOOK), ("roles/rolling/tasks", "switchover.yml", "[]"),
         ("roles/base/tasks", "facts.yml", FACTS), ("plugins/action", "drill_lock.py", LOCK), ("plugins/action", "drill_fault.py", FAULT),
         (".", "ledger.py", LEDGER),
     ):  # fmt: skip

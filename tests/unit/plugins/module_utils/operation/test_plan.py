@@ -346,6 +346,13 @@ def test_a_stop_names_host_step_and_what_was_seen_and_how_to_go_on():
     ]
 
 
+def test_a_stop_of_whole_hosts_names_no_role_that_nobody_asked_for():
+    planned = plan(verb="reboot", service="host")["services"][0]
+    assert planned["role"] == "utmstack.ha.rolling"
+    said = operation.stopped(NODES, "node1", planned["role"], "reboot", "Reboot the host", "timed out")
+    assert said[0] == 'host, reboot: stopped at node1, at the task "Reboot the host".'
+
+
 def test_a_stop_at_the_only_host_has_nothing_before_and_nothing_after():
     said = operation.stopped(["node1"], "node1", "utmstack.ha.etcd", "restart", "Restart etcd", "nothing")
     assert said[2:] == [

@@ -54,7 +54,7 @@ def test_no_information_module_is_left_that_no_service_asks():
     assert asked | {"utmstack.ha.host_info"} == set(QUESTIONS)
 
 
-def test_role_operation_asks_every_host_for_its_units_too():
-    asked = variable("operation", "operation_questions", ha=HA, ha_secrets=SECRETS, inventory_hostname="node4")
+def test_role_status_asks_every_host_for_its_units_too():
+    asked = variable("status", "status_questions", ha=HA, ha_secrets=SECRETS, inventory_hostname="node4")
     assert list(asked) == ["host", "redis"]
     assert "valkey-sentinel.service" in asked["host"]["utmstack.ha.host_info"]["units"]

@@ -11,7 +11,11 @@ import pytest
 import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import role_specs
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import build
-from ansible_collections.utmstack.ha.plugins.module_utils.topology.components import NUMBERS_OR_EMPTY, setting_meant
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.components import (
+    FORMER_NAMES,
+    NUMBERS_OR_EMPTY,
+    setting_meant,
+)
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import TopologyError
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import DEFAULTS, Inventory
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.values import boolean, troubles
@@ -288,3 +292,20 @@ def test_what_is_not_converted_is_found():
     assert list(unconverted("wait_timeout", "{{ etcd_wait_s }}")) == []
     assert list(unconverted("template", "{{ etcd_wait_s }}")) == ["etcd_wait_s"]
     assert list(unconverted("that", "swarm_adopt | default(false) | bool and 'swarm_autolock' in x")) == []
+
+
+@pytest.mark.parametrize(("former", "present"), FORMER_NAMES.items())
+def test_a_former_name_is_accepted_with_a_warning_and_judged_as_the_present_one(former, present):
+    groups = {"loadbalancer": NODES, "etcd": NODES, "postgresql": NODES}
+    variables = {name: {"ansible_host": f"10.0.1.1{number}", former: 600} for number, name in enumerate(NODES, 1)}
+    found = build(Inventory(groups, variables), {"ha_vip": "10.0.1.100"}, SETTINGS)["warnings"]
+    assert [
+        f"{former} is the former name of {present}. Rename it" in warning for warning in found if former in warning
+    ] == [True] * 3
+    assert former in faults(**{former: "long"})[0]
+
+
+@pytest.mark.parametrize(("former", "present"), FORMER_NAMES.items())
+def test_a_former_name_gives_the_default_of_the_present_one(former, present):
+    role = ROOT / "roles" / present.partition("_")[0] / "defaults" / "main.yml"
+    assert yaml.safe_load(role.read_text())[present].startswith(f"{{{{ {former} | default(")
