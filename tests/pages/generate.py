@@ -20,13 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "collections"), str(Path(__file__).resolve().parent)]
 
 import architecture  # noqa: E402
-from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import KEPT, PASSWORDS  # noqa: E402
 from ansible_collections.utmstack.ha.plugins.module_utils.services.listener import (  # noqa: E402
     EVERYWHERE,
     HOST,
     VIP,
     Listener,
 )
+from ansible_collections.utmstack.ha.plugins.module_utils.services.passwords import kept, passwords  # noqa: E402
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.changes import TABLE  # noqa: E402
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import all_listeners  # noqa: E402
 
@@ -177,13 +177,13 @@ def page_of_settings() -> str:
         "\n## Passwords\n\nGenerated once into `passwords.yml` of `ha_secrets_dir`; each may be given as a variable of the same name:"
         " 12 to 128 printable ASCII\ncharacters without spaces.\n\n"
     )
-    names = [*PASSWORDS, *KEPT]
+    known, made = passwords(), kept()
     rows = (
         (
             f"`{name}`",
-            "made by Docker" if name in KEPT else f"not `{' '.join(PASSWORDS[name])}`" if PASSWORDS[name] else "",
+            "made by Docker" if name in made else f"not `{' '.join(known[name])}`" if known[name] else "",
         )
-        for name in names
+        for name in [*known, *made]
     )
     return text + table(("setting", "besides"), rows)
 

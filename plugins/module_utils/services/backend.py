@@ -24,6 +24,8 @@ SERVICE = Service(
         "backend_database_name": "utmstack",
         "backend_database_user": "utmstack",
     },
+    shared={"backend_tls": False},
+    passwords={"backend_internal_key": "", "backend_encryption_key": ""},
     # Role swarm cares for it.
     whole_host=(),
     # Before its first deployment there is nothing to take.

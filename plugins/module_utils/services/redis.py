@@ -7,10 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..common.secrets import HAPROXY_FORBIDS
 from ..common.text import size
 from .answers import cluster
 from .listener import HOST, VIP, Listener
 from .service import Data, Layer, Service, member_of
+
+# Its configuration and ACL files give a meaning to them.
+_FORBIDDEN = "\"'\\#"
 
 
 def answers(layer: Layer, host: str) -> bool:
@@ -119,6 +123,15 @@ SERVICE = Service(
     memory=2,
     settings={"redis_flavor": "redis", "redis_data_directory": "/var/lib/{redis_flavor}/{cluster}"},
     choices={"redis_flavor": ("redis", "valkey")},
+    shared={"redis_master_name": "utmstack-redis", "redis_min_replicas_to_write": ""},
+    passwords={
+        "redis_admin_password": _FORBIDDEN,
+        "redis_replication_password": _FORBIDDEN,
+        "redis_sentinel_password": _FORBIDDEN,
+        "redis_monitoring_password": HAPROXY_FORBIDS,
+        "redis_application_password": _FORBIDDEN,
+        "redis_drill_password": _FORBIDDEN,
+    },
     units=("{redis_flavor}-server.service",),
     packages=("{redis_flavor}-server", "{redis_flavor}-tools"),
     held=("{redis_flavor}-server", "{redis_flavor}-tools"),

@@ -53,6 +53,11 @@ class Service:
     # The settings of its role that others must know, with the role's defaults; and the values of those that are a choice.
     settings: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # Its settings that hold for the whole cluster, which role topology documents, with their defaults.
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    # Its passwords, each with the characters that it must not have; and secrets that it makes by itself.
+    passwords: Mapping[str, str] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
     # Of systemd. By their start it is told whether the service was restarted.
     units: tuple[str, ...] = ()
     # Units that run beside these, and must not be restarted on all hosts at once either.

@@ -25,7 +25,6 @@ from .ports import check_collisions, ports
 from .releases import RELEASES
 from .services import check_elasticsearch, elasticsearch, flavor, node_roles, redis
 from .settings import (
-    DEFAULTS,
     Inventory,
     backup_servers,
     check_member_names,
@@ -34,6 +33,7 @@ from .settings import (
     memory_mb,
     priorities,
     router_id,
+    shared_settings,
     switch,
     take_over,
     tls_files,
@@ -53,7 +53,7 @@ def build(
 ) -> dict[str, Any]:
     """Return the topology (without `host`, which each host adds for itself).
 
-    `settings` are the values of DEFAULTS and of the passwords as the play sees them; what is missing has its default.
+    `settings` are the values of those of shared_settings() and of the passwords as the play sees them; what is missing has its default.
     `options` are the settings of the roles' argument specs, by which those of the components are judged.
     `found` has what is wrong beside the inventory.
     Every rule is asked, whatever the others found. Raises TopologyError with all faults.
@@ -64,7 +64,7 @@ def build(
     layers = {host: [layer for layer in all_layers() if host in members[layer]] for host in hosts}
     check_variables(inventory, hosts, settings, found)
     check_components(inventory, hosts, options or {}, found)
-    settings = {**DEFAULTS, **{name: value for name, value in settings.items() if value is not None}}
+    settings = {**shared_settings(), **{name: value for name, value in settings.items() if value is not None}}
 
     figures, changed_timing = timing(settings["ha_failover_profile"], settings["ha_timing"], found)
     numbers, changed_ports = ports(settings["ha_ports"], found)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..common.secrets import PASSWORDS
+from ..services.passwords import passwords
 from .faults import Findings, report
 
 APPLIED, OPERATION, REFUSED = "applied", "needs an operation", "refused"
@@ -393,7 +393,7 @@ def _check_passwords(hosts: Mapping[str, Mapping], found: Findings) -> None:
             ROWS["ha_secrets_dir"].how,
         )
         return
-    for password in sorted(differing, key=[*PASSWORDS, *differing].index):
+    for password in sorted(differing, key=[*passwords(), *differing].index):
         if password == "redis_admin_password":
             found.refuse(
                 _where(differing[password]),

@@ -17,10 +17,10 @@ from ansible_collections.utmstack.ha.plugins.module_utils.topology.groups import
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.plan import plan, survives, ways_in
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import defaults
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import (
-    DEFAULTS,
     HOST_SETTINGS,
     OTHER_NAMES,
     Inventory,
+    shared_settings,
 )
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.timing import LIMITS, PROFILES
 
@@ -602,12 +602,12 @@ def test_thirty_hosts_take_less_than_a_second():
 def test_the_role_documents_every_setting_with_its_default():
     role = ROOT / "roles" / "topology"
     defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
-    assert {name: value for name, value in defaults.items() if name not in OTHER_NAMES} == DEFAULTS
+    assert {name: value for name, value in defaults.items() if name not in OTHER_NAMES} == shared_settings()
     options = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["settings"][
         "options"
     ]
     assert set(options) == {*defaults, *HOST_SETTINGS}
-    assert {name: entry["default"] for name, entry in options.items() if name in DEFAULTS} == DEFAULTS
+    assert {name: entry["default"] for name, entry in options.items() if name in shared_settings()} == shared_settings()
 
 
 def test_a_layer_survives_what_its_quorum_or_synchronous_mode_allows():

@@ -8,17 +8,17 @@ import copy
 from pathlib import Path
 
 import pytest
-from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import KEPT, PASSWORDS
+from ansible_collections.utmstack.ha.plugins.module_utils.services.passwords import kept, passwords
 from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import changes, role_specs
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import build
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import defaults
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import (
-    DEFAULTS,
     HOST_SETTINGS,
     OTHER_NAMES,
-    VARIABLES,
     Inventory,
+    shared_settings,
+    variables_seen,
 )
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -77,12 +77,12 @@ def everywhere():
 def test_every_setting_that_crosses_roles_and_every_password_has_a_row():
     rows = {name for row in changes.TABLE for name in row.setting.split(", ")}
     ports = {f"ha_ports.{name}" for name in defaults()}
-    assert {*DEFAULTS, *HOST_SETTINGS, *OTHER_NAMES, *PASSWORDS, *KEPT} - {"ha_ports"} | ports <= rows
+    assert {*shared_settings(), *HOST_SETTINGS, *OTHER_NAMES, *passwords(), *kept()} - {"ha_ports"} | ports <= rows
     assert len(changes.ROWS) == len(changes.TABLE)
 
 
 def test_passwords_arrive_but_for_those_that_cannot_be_rotated_yet():
-    refused = {name for name in PASSWORDS if changes.ROWS[name].effect == changes.REFUSED}
+    refused = {name for name in passwords() if changes.ROWS[name].effect == changes.REFUSED}
     assert refused == MAY_BE_REFUSED | KEYS
 
 
@@ -98,7 +98,7 @@ def test_role_base_hands_over_every_setting_that_is_compared():
     """It hands over the settings of the registry, whose defaults are those of the roles (services/test_software.py)."""
     known = {name for service in SERVICES.values() for name in service.settings}
     assert set(deployed()["settings"]) <= known
-    of_roles = set(role_specs.settings()) - set(VARIABLES)
+    of_roles = set(role_specs.settings()) - set(variables_seen())
     assert {setting for _layer, _key, setting, _wanted in changes.COMPARED if setting in of_roles} <= known
 
 
