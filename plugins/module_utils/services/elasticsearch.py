@@ -109,6 +109,7 @@ SERVICE = Service(
             ("elasticsearch",),
         ),
     ),
+    proxied=True,
     memory=8,
     settings={
         "elasticsearch_data_directory": "/var/lib/elasticsearch",

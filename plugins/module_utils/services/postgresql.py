@@ -163,6 +163,7 @@ SERVICE = Service(
             ("postgresql",),
         ),
     ),
+    proxied=True,
     memory=8,
     settings={
         "postgresql_version": "{release[postgresql]}",

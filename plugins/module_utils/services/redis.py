@@ -120,6 +120,7 @@ SERVICE = Service(
             ("redis",),
         ),
     ),
+    proxied=True,
     memory=2,
     settings={"redis_flavor": "redis", "redis_data_directory": "/var/lib/{redis_flavor}/{cluster}"},
     choices={"redis_flavor": ("redis", "valkey")},

@@ -84,6 +84,8 @@ class Service:
     configs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # Where it listens on its hosts, and where HAProxy listens for it.
     listeners: tuple[Listener, ...] = ()
+    # Whether HAProxy has a part for it: roles/haproxy/templates/services/NAME.cfg.j2.
+    proxied: bool = False
     # How much of a host's memory its layer should count on, relative to what else is there.
     memory: int = 0
     # Settings of the kernel.

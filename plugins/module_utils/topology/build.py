@@ -193,6 +193,8 @@ def build(
         "services": {
             name: {
                 "role": service.role,
+                "layer": service.layer,
+                "proxied": service.proxied,
                 "groups": list(service.groups),
                 "units": service.every(service.units),
                 "settings": list(service.settings),
