@@ -10,11 +10,14 @@ from typing import Any
 from ..common.secrets import HAPROXY_FORBIDS
 from ..common.text import size
 from .answers import cluster
+from .change import APPLIED, CLIENT_PORT, NOT_ROTATED, PORT, REFUSED, Change, address, given, port, tls_directory
 from .listener import HOST, VIP, Listener
 from .service import Data, Layer, Service, member_of
 
 # Its configuration and ACL files give a meaning to them.
 _FORBIDDEN = "\"'\\#"
+# How its passwords change.
+_BOTH = "every server accepts the old one too until the end of the run"
 
 
 def answers(layer: Layer, host: str) -> bool:
@@ -98,6 +101,7 @@ def sentinel_word(sentinel) -> str:
 
 SERVICE = Service(
     name="redis",
+    title="Redis",
     role="redis",
     layer="redis",
     groups=("redis",),
@@ -121,6 +125,44 @@ SERVICE = Service(
         ),
     ),
     proxied=True,
+    changes=(
+        Change(
+            "redis_data_directory",
+            REFUSED,
+            "To have the data on another disk, mount it there while the server is stopped",
+        ),
+        Change("redis_flavor", REFUSED, "To change the server, deploy new hosts for it"),
+        Change("redis_min_replicas_to_write", APPLIED, "at run time"),
+        Change("ha_ports.redis", REFUSED, PORT),
+        Change("ha_ports.redis_master", REFUSED, CLIENT_PORT),
+        Change(
+            "redis_admin_password",
+            APPLIED,
+            _BOTH,
+            unknown=(
+                "is not the one that is deployed, and no host has noted that one",
+                "Put the old value back and run site.yml once, by which each host notes what a change needs; then change it",
+            ),
+        ),
+        Change("redis_replication_password", APPLIED, _BOTH),
+        Change(
+            "redis_sentinel_password",
+            REFUSED,
+            NOT_ROTATED,
+            "utmstack-ha-sentinel-secret.conf beside Redis's settings in /etc",
+        ),
+        Change("redis_monitoring_password", APPLIED, _BOTH),
+        Change("redis_application_password", APPLIED, _BOTH),
+        Change("redis_drill_password", APPLIED, _BOTH),
+    ),
+    compared=(
+        ("redis", "address", "ha_address", address),
+        ("redis", "port", "ha_ports.redis", port("redis")),
+        ("redis", "data_directory", "redis_data_directory", given("redis_data_directory")),
+        ("redis", "flavor", "redis_flavor", given("redis_flavor")),
+        ("redis", "tls_directory", "ha_tls_directory", tls_directory),
+        ("haproxy", "redis", "ha_ports.redis_master", port("redis_master")),
+    ),
     memory=2,
     settings={"redis_flavor": "redis", "redis_data_directory": "/var/lib/{redis_flavor}/{cluster}"},
     choices={"redis_flavor": ("redis", "valkey")},

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Optional
 
+from .change import Change, Wanted
 from .listener import Listener
 
 Layer = Optional[Mapping[str, Any]]  # noqa: UP045 (this is evaluated, and sanity judges it for Python 3.8)
@@ -44,6 +45,8 @@ class Service:
     state: str = ""
     # The service whose hosts it has where the inventory has no group of its own.
     default_hosts: str = ""
+    # What messages call it.
+    title: str = ""
     # The groups of the inventory whose hosts run it, unless it is switched off in the topology.
     groups: tuple[str, ...] = ()
     enabled: Callable[[Mapping[str, Any]], bool] = lambda _ha: True
@@ -55,6 +58,10 @@ class Service:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # Its settings that hold for the whole cluster, which role topology documents, with their defaults.
     shared: Mapping[str, Any] = field(default_factory=dict)
+    # What becomes of other values of its settings, passwords and ports; and what is compared: of what deployed_info knows (layer, key), the
+    # setting that it comes from, and what the inventory wants.
+    changes: tuple[Change, ...] = ()
+    compared: tuple[tuple[str, str, str, Wanted], ...] = ()
     # Its passwords, each with the characters that it must not have; and secrets that it makes by itself.
     passwords: Mapping[str, str] = field(default_factory=dict)
     kept: tuple[str, ...] = ()

@@ -184,7 +184,7 @@ LOGINS = {
 
 
 def test_every_password_that_arrives_is_tried():
-    assert {name for name in passwords() if changes.ROWS[name].effect == changes.APPLIED} == set(LOGINS)
+    assert {name for name in passwords() if changes.rows()[name].effect == changes.APPLIED} == set(LOGINS)
 
 
 def keep(cluster, name, value):
@@ -236,7 +236,7 @@ def test_a_whole_run_retires_former_passwords_under_load(cluster, under_load):
     assert_unchanged(cluster.playbook("site.yml").stdout)
 
 
-@pytest.mark.parametrize("name", [name for name in passwords() if changes.ROWS[name].effect == changes.REFUSED])
+@pytest.mark.parametrize("name", [name for name in passwords() if changes.rows()[name].effect == changes.REFUSED])
 def test_a_password_that_cannot_change_is_refused_under_load_and_nothing_is_touched(cluster, under_load, name):
     before = everywhere(cluster, SEEN)
     refused = under_load(
