@@ -18,6 +18,7 @@ SERVICE = Service(
         Listener("backend", "backend (gRPC)", "backend_grpc", 50051, HOST, "load balancers"),
         Listener("loadbalancer", "HAProxy (gRPC)", "grpc", 50051, VIP, "UTMStack's agents", ("backend",)),
     ),
+    tls_passed=True,
     memory=4,
     settings={
         "backend_stack_name": "utmstack",

@@ -164,6 +164,7 @@ SERVICE = Service(
         ),
     ),
     proxied=True,
+    tls_passed=True,
     memory=8,
     settings={
         "postgresql_version": "{release[postgresql]}",

@@ -35,6 +35,19 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """A service's part of the failover timing, by profile; what it takes, smallest and largest; and the rule of it.
+
+    check: (timing of all parts, require: called with whether it holds, setting, problem, remedy).
+    """
+
+    part: str
+    profiles: Mapping[str, Mapping[str, float]]
+    limits: Mapping[str, tuple[float, float]]
+    check: Callable[[Mapping[str, Any], Callable[[bool, str, str, str], None]], None] = lambda _timing, _require: None
+
+
+@dataclass(frozen=True)
 class Service:
     """A part of the platform that is taken host by host."""
 
@@ -62,6 +75,13 @@ class Service:
     # setting that it comes from, and what the inventory wants.
     changes: tuple[Change, ...] = ()
     compared: tuple[tuple[str, str, str, Wanted], ...] = ()
+    # What others must know of it besides its members (settings of the platform, number of members, findings).
+    facts: Callable[[Mapping[str, Any], int, Any], Mapping[str, Any]] | None = None
+    # How many of its members may be lost with it still doing all of its work; all but one where not said.
+    survives: Callable[[Mapping[str, Any]], int] | None = None
+    # What failures cost, computed from the timing: rows of what fails and for how long.
+    outages: Callable[[Mapping[str, Any]], list[list[str]]] = lambda _ha: []
+    timing: Timing | None = None
     # Its passwords, each with the characters that it must not have; and secrets that it makes by itself.
     passwords: Mapping[str, str] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
@@ -93,6 +113,8 @@ class Service:
     listeners: tuple[Listener, ...] = ()
     # Whether HAProxy has a part for it: roles/haproxy/templates/services/NAME.cfg.j2.
     proxied: bool = False
+    # Whether HAProxy passes its TLS through, so that its hosts' certificates must be valid for the virtual IP, too.
+    tls_passed: bool = False
     # How much of a host's memory its layer should count on, relative to what else is there.
     memory: int = 0
     # Settings of the kernel.
