@@ -16,7 +16,8 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.parsing.vault import AnsibleVaultError, is_encrypted, parse_vaulttext_envelope
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.common.secrets import KEPT, PASSWORDS, append, complete, trouble
+from ..module_utils.common.secrets import append, complete, trouble
+from ..module_utils.services.passwords import kept, passwords
 
 
 class ActionModule(ActionBase):
@@ -39,11 +40,11 @@ class ActionModule(ActionBase):
         stored = self._parse(path, text)
         check(given, "the inventory")
         check(stored, str(path))
-        secrets, made = complete(given, stored)
-        kept = self._kept(stored)
-        secrets.update(kept)
+        secrets, made = complete(passwords(), kept(), given, stored)
+        to_keep = self._kept(stored)
+        secrets.update(to_keep)
         made_now = sorted(made)
-        made = {**made, **kept}
+        made = {**made, **to_keep}
         open_to_others = path.exists() and bool(path.stat().st_mode & 0o077)
         if not self._task.check_mode:
             if made:
@@ -65,9 +66,9 @@ class ActionModule(ActionBase):
     def _kept(self, stored: Mapping[str, str]) -> dict[str, str]:
         """Return what the task wants stored and is not, or is otherwise."""
         store = self._task.args.get("store") or {}
-        unknown = sorted(set(store) - set(KEPT))
+        unknown = sorted(set(store) - set(kept()))
         if unknown:
-            raise AnsibleActionFail(f"{', '.join(unknown)} can't be stored; only {', '.join(KEPT)} can.")
+            raise AnsibleActionFail(f"{', '.join(unknown)} can't be stored; only {', '.join(kept())} can.")
         return {name: str(value) for name, value in store.items() if value and stored.get(name) != value}
 
     def _path(self) -> Path:
@@ -94,7 +95,7 @@ class ActionModule(ActionBase):
 
     def _given(self, variables: Mapping[str, Any]) -> dict[str, str]:
         given = {}
-        for name in (*PASSWORDS, *KEPT):
+        for name in (*passwords(), *kept()):
             try:
                 value = self._templar.template(variables.get(name))
             except AnsibleError:
@@ -147,12 +148,13 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"{path} is no YAML of 'name: value' lines. Correct it.") from None
 
 
-def check(passwords: Mapping[str, Any], source: str) -> None:
+def check(given: Mapping[str, Any], source: str) -> None:
     """Refuse passwords that a component can't take; those of other names are not looked at."""
+    known = passwords()
     wrong = [
         f"{name} in {source} {'. '.join(found)}."
-        for name, value in passwords.items()
-        if name in PASSWORDS and (found := trouble(name, value))
+        for name, value in given.items()
+        if name in known and (found := trouble(value, known[name]))
     ]
     if wrong:
         raise AnsibleActionFail("\n".join(wrong))

@@ -14,7 +14,7 @@ from typing import Any
 from ansible.errors import AnsibleError, AnsibleTemplateSyntaxError
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.common.secrets import KEPT, PASSWORDS
+from ..module_utils.services.passwords import kept, passwords
 from ..module_utils.topology import role_specs
 from ..module_utils.topology.build import build
 from ..module_utils.topology.certificates import own_files
@@ -22,7 +22,7 @@ from ..module_utils.topology.components import FORMER_NAMES
 from ..module_utils.topology.controller import check_job
 from ..module_utils.topology.faults import Findings, TopologyError
 from ..module_utils.topology.groups import groups as known_groups
-from ..module_utils.topology.settings import DEFAULTS, UNDECRYPTABLE, VARIABLES, Inventory, secrets_dir
+from ..module_utils.topology.settings import UNDECRYPTABLE, Inventory, secrets_dir, shared_settings, variables_seen
 from ..module_utils.topology.tags import check_tags
 from ..plugin_utils import filters as _filters  # noqa: F401  every play has this action first
 
@@ -58,7 +58,9 @@ class ActionModule(ActionBase):
 
     def _settings(self, variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the cluster's settings as this task sees them, so that role defaults and play variables count."""
-        return readable(variables, lambda name: self._templar.template(variables[name]), (*DEFAULTS, *PASSWORDS))
+        return readable(
+            variables, lambda name: self._templar.template(variables[name]), (*shared_settings(), *passwords())
+        )
 
 
 def command_line(variables: Mapping[str, Any]) -> Findings:
@@ -89,10 +91,10 @@ def read_inventory(
     others: dict[str, frozenset[str]] = {}
     files: dict[str, dict[str, str | OSError]] = {}
     contents = cache(partial(text_of, read_file))
-    known = {*role_specs.settings(), *FORMER_NAMES, *PASSWORDS, *KEPT}
+    known, own = {*role_specs.settings(), *FORMER_NAMES, *passwords(), *kept()}, set(variables_seen())
     for name in dict.fromkeys(host for group in known_groups() for host in groups.get(group, [])):
         variables = hostvars[name]
-        ours = [key for key in variables if key in VARIABLES or key.startswith("ha_")]
+        ours = [key for key in variables if key in own or key.startswith("ha_")]
         hosts[name], broken[name] = readable(variables, variables.__getitem__, ours)
         for key in sorted(known.intersection(variables) - set(ours)):
             try:
@@ -149,6 +151,6 @@ def readable(
             values[name] = read(name)
         except AnsibleError as error:
             # The reason of a password's failure may quote the password.
-            secret = name in PASSWORDS and UNDECRYPTABLE not in str(error)
+            secret = name in passwords() and UNDECRYPTABLE not in str(error)
             broken[name] = "its template fails" if secret else why(error)
     return values, broken

@@ -16,11 +16,14 @@ from ansible_collections.utmstack.ha.plugins.module_utils.operation import plan 
 from ansible_collections.utmstack.ha.plugins.module_utils.operation import upgrade_plan
 from ansible_collections.utmstack.ha.plugins.module_utils.operation.screen import screen
 from ansible_collections.utmstack.ha.plugins.module_utils.operation.status import status
+from ansible_collections.utmstack.ha.plugins.module_utils.services.change import REFUSED, Change, port
 from ansible_collections.utmstack.ha.plugins.module_utils.services.listener import HOST, VIP, Listener
+from ansible_collections.utmstack.ha.plugins.module_utils.services.passwords import passwords
 from ansible_collections.utmstack.ha.plugins.module_utils.services.questions import questions
 from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES
-from ansible_collections.utmstack.ha.plugins.module_utils.services.service import Data, Service, member_of
+from ansible_collections.utmstack.ha.plugins.module_utils.services.service import Data, Service, Timing, member_of
 from ansible_collections.utmstack.ha.plugins.module_utils.services.software import host_software
+from ansible_collections.utmstack.ha.plugins.module_utils.topology import changes
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import TopologyError
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.plan import plan as shown
 from platform_state import NODES, whole
@@ -38,6 +41,16 @@ QUEUE = Service(
         Listener("loadbalancer", "HAProxy (queue)", "queue_bootstrap", 9095, VIP, "clients", ("queue",)),
     ),
     memory=2,
+    proxied=True,
+    shared={"queue_replicas": 3},
+    passwords={"queue_admin_password": "#"},
+    changes=(Change("queue_admin_password", REFUSED, "Put it back"),),
+    compared=(("queue", "port", "ha_ports.queue", port("queue")),),
+    timing=Timing(
+        "queue", {name: {"session_ms": 9000} for name in ("fast", "normal", "wan")}, {"session_ms": (1000, 60000)}
+    ),
+    survives=lambda ha: len(ha["queue"]["members"]) - 2,
+    outages=lambda _ha: [["controller of the queue dies", "9 s"]],
     settings={"queue_data_directory": "/var/lib/queue/{cluster}"},
     units=("queue.service",),
     packages=("queue-server", "openjdk-{release[java]}-jre-headless"),
@@ -175,3 +188,25 @@ def test_it_is_drilled(ha):
     injected = drill.injection(fault, met, ha, {"volumes": {}, "snapshots": [], "commands": {}, "certificate": ""})
     assert injected["fault"]["units"] == ["queue.service"]
     assert "queue" in drill.leading(state())
+
+
+def test_its_settings_passwords_timing_and_figures_are_known(ha):
+    assert passwords()["queue_admin_password"] == "#"
+    assert topology(GROUPS, "node1", ha_timing={"queue": {"session_ms": 5000}})["timing"]["queue"] == {
+        "session_ms": 5000
+    }
+    with pytest.raises(TopologyError, match="queue_admin_password contains a character"):
+        topology(GROUPS, "node1", queue_admin_password="a-password#of-a-queue")
+    assert "controller of the queue dies" in shown(ha)
+    assert ha["services"]["queue"]["proxied"] and ha["queue"]["client"] == {"host": "10.0.1.100", "port": 9095}
+
+
+def test_what_must_not_change_of_it_is_refused():
+    there = {
+        "layers": {"queue": {"port": 9092}},
+        "enabled": ["queue"],
+        "passwords": {"queue_admin_password": False},
+        "settings": {},
+    }
+    told = changes.refusal(topology(GROUPS, "node1"), {"node1": there})
+    assert "queue_admin_password is not the one that is deployed" in told and "Put it back" in told

@@ -1,62 +1,31 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Passwords that the platform shares: their names, what each may be made of, and how new ones are made."""
+"""Passwords that the platform shares: what they may be made of, and how new ones are made. Each service has the names of its own."""
 
 from __future__ import annotations
 
 import re
 import secrets
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 MINIMUM_LENGTH = 12
 MAXIMUM_LENGTH = 128
 GENERATED_LENGTH = 32
 
-# Passwords pass through configuration files, URLs and HTTP headers. What a component can't take there:
-# - HAProxy's configuration gives a meaning to quotes, backslash, dollar and hash.
-# - PostgreSQL's SASLprep (RFC 4013) and others change or refuse what is not printable ASCII: refused for all.
-# - Redis' configuration and ACL files give a meaning to quotes, backslash and hash.
-_HAPROXY = "\"'\\$#"
-_REDIS = "\"'\\#"
-
-PASSWORDS: dict[str, str] = {
-    "etcd_root_password": "",
-    "etcd_patroni_password": "",
-    "postgresql_superuser_password": "",
-    "postgresql_replication_password": "",
-    "postgresql_rewind_password": "",
-    "postgresql_rest_password": "",
-    "postgresql_application_password": "",
-    "postgresql_pgbouncer_password": "",
-    "postgresql_drill_password": "",
-    "postgresql_reaper_password": "",
-    "pgbouncer_admin_password": "",
-    "elasticsearch_superuser_password": "",
-    "elasticsearch_application_password": "",
-    "elasticsearch_monitoring_password": "",
-    "elasticsearch_snapshot_password": "",
-    "elasticsearch_drill_password": "",
-    "redis_admin_password": _REDIS,
-    "redis_replication_password": _REDIS,
-    "redis_sentinel_password": _REDIS,
-    "redis_monitoring_password": _HAPROXY,
-    "redis_application_password": _REDIS,
-    "redis_drill_password": _REDIS,
-    "backend_internal_key": "",
-    "backend_encryption_key": "",
-    "haproxy_stats_password": _HAPROXY,
-}
-
-# Secrets that a service makes by itself; they are kept with the others once they are known.
-KEPT = ("swarm_unlock_key",)
+# Passwords pass through configuration files, URLs and HTTP headers. What is not printable ASCII is refused for all, since PostgreSQL's
+# SASLprep (RFC 4013) and others change or refuse it. HAProxy's configuration gives a meaning to these characters, too.
+HAPROXY_FORBIDS = "\"'\\$#"
 
 
-def trouble(name: str, value: object) -> tuple[str, str] | None:
-    """Return what is wrong with a password and the remedy, or None. Neither contains any part of the password."""
+def trouble(value: object, forbidden: str = "") -> tuple[str, str] | None:
+    """Return what is wrong with a password and the remedy, or None. Neither contains any part of the password.
+
+    forbidden: characters that the component's configuration can't take.
+    """
     how = f"Set {MINIMUM_LENGTH} to {MAXIMUM_LENGTH} printable ASCII characters without spaces"
-    if PASSWORDS[name]:
-        how += f" and without {' '.join(PASSWORDS[name])}"
+    if forbidden:
+        how += f" and without {' '.join(forbidden)}"
     how += ", or leave it out and one is generated"
     if not isinstance(value, str):
         return "is no text", how + " (quote it in YAML)"
@@ -66,7 +35,7 @@ def trouble(name: str, value: object) -> tuple[str, str] | None:
         return f"has {len(value)} characters, too many", how
     if not all("!" <= character <= "~" for character in value):
         return "contains a space, a control character or one outside ASCII", how
-    if any(character in PASSWORDS[name] for character in value):
+    if any(character in forbidden for character in value):
         return "contains a character that the component's configuration can't take", how
     return None
 
@@ -77,15 +46,21 @@ def generate(choice: Callable[[str], str] = secrets.choice) -> str:
 
 
 def complete(
-    given: Mapping[str, str], stored: Mapping[str, str], make: Callable[[], str] = generate
+    names: Iterable[str],
+    kept: Iterable[str],
+    given: Mapping[str, str],
+    stored: Mapping[str, str],
+    make: Callable[[], str] = generate,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return all passwords, and those of them that were made now and have to be stored.
 
-    What the user set wins over what is stored; what neither has is made. Of KEPT, what nobody has is empty.
+    names: the passwords. kept: secrets that a service makes by itself, empty where nobody has them yet.
+    What the user set wins over what is stored; what neither has is made.
     """
-    made = {name: make() for name in PASSWORDS if name not in given and name not in stored}
-    everything = {name: given.get(name) or stored.get(name) or made[name] for name in PASSWORDS}
-    return {**everything, **{name: given.get(name) or stored.get(name) or "" for name in KEPT}}, made
+    names = list(names)
+    made = {name: make() for name in names if name not in given and name not in stored}
+    everything = {name: given.get(name) or stored.get(name) or made[name] for name in names}
+    return {**everything, **{name: given.get(name) or stored.get(name) or "" for name in kept}}, made
 
 
 def append(text: str, made: Mapping[str, str]) -> str:

@@ -18,12 +18,15 @@ SERVICE = Service(
         Listener("backend", "backend (gRPC)", "backend_grpc", 50051, HOST, "load balancers"),
         Listener("loadbalancer", "HAProxy (gRPC)", "grpc", 50051, VIP, "UTMStack's agents", ("backend",)),
     ),
+    tls_passed=True,
     memory=4,
     settings={
         "backend_stack_name": "utmstack",
         "backend_database_name": "utmstack",
         "backend_database_user": "utmstack",
     },
+    shared={"backend_tls": False},
+    passwords={"backend_internal_key": "", "backend_encryption_key": ""},
     # Role swarm cares for it.
     whole_host=(),
     # Before its first deployment there is nothing to take.

@@ -98,6 +98,7 @@ SERVICE = Service(
     ),
     memory=1,
     settings={"etcd_data_directory": "/var/lib/etcd/{cluster}"},
+    passwords={"etcd_root_password": "", "etcd_patroni_password": ""},
     units=("etcd.service",),
     packages=("etcd-client", "etcd-server"),
     held=("etcd-server",),

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..common.secrets import HAPROXY_FORBIDS
 from .answers import answers_of, together
 from .listener import HOST, VIP, Listener
 from .service import Layer, Service, member_of
@@ -153,6 +154,7 @@ SERVICE = Service(
         ),
     ),
     memory=1,
+    passwords={"haproxy_stats_password": HAPROXY_FORBIDS},
     units=("haproxy.service",),
     packages=("haproxy", "python3-psycopg2"),
     held=("haproxy",),

@@ -24,6 +24,8 @@ SERVICE = Service(
         ),
     ),
     enabled=lambda ha: ha["pgbouncer"]["enabled"],
+    shared={"pgbouncer_enabled": "auto"},
+    passwords={"pgbouncer_admin_password": ""},
     units=("pgbouncer.service",),
     packages=("pgbouncer",),
     held=("pgbouncer",),

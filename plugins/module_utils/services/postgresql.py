@@ -163,10 +163,28 @@ SERVICE = Service(
             ("postgresql",),
         ),
     ),
+    proxied=True,
+    tls_passed=True,
     memory=8,
     settings={
         "postgresql_version": "{release[postgresql]}",
         "postgresql_data_directory": "/var/lib/postgresql/{postgresql_version}/{cluster}",
+    },
+    shared={
+        "postgresql_synchronous_mode": "",
+        "postgresql_synchronous_node_count": 1,
+        "postgresql_max_connections": 200,
+        "postgresql_databases": [{"name": "utmstack", "owner": "utmstack"}],
+    },
+    passwords={
+        "postgresql_superuser_password": "",
+        "postgresql_replication_password": "",
+        "postgresql_rewind_password": "",
+        "postgresql_rest_password": "",
+        "postgresql_application_password": "",
+        "postgresql_pgbouncer_password": "",
+        "postgresql_drill_password": "",
+        "postgresql_reaper_password": "",
     },
     units=("patroni.service",),
     packages=(

@@ -4,13 +4,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..common.secrets import HAPROXY_FORBIDS
 from ..common.text import size
+from ..common.values import number
 from .answers import cluster
+from .change import APPLIED, CLIENT_PORT, NOT_ROTATED, PORT, REFUSED, Change, address, given, port, tls_directory
 from .listener import HOST, VIP, Listener
-from .service import Data, Layer, Service, member_of
+from .service import Data, Layer, Service, Timing, member_of
+
+# Its configuration and ACL files give a meaning to them.
+_FORBIDDEN = "\"'\\#"
+# How its passwords change.
+_BOTH = "every server accepts the old one too until the end of the run"
+
+
+# Sentinel splits its configuration at blanks and takes these characters in a master's name.
+_MASTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+def facts(settings: Mapping[str, Any], members: int, found: Any) -> dict[str, Any]:
+    """Return the master's name and min-replicas-to-write: 1 with three data nodes or more, else 0."""
+    name = settings["redis_master_name"]
+    if not isinstance(name, str) or not _MASTER_NAME.fullmatch(name):
+        found.refuse(
+            "group redis",
+            "redis_master_name",
+            f"is {name!r}",
+            "Set 1 to 63 letters, digits, dots, hyphens and underscores, for example utmstack-redis",
+        )
+    least = 1 if members >= 3 else 0
+    given = settings["redis_min_replicas_to_write"]
+    if given not in (None, ""):
+        figure = number(given)
+        setting = "redis_min_replicas_to_write"
+        if not isinstance(figure, int) or figure < 0:
+            found.refuse("group redis", setting, f"is {given!r}", "Set a whole number from 0, or leave it out")
+        elif members and figure > members - 1:
+            found.refuse(
+                "group redis",
+                setting,
+                f"is {figure}, but {members} hosts have {members - 1} replicas: no write would ever be taken",
+                f"Set it to {least}, or add hosts to group redis",
+            )
+        else:
+            least = figure
+            if members and figure == members - 1 and figure:
+                found.warn(
+                    "group redis",
+                    setting,
+                    f"is {figure}: writes stop with the first replica lost",
+                    f"Have {figure - 1}",
+                )
+            elif figure == 0 and members >= 3:
+                found.warn(
+                    "group redis",
+                    setting,
+                    "is 0: a master that is cut off goes on taking writes, which are lost",
+                    "Leave it unset where none may be lost",
+                )
+    return {"master_name": str(name), "min_replicas_to_write": least}
+
+
+def survives(ha: Mapping[str, Any]) -> int:
+    """A master needs its replicas as min-replicas-to-write says."""
+    return len(ha["redis"]["members"]) - 1 - ha["redis"]["min_replicas_to_write"]
+
+
+def outages(ha: Mapping[str, Any]) -> list[list[str]]:
+    """Down-after, up to two seconds until a sentinel begins, and the promotion."""
+    down_after_s = ha["timing"]["redis"]["down_after_ms"] / 1000
+    return [["Redis master dies", f"up to about {down_after_s + 3:g} s without writes"]]
+
+
+def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
+    own = timing["redis"]
+    require(
+        own["failover_timeout_ms"] > 2 * own["down_after_ms"],
+        "redis.failover_timeout_ms",
+        f"is {own['failover_timeout_ms']}, not above 2 x down_after_ms (2 x {own['down_after_ms']}): Sentinel would give "
+        "up a failover before the members agree that the master is down",
+        f"Set it above {2 * own['down_after_ms']}, or lower down_after_ms",
+    )
 
 
 def answers(layer: Layer, host: str) -> bool:
@@ -94,6 +172,7 @@ def sentinel_word(sentinel) -> str:
 
 SERVICE = Service(
     name="redis",
+    title="Redis",
     role="redis",
     layer="redis",
     groups=("redis",),
@@ -116,9 +195,77 @@ SERVICE = Service(
             ("redis",),
         ),
     ),
+    proxied=True,
+    tls_passed=True,
+    facts=facts,
+    survives=survives,
+    outages=outages,
+    # With min-replicas-max-lag a cut-off master takes writes for that long; below 2 s its replicas' acknowledgements, one a second, come
+    # too seldom.
+    timing=Timing(
+        part="redis",
+        profiles={
+            "fast": {"down_after_ms": 1500, "failover_timeout_ms": 10000, "min_replicas_max_lag_s": 2},
+            "normal": {"down_after_ms": 3000, "failover_timeout_ms": 60000, "min_replicas_max_lag_s": 3},
+            "wan": {"down_after_ms": 10000, "failover_timeout_ms": 180000, "min_replicas_max_lag_s": 10},
+        },
+        limits={
+            "down_after_ms": (100, 600000),
+            "failover_timeout_ms": (1000, 3600000),
+            "min_replicas_max_lag_s": (1, 3600),
+        },
+        check=check_timing,
+    ),
+    changes=(
+        Change(
+            "redis_data_directory",
+            REFUSED,
+            "To have the data on another disk, mount it there while the server is stopped",
+        ),
+        Change("redis_flavor", REFUSED, "To change the server, deploy new hosts for it"),
+        Change("redis_min_replicas_to_write", APPLIED, "at run time"),
+        Change("ha_ports.redis", REFUSED, PORT),
+        Change("ha_ports.redis_master", REFUSED, CLIENT_PORT),
+        Change(
+            "redis_admin_password",
+            APPLIED,
+            _BOTH,
+            unknown=(
+                "is not the one that is deployed, and no host has noted that one",
+                "Put the old value back and run site.yml once, by which each host notes what a change needs; then change it",
+            ),
+        ),
+        Change("redis_replication_password", APPLIED, _BOTH),
+        Change(
+            "redis_sentinel_password",
+            REFUSED,
+            NOT_ROTATED,
+            "utmstack-ha-sentinel-secret.conf beside Redis's settings in /etc",
+        ),
+        Change("redis_monitoring_password", APPLIED, _BOTH),
+        Change("redis_application_password", APPLIED, _BOTH),
+        Change("redis_drill_password", APPLIED, _BOTH),
+    ),
+    compared=(
+        ("redis", "address", "ha_address", address),
+        ("redis", "port", "ha_ports.redis", port("redis")),
+        ("redis", "data_directory", "redis_data_directory", given("redis_data_directory")),
+        ("redis", "flavor", "redis_flavor", given("redis_flavor")),
+        ("redis", "tls_directory", "ha_tls_directory", tls_directory),
+        ("haproxy", "redis", "ha_ports.redis_master", port("redis_master")),
+    ),
     memory=2,
     settings={"redis_flavor": "redis", "redis_data_directory": "/var/lib/{redis_flavor}/{cluster}"},
     choices={"redis_flavor": ("redis", "valkey")},
+    shared={"redis_master_name": "utmstack-redis", "redis_min_replicas_to_write": ""},
+    passwords={
+        "redis_admin_password": _FORBIDDEN,
+        "redis_replication_password": _FORBIDDEN,
+        "redis_sentinel_password": _FORBIDDEN,
+        "redis_monitoring_password": HAPROXY_FORBIDS,
+        "redis_application_password": _FORBIDDEN,
+        "redis_drill_password": _FORBIDDEN,
+    },
     units=("{redis_flavor}-server.service",),
     packages=("{redis_flavor}-server", "{redis_flavor}-tools"),
     held=("{redis_flavor}-server", "{redis_flavor}-tools"),

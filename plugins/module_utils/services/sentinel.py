@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from .change import PORT, REFUSED, Change, address, port
 from .listener import HOST, Listener
 from .redis import asks
 from .service import Data, Service
 
 SERVICE = Service(
     name="sentinel",
+    title="Sentinel",
     role="redis",
     layer="sentinel",
     state="redis",
@@ -24,6 +26,20 @@ SERVICE = Service(
             HOST,
             "Sentinel hosts, Redis hosts, swarm hosts (the application), clients that ask Sentinel",
         ),
+    ),
+    changes=(
+        Change(
+            "redis_master_name",
+            REFUSED,
+            "To have another name, plan a time without Redis: stop Sentinel on all hosts, remove its own file utmstack-ha-sentinel.conf"
+            " below /var/lib, then run site.yml",
+        ),
+        Change("ha_ports.sentinel", REFUSED, PORT),
+    ),
+    compared=(
+        ("sentinel", "address", "ha_address", address),
+        ("sentinel", "port", "ha_ports.sentinel", port("sentinel")),
+        ("sentinel", "master_name", "redis_master_name", lambda ha, host, given: ha["redis"]["master_name"]),
     ),
     choices={"redis_flavor": ("redis", "valkey")},
     units=("{redis_flavor}-sentinel.service",),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Optional
 
+from .change import Change, Wanted
 from .listener import Listener
 
 Layer = Optional[Mapping[str, Any]]  # noqa: UP045 (this is evaluated, and sanity judges it for Python 3.8)
@@ -34,6 +35,19 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """A service's part of the failover timing, by profile; what it takes, smallest and largest; and the rule of it.
+
+    check: (timing of all parts, require: called with whether it holds, setting, problem, remedy).
+    """
+
+    part: str
+    profiles: Mapping[str, Mapping[str, float]]
+    limits: Mapping[str, tuple[float, float]]
+    check: Callable[[Mapping[str, Any], Callable[[bool, str, str, str], None]], None] = lambda _timing, _require: None
+
+
+@dataclass(frozen=True)
 class Service:
     """A part of the platform that is taken host by host."""
 
@@ -44,6 +58,8 @@ class Service:
     state: str = ""
     # The service whose hosts it has where the inventory has no group of its own.
     default_hosts: str = ""
+    # What messages call it.
+    title: str = ""
     # The groups of the inventory whose hosts run it, unless it is switched off in the topology.
     groups: tuple[str, ...] = ()
     enabled: Callable[[Mapping[str, Any]], bool] = lambda _ha: True
@@ -53,6 +69,22 @@ class Service:
     # The settings of its role that others must know, with the role's defaults; and the values of those that are a choice.
     settings: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # Its settings that hold for the whole cluster, which role topology documents, with their defaults.
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    # What becomes of other values of its settings, passwords and ports; and what is compared: of what deployed_info knows (layer, key), the
+    # setting that it comes from, and what the inventory wants.
+    changes: tuple[Change, ...] = ()
+    compared: tuple[tuple[str, str, str, Wanted], ...] = ()
+    # What others must know of it besides its members (settings of the platform, number of members, findings).
+    facts: Callable[[Mapping[str, Any], int, Any], Mapping[str, Any]] | None = None
+    # How many of its members may be lost with it still doing all of its work; all but one where not said.
+    survives: Callable[[Mapping[str, Any]], int] | None = None
+    # What failures cost, computed from the timing: rows of what fails and for how long.
+    outages: Callable[[Mapping[str, Any]], list[list[str]]] = lambda _ha: []
+    timing: Timing | None = None
+    # Its passwords, each with the characters that it must not have; and secrets that it makes by itself.
+    passwords: Mapping[str, str] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
     # Of systemd. By their start it is told whether the service was restarted.
     units: tuple[str, ...] = ()
     # Units that run beside these, and must not be restarted on all hosts at once either.
@@ -79,6 +111,10 @@ class Service:
     configs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # Where it listens on its hosts, and where HAProxy listens for it.
     listeners: tuple[Listener, ...] = ()
+    # Whether HAProxy has a part for it: roles/haproxy/templates/services/NAME.cfg.j2.
+    proxied: bool = False
+    # Whether HAProxy passes its TLS through, so that its hosts' certificates must be valid for the virtual IP, too.
+    tls_passed: bool = False
     # How much of a host's memory its layer should count on, relative to what else is there.
     memory: int = 0
     # Settings of the kernel.

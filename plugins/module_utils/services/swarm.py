@@ -83,6 +83,7 @@ SERVICE = Service(
         "swarm_data_root": "/var/lib/docker",
         "swarm_address_pools": ["10.201.0.0/16"],
     },
+    kept=("swarm_unlock_key",),
     units=("docker.service",),
     helpers=("containerd.service",),
     packages=("docker.io", "nftables"),

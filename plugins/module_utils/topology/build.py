@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..common.values import url
+from ..services.listener import VIP
 from ..services.registry import SERVICES, entry_points
+from ..services.service import Service
 from .addresses import check_hosts, check_name, host_address, virtual_ip
 from .certificates import check_certificates
 from .components import Options, check_components
@@ -23,9 +25,8 @@ from .names import check_databases, check_names
 from .pooling import pooling
 from .ports import check_collisions, ports
 from .releases import RELEASES
-from .services import check_elasticsearch, elasticsearch, flavor, node_roles, redis
+from .services import check_elasticsearch, elasticsearch, flavor, node_roles
 from .settings import (
-    DEFAULTS,
     Inventory,
     backup_servers,
     check_member_names,
@@ -34,6 +35,7 @@ from .settings import (
     memory_mb,
     priorities,
     router_id,
+    shared_settings,
     switch,
     take_over,
     tls_files,
@@ -53,7 +55,7 @@ def build(
 ) -> dict[str, Any]:
     """Return the topology (without `host`, which each host adds for itself).
 
-    `settings` are the values of DEFAULTS and of the passwords as the play sees them; what is missing has its default.
+    `settings` are the values of those of shared_settings() and of the passwords as the play sees them; what is missing has its default.
     `options` are the settings of the roles' argument specs, by which those of the components are judged.
     `found` has what is wrong beside the inventory.
     Every rule is asked, whatever the others found. Raises TopologyError with all faults.
@@ -64,7 +66,7 @@ def build(
     layers = {host: [layer for layer in all_layers() if host in members[layer]] for host in hosts}
     check_variables(inventory, hosts, settings, found)
     check_components(inventory, hosts, options or {}, found)
-    settings = {**DEFAULTS, **{name: value for name, value in settings.items() if value is not None}}
+    settings = {**shared_settings(), **{name: value for name, value in settings.items() if value is not None}}
 
     figures, changed_timing = timing(settings["ha_failover_profile"], settings["ha_timing"], found)
     numbers, changed_ports = ports(settings["ha_ports"], found)
@@ -93,7 +95,11 @@ def build(
     }
     check_elasticsearch(roles, found)
     encrypted = switch("group all", "backend_tls", settings["backend_tls"], found)
-    redis_facts = redis(settings, len(members["redis"]), found)
+    facts = {
+        service.layer: service.facts(settings, len(members[service.layer]), found)
+        for service in SERVICES.values()
+        if service.facts and service.layer in members
+    }
     check_members(members, found)
     check_member_names(members["postgresql"], found)
     check_names(hosts, members["postgresql"], {host: inventory.variables(host).get("ha_rack") for host in hosts}, found)
@@ -117,7 +123,11 @@ def build(
     return {
         # Of services that nobody needs to know more of.
         **{
-            service.layer: {"members": listed(service.layer)}
+            service.layer: {
+                "members": listed(service.layer),
+                **facts.get(service.layer, {}),
+                **_client(service, vip, numbers),
+            }
             for service in SERVICES.values()
             if service.layer in members
         },
@@ -172,11 +182,6 @@ def build(
             "pool": pool["sizes"],
         },
         "elasticsearch": elasticsearch(search, engine, cluster, vip, numbers),
-        "redis": {
-            "members": listed("redis"),
-            **redis_facts,
-            "client": {"host": vip["address"], "port": numbers["redis_master"]},
-        },
         "sentinel": {"members": listed("sentinel"), "quorum": quorum(len(members["sentinel"]))},
         "swarm": {
             "managers": listed("swarm_managers"),
@@ -193,6 +198,8 @@ def build(
         "services": {
             name: {
                 "role": service.role,
+                "layer": service.layer,
+                "proxied": service.proxied,
                 "groups": list(service.groups),
                 "units": service.every(service.units),
                 "settings": list(service.settings),
@@ -201,6 +208,12 @@ def build(
         },
         "warnings": found.warnings,
     }
+
+
+def _client(service: Service, vip: Mapping[str, Any], numbers: Mapping[str, int]) -> dict[str, Any]:
+    """Return where clients reach a service, if HAProxy has one port for it."""
+    ports = [one.key for one in service.listeners if one.bind == VIP and one.serves == (service.layer,)]
+    return {"client": {"host": vip["address"], "port": numbers[ports[0]]}} if len(ports) == 1 else {}
 
 
 def _rack(inventory: Inventory, host: str) -> str:
@@ -236,10 +249,11 @@ def _etcd(members: list[dict[str, Any]], numbers: Mapping[str, int]) -> dict[str
 def _certificate_names(host: str, address: str, layers: list[str], vip: Mapping[str, Any]) -> list[str]:
     """Return what a host's certificate must be valid for.
 
-    HAProxy passes the TLS of PostgreSQL, Redis and gRPC through, so a client that verifies the virtual IP sees the certificate
+    HAProxy passes the TLS of several services through, so a client that verifies the virtual IP sees the certificate
     of the host behind it, too.
     """
     names = [host, address]
-    if {"loadbalancer", "postgresql", "redis", "backend"}.intersection(layers):
+    passed = {service.layer for service in SERVICES.values() if service.tls_passed}
+    if {"loadbalancer", *passed}.intersection(layers):
         names += [vip.get("address", ""), vip["name"]]
     return list(dict.fromkeys(name for name in names if name))

@@ -7,33 +7,29 @@ The table is the truth for docs/changes.md too (`page`). What is deployed is rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..common.secrets import PASSWORDS
+from ..services.change import (
+    APPLIED,
+    CLIENT_PORT,
+    NOT_ROTATED,
+    OPERATION,
+    PORT,
+    REFUSED,
+    Change,
+    Wanted,
+    address,
+    given,
+    port,
+    tls_directory,
+)
+from ..services.passwords import passwords
+from ..services.registry import SERVICES
 from .faults import Findings, report
 
-APPLIED, OPERATION, REFUSED = "applied", "needs an operation", "refused"
-
-
-@dataclass(frozen=True)
-class Change:
-    """What becomes of a new value. how: how it arrives, or, where it is refused, what to do instead."""
-
-    setting: str
-    effect: str
-    how: str
-
-
 _NEW_HOST = "To move the host, give the machine a new system with nothing on it, and the new value: it joins as a new member while the others serve"
-_PORT = "The members find each other by it, so one that has another is lost to the rest; to use another port, deploy a new cluster and restore into it"
-_CLIENT_PORT = (
-    "The application and pgbouncer use it until their own turn comes. For a further port, add a frontend with the same"
-    " default_backend to haproxy_extra_config"
-)
 _AWAY = "To change it, plan a time without the application: `docker stack rm STACK` on a manager, then site.yml"
-_ROTATE = "It can't be rotated yet, since there is no moment at which both the old and the new one are accepted"
 _KEY = "What the application has encrypted with the old one could not be read any more"
 _ROLLING = "one host after the other"
 _PATRONI = "by Patroni, one member after the other where a restart is needed"
@@ -90,12 +86,10 @@ TABLE = (
         REFUSED,
         "To have the data on another disk, mount it there while the node is stopped",
     ),
-    Change("redis_data_directory", REFUSED, "To have the data on another disk, mount it there while the server is stopped"),
     Change("swarm_data_root", REFUSED, "To have the data on another disk, mount it there while Docker is stopped"),
     Change("postgresql_version", OPERATION, "playbooks/postgresql_major_upgrade.yml"),
     Change("elasticsearch_version", APPLIED, "upgrades roll through the nodes; a step back or too far is refused"),
     Change("elasticsearch_flavor", REFUSED, "To change the engine, deploy a new cluster and restore a snapshot or index anew"),
-    Change("redis_flavor", REFUSED, "To change the server, deploy new hosts for it"),
     # Services.
     Change("postgresql_synchronous_mode", APPLIED, _PATRONI),
     Change("postgresql_synchronous_node_count", APPLIED, _PATRONI),
@@ -106,33 +100,23 @@ TABLE = (
         "new ones are made; one taken out keeps its data, and pgbouncer lets nobody in. That of the application is refused",
     ),
     Change("pgbouncer_enabled", APPLIED, "clients of port 5432 reconnect once"),
-    Change(
-        "redis_master_name",
-        REFUSED,
-        "To have another name, plan a time without Redis: stop Sentinel on all hosts, remove its own file utmstack-ha-sentinel.conf"
-        " below /var/lib, then run site.yml",
-    ),
-    Change("redis_min_replicas_to_write", APPLIED, "at run time"),
     Change("swarm_address_pools", REFUSED, "To have others, deploy a new swarm"),
     Change("backend_stack_name", REFUSED, _AWAY),
     Change("backend_tls", REFUSED, _AWAY),
     Change("backend_database_name", APPLIED, "the replicas are replaced; what is in the other database is not copied"),
     # Ports.
-    Change("ha_ports.etcd_client", REFUSED, _PORT),
-    Change("ha_ports.etcd_peer", REFUSED, _PORT),
-    Change("ha_ports.postgresql", REFUSED, _PORT),
-    Change("ha_ports.patroni_rest", REFUSED, _PORT),
-    Change("ha_ports.elasticsearch_http", REFUSED, _PORT),
-    Change("ha_ports.elasticsearch_transport", REFUSED, _PORT),
-    Change("ha_ports.redis", REFUSED, _PORT),
-    Change("ha_ports.sentinel", REFUSED, _PORT),
-    Change("ha_ports.swarm_cluster", REFUSED, _PORT),
-    Change("ha_ports.swarm_data", REFUSED, _PORT),
+    Change("ha_ports.etcd_client", REFUSED, PORT),
+    Change("ha_ports.etcd_peer", REFUSED, PORT),
+    Change("ha_ports.postgresql", REFUSED, PORT),
+    Change("ha_ports.patroni_rest", REFUSED, PORT),
+    Change("ha_ports.elasticsearch_http", REFUSED, PORT),
+    Change("ha_ports.elasticsearch_transport", REFUSED, PORT),
+    Change("ha_ports.swarm_cluster", REFUSED, PORT),
+    Change("ha_ports.swarm_data", REFUSED, PORT),
     Change("ha_ports.swarm_gossip", APPLIED, "Docker has no such setting; the number is for firewalls and the plan"),
-    Change("ha_ports.postgresql_write", REFUSED, _CLIENT_PORT),
-    Change("ha_ports.postgresql_direct", REFUSED, _CLIENT_PORT),
-    Change("ha_ports.elasticsearch", REFUSED, _CLIENT_PORT),
-    Change("ha_ports.redis_master", REFUSED, _CLIENT_PORT),
+    Change("ha_ports.postgresql_write", REFUSED, CLIENT_PORT),
+    Change("ha_ports.postgresql_direct", REFUSED, CLIENT_PORT),
+    Change("ha_ports.elasticsearch", REFUSED, CLIENT_PORT),
     Change("ha_ports.postgresql_read", APPLIED, _RELOAD_HAPROXY),
     Change("ha_ports.pgbouncer", APPLIED, "one load balancer after the other; clients go to the primary without it meanwhile"),
     Change("ha_ports.https", APPLIED, _RELOAD_HAPROXY),
@@ -144,11 +128,11 @@ TABLE = (
     Change("ha_ports.backend_grpc", REFUSED, _AWAY),
     Change("ha_ports.ssh", APPLIED, "it only says where the SSH server listens already"),
     # Passwords.
-    Change("etcd_root_password", REFUSED, _ROTATE),
-    Change("etcd_patroni_password", REFUSED, _ROTATE),
-    Change("postgresql_superuser_password", REFUSED, _ROTATE),
-    Change("postgresql_replication_password", REFUSED, _ROTATE),
-    Change("postgresql_rewind_password", REFUSED, _ROTATE),
+    Change("etcd_root_password", REFUSED, NOT_ROTATED),
+    Change("etcd_patroni_password", REFUSED, NOT_ROTATED),
+    Change("postgresql_superuser_password", REFUSED, NOT_ROTATED),
+    Change("postgresql_replication_password", REFUSED, NOT_ROTATED),
+    Change("postgresql_rewind_password", REFUSED, NOT_ROTATED),
     Change("postgresql_rest_password", APPLIED, "Patroni is reloaded on all members before anybody uses it"),
     Change("postgresql_application_password", APPLIED, _SWITCH.format("the backend", "the backend")),
     Change("postgresql_pgbouncer_password", APPLIED, "every pgbouncer is updated together with PostgreSQL"),
@@ -159,23 +143,16 @@ TABLE = (
         "the session reapers restart with it when the load balancers' turn comes; they serve no client",
     ),
     Change("pgbouncer_admin_password", APPLIED, "every pgbouncer is updated before the first use"),
-    Change("elasticsearch_superuser_password", REFUSED, _ROTATE),
+    Change("elasticsearch_superuser_password", REFUSED, NOT_ROTATED),
     Change("elasticsearch_application_password", APPLIED, _SWITCH.format("the backend", "the backend")),
     Change("elasticsearch_monitoring_password", APPLIED, _SWITCH.format("HAProxy", "HAProxy")),
     Change("elasticsearch_snapshot_password", APPLIED, "at once; the timer tries again"),
     Change("elasticsearch_drill_password", APPLIED, "at once"),
-    Change("redis_admin_password", APPLIED, "every server accepts the old one too until the end of the run"),
-    Change("redis_replication_password", APPLIED, "every server accepts the old one too until the end of the run"),
-    Change("redis_sentinel_password", REFUSED, _ROTATE),
-    Change("redis_monitoring_password", APPLIED, "every server accepts the old one too until the end of the run"),
-    Change("redis_application_password", APPLIED, "every server accepts the old one too until the end of the run"),
-    Change("redis_drill_password", APPLIED, "every server accepts the old one too until the end of the run"),
     Change("backend_internal_key", REFUSED, _KEY),
     Change("backend_encryption_key", REFUSED, _KEY),
     Change("haproxy_stats_password", APPLIED, _RELOAD_HAPROXY),
     Change("swarm_unlock_key", REFUSED, "Docker makes it; `docker swarm unlock-key -q` on a manager prints it"),
 )  # fmt: skip
-ROWS = {row.setting: row for row in TABLE}
 
 # Where the old value of a password can still be read, by root; of the others only a copy of passwords.yml has it.
 FOUND_IN = {
@@ -184,7 +161,6 @@ FOUND_IN = {
     "postgresql_replication_password": "/etc/patroni/config.yml (replication)",
     "postgresql_rewind_password": "/etc/patroni/config.yml (rewind)",
     "elasticsearch_superuser_password": "each node's keystore (bootstrap.password), unless it was changed since",
-    "redis_sentinel_password": "utmstack-ha-sentinel-secret.conf beside Redis's settings in /etc",
     "backend_internal_key": "/run/secrets/INTERNAL_KEY in a running replica (`docker exec`)",
     "backend_encryption_key": "/run/secrets/ENCRYPTION_KEY in a running replica (`docker exec`)",
     "swarm_unlock_key": "/etc/utmstack-ha/swarm-unlock-key",
@@ -195,23 +171,11 @@ LAYERS = {
     "etcd": ("etcd", ("etcd",)),
     "postgresql": ("PostgreSQL", ("postgresql",)),
     "elasticsearch": ("the search engine", ("elasticsearch",)),
-    "redis": ("Redis", ("redis",)),
-    "sentinel": ("Sentinel", ("sentinel",)),
     "swarm": ("the swarm", ("swarm_managers", "swarm_workers")),
     "backend": ("the backend", ("swarm_managers", "swarm_workers")),
     "haproxy": ("HAProxy", ("loadbalancer",)),
     "keepalived": ("keepalived", ("loadbalancer",)),
 }
-
-Wanted = Callable[[Mapping, Mapping, Mapping], Any]
-
-
-def _port(name: str) -> Wanted:
-    return lambda ha, host, given: ha["ports"][name]
-
-
-def _given(name: str) -> Wanted:
-    return lambda ha, host, given: given.get(name)
 
 
 def _pools(ha: Mapping, host: Mapping, given: Mapping) -> list[str]:
@@ -223,65 +187,68 @@ def _name(ha: Mapping, host: Mapping, given: Mapping) -> Any:
     return host["name"]
 
 
-def _address(ha: Mapping, host: Mapping, given: Mapping) -> Any:
-    return host["address"]
-
-
 def _cluster(ha: Mapping, host: Mapping, given: Mapping) -> Any:
     return ha["cluster"]
-
-
-def _tls(ha: Mapping, host: Mapping, given: Mapping) -> Any:
-    return ha["tls"]["directory"]
 
 
 # Layer, what is known of it (see operation/deployed.py), the setting that it comes from, and what the inventory wants.
 COMPARED: tuple[tuple[str, str, str, Wanted], ...] = (
     ("etcd", "name", "inventory name", _name),
     ("etcd", "cluster", "ha_cluster_name", _cluster),
-    ("etcd", "address", "ha_address", _address),
-    ("etcd", "client_port", "ha_ports.etcd_client", _port("etcd_client")),
-    ("etcd", "peer_port", "ha_ports.etcd_peer", _port("etcd_peer")),
-    ("etcd", "data_directory", "etcd_data_directory", _given("etcd_data_directory")),
-    ("etcd", "tls_directory", "ha_tls_directory", _tls),
+    ("etcd", "address", "ha_address", address),
+    ("etcd", "client_port", "ha_ports.etcd_client", port("etcd_client")),
+    ("etcd", "peer_port", "ha_ports.etcd_peer", port("etcd_peer")),
+    ("etcd", "data_directory", "etcd_data_directory", given("etcd_data_directory")),
+    ("etcd", "tls_directory", "ha_tls_directory", tls_directory),
     ("postgresql", "name", "inventory name", _name),
     ("postgresql", "cluster", "ha_cluster_name", _cluster),
-    ("postgresql", "address", "ha_address", _address),
-    ("postgresql", "port", "ha_ports.postgresql", _port("postgresql")),
-    ("postgresql", "rest_port", "ha_ports.patroni_rest", _port("patroni_rest")),
-    ("postgresql", "data_directory", "postgresql_data_directory", _given("postgresql_data_directory")),
-    ("postgresql", "tls_directory", "ha_tls_directory", _tls),
+    ("postgresql", "address", "ha_address", address),
+    ("postgresql", "port", "ha_ports.postgresql", port("postgresql")),
+    ("postgresql", "rest_port", "ha_ports.patroni_rest", port("patroni_rest")),
+    ("postgresql", "data_directory", "postgresql_data_directory", given("postgresql_data_directory")),
+    ("postgresql", "tls_directory", "ha_tls_directory", tls_directory),
     ("elasticsearch", "name", "inventory name", _name),
     ("elasticsearch", "cluster", "ha_cluster_name", _cluster),
-    ("elasticsearch", "address", "ha_address", _address),
-    ("elasticsearch", "http_port", "ha_ports.elasticsearch_http", _port("elasticsearch_http")),
-    ("elasticsearch", "transport_port", "ha_ports.elasticsearch_transport", _port("elasticsearch_transport")),
-    ("elasticsearch", "data_directory", "elasticsearch_data_directory", _given("elasticsearch_data_directory")),
+    ("elasticsearch", "address", "ha_address", address),
+    ("elasticsearch", "http_port", "ha_ports.elasticsearch_http", port("elasticsearch_http")),
+    ("elasticsearch", "transport_port", "ha_ports.elasticsearch_transport", port("elasticsearch_transport")),
+    ("elasticsearch", "data_directory", "elasticsearch_data_directory", given("elasticsearch_data_directory")),
     ("elasticsearch", "flavor", "elasticsearch_flavor", lambda ha, host, given: ha["elasticsearch"]["flavor"]),
-    ("redis", "address", "ha_address", _address),
-    ("redis", "port", "ha_ports.redis", _port("redis")),
-    ("redis", "data_directory", "redis_data_directory", _given("redis_data_directory")),
-    ("redis", "flavor", "redis_flavor", _given("redis_flavor")),
-    ("redis", "tls_directory", "ha_tls_directory", _tls),
-    ("sentinel", "address", "ha_address", _address),
-    ("sentinel", "port", "ha_ports.sentinel", _port("sentinel")),
-    ("sentinel", "master_name", "redis_master_name", lambda ha, host, given: ha["redis"]["master_name"]),
     ("swarm", "cluster", "ha_cluster_name", _cluster),
-    ("swarm", "address", "ha_address", _address),
-    ("swarm", "port", "ha_ports.swarm_cluster", _port("swarm_cluster")),
-    ("swarm", "data_port", "ha_ports.swarm_data", _port("swarm_data")),
-    ("swarm", "data_root", "swarm_data_root", _given("swarm_data_root")),
+    ("swarm", "address", "ha_address", address),
+    ("swarm", "port", "ha_ports.swarm_cluster", port("swarm_cluster")),
+    ("swarm", "data_port", "ha_ports.swarm_data", port("swarm_data")),
+    ("swarm", "data_root", "swarm_data_root", given("swarm_data_root")),
     ("swarm", "address_pools", "swarm_address_pools", _pools),
-    ("backend", "stack", "backend_stack_name", _given("backend_stack_name")),
-    ("backend", "http_port", "ha_ports.backend_http", _port("backend_http")),
-    ("backend", "grpc_port", "ha_ports.backend_grpc", _port("backend_grpc")),
+    ("backend", "stack", "backend_stack_name", given("backend_stack_name")),
+    ("backend", "http_port", "ha_ports.backend_http", port("backend_http")),
+    ("backend", "grpc_port", "ha_ports.backend_grpc", port("backend_grpc")),
     ("backend", "tls", "backend_tls", lambda ha, host, given: ha["backend"]["tls"]),
-    ("haproxy", "postgresql_write", "ha_ports.postgresql_write", _port("postgresql_write")),
-    ("haproxy", "postgresql_direct", "ha_ports.postgresql_direct", _port("postgresql_direct")),
-    ("haproxy", "elasticsearch", "ha_ports.elasticsearch", _port("elasticsearch")),
-    ("haproxy", "redis", "ha_ports.redis_master", _port("redis_master")),
+    ("haproxy", "postgresql_write", "ha_ports.postgresql_write", port("postgresql_write")),
+    ("haproxy", "postgresql_direct", "ha_ports.postgresql_direct", port("postgresql_direct")),
+    ("haproxy", "elasticsearch", "ha_ports.elasticsearch", port("elasticsearch")),
     ("keepalived", "vip", "ha_vip", lambda ha, host, given: ha["virtual_ip"]["address"]),
 )
+
+
+def table() -> tuple[Change, ...]:
+    """What a new value of each setting becomes: of the platform's, then of the services'."""
+    return (*TABLE, *(row for service in SERVICES.values() for row in service.changes))
+
+
+def rows() -> dict[str, Change]:
+    """The rows of the table by their settings."""
+    return {row.setting: row for row in table()}
+
+
+def compared() -> tuple[tuple[str, str, str, Wanted], ...]:
+    """COMPARED with what the services add."""
+    return (*COMPARED, *(one for service in SERVICES.values() for one in service.compared))
+
+
+def layers() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """LAYERS with the services that say what they are called."""
+    return LAYERS | {name: (service.title, service.groups) for name, service in SERVICES.items() if service.title}
 
 
 def refusal(ha: Mapping, deployed: Mapping[str, Mapping]) -> str:
@@ -303,15 +270,15 @@ def _check_values(ha: Mapping, hosts: Mapping[str, Mapping], found: Findings) ->
     differing: dict[tuple[str, str, str], tuple[list[str], list[str]]] = {}
     for name, one in hosts.items():
         for setting, wanted, present, layer in _differences(ha, ha["hosts"][name], one):
-            names, layers = differing.setdefault((setting, str(wanted), str(present)), ([], []))
+            names, parts = differing.setdefault((setting, str(wanted), str(present)), ([], []))
             names += [name] * (name not in names)
-            layers += [layer] * (layer not in layers)
-    for (setting, wanted, present), (names, layers) in differing.items():
+            parts += [layer] * (layer not in parts)
+    for (setting, wanted, present), (names, parts) in differing.items():
         found.refuse(
             _where(names),
             setting,
-            f"is {wanted}, but {_and(LAYERS[layer][0] for layer in layers)} {_is(layers)} deployed with {present}",
-            f"Put {present} back. {ROWS[setting].how}",
+            f"is {wanted}, but {_and(layers()[layer][0] for layer in parts)} {_is(parts)} deployed with {present}",
+            f"Put {present} back. {rows()[setting].how}",
         )
 
 
@@ -322,7 +289,7 @@ def _differences(ha: Mapping, host: Mapping, one: Mapping) -> Iterator[tuple[str
         layer in found and found[layer].get("cluster") not in (None, "", ha["cluster"])
         for layer in ("etcd", "postgresql")
     )
-    for layer, key, setting, wanted_of in COMPARED:
+    for layer, key, setting, wanted_of in compared():
         present = found.get(layer, {}).get(key)
         # Directories are named after the cluster.
         if present in (None, "", []) or (renamed and setting in ("etcd_data_directory", "postgresql_data_directory")):
@@ -334,7 +301,7 @@ def _differences(ha: Mapping, host: Mapping, one: Mapping) -> Iterator[tuple[str
 
 def _check_membership(ha: Mapping, hosts: Mapping[str, Mapping], found: Findings) -> None:
     for name, one in hosts.items():
-        for layer, (title, groups) in LAYERS.items():
+        for layer, (title, groups) in layers().items():
             if (
                 layer in one["enabled"]
                 and layer in one["layers"]
@@ -344,7 +311,7 @@ def _check_membership(ha: Mapping, hosts: Mapping[str, Mapping], found: Findings
                     f"host {name}",
                     "group membership",
                     f"lacks {' and '.join(groups)}, but {title} runs there with data of this cluster",
-                    ROWS["group membership"].how,
+                    rows()["group membership"].how,
                 )
 
 
@@ -390,25 +357,21 @@ def _check_passwords(hosts: Mapping[str, Mapping], found: Findings) -> None:
             _where(list(hosts)),
             "ha_secrets_dir",
             "leads to other passwords than those that the cluster was deployed with, all that could be compared",
-            ROWS["ha_secrets_dir"].how,
+            rows()["ha_secrets_dir"].how,
         )
         return
-    for password in sorted(differing, key=[*PASSWORDS, *differing].index):
-        if password == "redis_admin_password":
-            found.refuse(
-                _where(differing[password]),
-                password,
-                "is not the one that is deployed, and no host has noted that one",
-                "Put the old value back and run site.yml once, by which each host notes what a change needs; then change it",
-            )
+    for password in sorted(differing, key=[*passwords(), *differing].index):
+        row = rows()[password]
+        if row.unknown:
+            found.refuse(_where(differing[password]), password, *row.unknown)
             continue
-        place = FOUND_IN.get(password)
+        place = row.found_in or FOUND_IN.get(password)
         old = f"the old value, which is in {place}" if place else "the old value, of a copy of passwords.yml"
         found.refuse(
             _where(differing[password]),
             password,
             "is not the one that is deployed",
-            f"Put back {old}. {ROWS[password].how}",
+            f"Put back {old}. {row.how}",
         )
 
 
@@ -428,7 +391,7 @@ def _is(words: list) -> str:
 def page() -> str:
     """The table for the docs, in Markdown."""
     lines = ["| setting | a new value | how, or what to do instead |", "|---|---|---|"]
-    lines += [f"| {_code(row.setting)} | {row.effect} | {row.how} |" for row in TABLE]
+    lines += [f"| {_code(row.setting)} | {row.effect} | {row.how} |" for row in table()]
     return "\n".join(lines) + "\n"
 
 

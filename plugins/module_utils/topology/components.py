@@ -8,9 +8,9 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..common.secrets import KEPT, PASSWORDS
+from ..services.passwords import kept, passwords
 from .faults import Findings
-from .settings import VARIABLES, Inventory
+from .settings import Inventory, variables_seen
 from .values import troubles
 
 Options = Mapping[str, Mapping[str, Any]]
@@ -35,12 +35,13 @@ LIKENESS = 0.8
 def check_components(inventory: Inventory, hosts: list[str], options: Options, found: Findings) -> None:
     """Refuse settings of the wrong type, and names that are nearly a setting's.
 
-    The rules of the topology's own settings (VARIABLES) know more of them than their argument spec.
+    The rules of the topology's own settings know more of them than their argument spec.
     """
+    own = set(variables_seen())
     for host in hosts:
         for name, value in inventory.variables(host).items():
             present = FORMER_NAMES.get(name, name)
-            if present not in options or name in VARIABLES:
+            if present not in options or name in own:
                 continue
             if name in FORMER_NAMES:
                 found.warn(
@@ -56,7 +57,7 @@ def check_components(inventory: Inventory, hosts: list[str], options: Options, f
                 value = str(value) if isinstance(value, float) else value
             for trouble in troubles(name, option, value):
                 found.refuse(f"host {host}", f"{name}{trouble.path}", trouble.problem, trouble.remedy)
-    known = {*options, *PASSWORDS, *KEPT}
+    known = {*options, *passwords(), *kept()}
     meant = {name: setting_meant(name, known) for name in set().union(*inventory.others.values())}
     for host in hosts:
         for name in sorted(inventory.others.get(host, ())):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..common.secrets import PASSWORDS
+from ..services.passwords import passwords
 from .faults import Findings
 
 # Variables that AWX and automation controller give to each job.
@@ -33,7 +33,7 @@ def check_job(
         return
     made = []
     if not exists(directory / "passwords.yml"):
-        missing = sum(variables.get(name) in (None, "") for name in PASSWORDS)
+        missing = sum(variables.get(name) in (None, "") for name in passwords())
         made += [f"{missing} password{'s' * (missing > 1)}"] if missing else []
     if tls_sources != {"files"} and not exists(directory / "ca.key"):
         made.append("a certificate authority")

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..common.text import table
 from ..services.listener import HOST, VIP
+from ..services.registry import SERVICES
 from .ports import listeners
 from .releases import without
 
@@ -45,8 +46,7 @@ def survives(topology: Topology) -> dict[str, int]:
 
     Voters need a majority. In strict synchronous mode PostgreSQL needs the primary and the standbys that confirm each
     write; in the other modes the last one still takes writes. Elasticsearch needs a majority of its masters, and every
-    shard has one replica at least. A Redis master needs its replicas as min-replicas-to-write says. Of the rest, one is
-    enough.
+    shard has one replica at least. Other services say it by themselves. Of the rest, one is enough.
     """
     counts = {layer: len(topology[layer]["members"]) for layer in LAYERS}
     result = {layer: count - 1 for layer, count in counts.items() if count}
@@ -56,8 +56,9 @@ def survives(topology: Topology) -> dict[str, int]:
     if counts["elasticsearch"]:
         search = topology["elasticsearch"]
         result["elasticsearch"] = min(len(search["masters"]) - search["quorum"], search["replicas"])
-    if counts["redis"]:
-        result["redis"] = counts["redis"] - 1 - topology["redis"]["min_replicas_to_write"]
+    for service in SERVICES.values():
+        if service.survives and counts.get(service.layer):
+            result[service.layer] = service.survives(topology)
     if counts["postgresql"] and topology["postgresql"]["synchronous_mode"] == "strict":
         result["postgresql"] = counts["postgresql"] - 1 - topology["postgresql"]["synchronous_node_count"]
     return result
@@ -231,7 +232,7 @@ def _timing(topology: Topology) -> list[str]:
 def _expectations(topology: Topology) -> list[str]:
     """What a failure costs, computed from the timings; `make test` measures it.
 
-    Redis: down-after, up to two seconds until a sentinel begins, and the promotion. VRRP: RFC 5798, section 6.1: three
+    VRRP: RFC 5798, section 6.1: three
     adverts and a skew of (256 - priority) / 256 adverts. PostgreSQL: the leader key lives for ttl and is renewed in full by
     a new etcd leader; then Patroni probes the dead primary for 2 s.
     """
@@ -241,10 +242,9 @@ def _expectations(topology: Topology) -> list[str]:
         crash = 2 * patroni["loop_wait_s"] + patroni["primary_start_timeout_s"]
         rows.append(["PostgreSQL process dies", f"up to about {crash:g} s without writes"])
         rows.append(["host of the primary dies", f"up to about {patroni['ttl_s'] + election + 3:g} s without writes"])
-    if topology["redis"]["members"]:
-        rows.append(
-            ["Redis master dies", f"up to about {timing['redis']['down_after_ms'] / 1000 + 3:g} s without writes"]
-        )
+    for service in SERVICES.values():
+        if service.members(topology):
+            rows += service.outages(topology)
     balancers = topology["loadbalancer"]["members"]
     if len(balancers) > 1:
         advert = timing["keepalived"]["advert_interval_s"]

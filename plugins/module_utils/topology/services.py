@@ -1,15 +1,14 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Elasticsearch, Redis and Swarm in the topology: who does what, how many must agree, and what can't hold."""
+"""Elasticsearch in the topology: who does what, how many must agree, and what can't hold."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from ..common.text import nearest
-from ..common.values import number, url
+from ..common.values import url
 from .faults import Findings
 from .groups import quorum
 
@@ -30,8 +29,6 @@ NODE_ROLES = {
     ),
     "opensearch": (*_COMMON_ROLES, "search", "warm"),
 }
-# Sentinel splits its configuration at blanks and takes these characters in a master's name.
-MASTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def flavor(value: Any, found: Findings) -> str:
@@ -119,46 +116,3 @@ def check_elasticsearch(roles: Mapping[str, list[str]], found: Findings) -> None
         found.warn(
             where, setting, f"makes only {data[0]} a data node: no shard has a replica", "Have two or more data nodes"
         )
-
-
-def redis(settings: Mapping[str, Any], members: int, found: Findings) -> dict[str, Any]:
-    """Return the master's name and min-replicas-to-write: 1 with three data nodes or more, else 0."""
-    name = settings["redis_master_name"]
-    if not isinstance(name, str) or not MASTER_NAME.fullmatch(name):
-        found.refuse(
-            "group redis",
-            "redis_master_name",
-            f"is {name!r}",
-            "Set 1 to 63 letters, digits, dots, hyphens and underscores, for example utmstack-redis",
-        )
-    least = 1 if members >= 3 else 0
-    given = settings["redis_min_replicas_to_write"]
-    if given not in (None, ""):
-        figure = number(given)
-        setting = "redis_min_replicas_to_write"
-        if not isinstance(figure, int) or figure < 0:
-            found.refuse("group redis", setting, f"is {given!r}", "Set a whole number from 0, or leave it out")
-        elif members and figure > members - 1:
-            found.refuse(
-                "group redis",
-                setting,
-                f"is {figure}, but {members} hosts have {members - 1} replicas: no write would ever be taken",
-                f"Set it to {least}, or add hosts to group redis",
-            )
-        else:
-            least = figure
-            if members and figure == members - 1 and figure:
-                found.warn(
-                    "group redis",
-                    setting,
-                    f"is {figure}: writes stop with the first replica lost",
-                    f"Have {figure - 1}",
-                )
-            elif figure == 0 and members >= 3:
-                found.warn(
-                    "group redis",
-                    setting,
-                    "is 0: a master that is cut off goes on taking writes, which are lost",
-                    "Leave it unset where none may be lost",
-                )
-    return {"master_name": str(name), "min_replicas_to_write": least}

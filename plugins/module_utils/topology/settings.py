@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..common.secrets import PASSWORDS, trouble
+from ..common.secrets import trouble
 from ..common.text import nearest
 from ..common.values import number
+from ..services.passwords import passwords
+from ..services.registry import SERVICES
 from .addresses import HOSTNAME, parse
 from .faults import Fault, Findings
 from .names import is_number, path_fault
 from .values import boolean
 
-# The settings that cross roles, with their defaults; role topology documents them (a test compares the two).
-DEFAULTS: dict[str, Any] = {
+# The settings of the whole platform, with their defaults.
+PLATFORM: dict[str, Any] = {
     "ha_cluster_name": "utmstack",
     "ha_vip": "",
     "ha_vip_name": "",
@@ -30,15 +32,6 @@ DEFAULTS: dict[str, Any] = {
     "ha_tls_directory": "/etc/utmstack-ha/tls",
     "ha_drill_allowed": False,
     "ha_secrets_dir": "",
-    "postgresql_synchronous_mode": "",
-    "postgresql_synchronous_node_count": 1,
-    "postgresql_max_connections": 200,
-    "postgresql_databases": [{"name": "utmstack", "owner": "utmstack"}],
-    "pgbouncer_enabled": "auto",
-    "elasticsearch_flavor": "elasticsearch",
-    "redis_master_name": "utmstack-redis",
-    "redis_min_replicas_to_write": "",
-    "backend_tls": False,
 }
 HOST_SETTINGS = (
     "ha_address",
@@ -51,9 +44,6 @@ HOST_SETTINGS = (
 )
 # Names that begin with ha_ without being settings: what role topology sets itself.
 OTHER_NAMES = ("ha_secrets",)
-# The variables of a host that the topology looks at.
-VARIABLES = (*DEFAULTS, *HOST_SETTINGS, *PASSWORDS, "ansible_host", "inventory_dir")
-
 # A unit of systemd, with its ending or without, or an absolute path.
 TAKEN_OVER = re.compile(r"/\S+|[A-Za-z0-9@:_.\\-]{1,255}")
 
@@ -64,12 +54,22 @@ UNDECRYPTABLE = "undecryptable"
 CLUSTER_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 
 
+def shared_settings() -> dict[str, Any]:
+    """Return the settings that cross roles, with their defaults; role topology documents them (a test compares the two)."""
+    return PLATFORM | {name: value for service in SERVICES.values() for name, value in service.shared.items()}
+
+
+def variables_seen() -> tuple[str, ...]:
+    """Return the names of a host's variables that the topology looks at."""
+    return (*shared_settings(), *HOST_SETTINGS, *passwords(), "ansible_host", "inventory_dir")
+
+
 @dataclass(frozen=True)
 class Inventory:
     """What the controller knows of the hosts.
 
     groups: name -> hosts, in inventory order. hosts: name -> its variables, templated (of those that begin with ha_
-    all, of the others VARIABLES and the settings of the roles). broken: host -> variable -> why it could not be templated.
+    all, of the others variables_seen() and the settings of the roles). broken: host -> variable -> why it could not be templated.
     others: host -> names of variables that no file of this collection uses. files: host ->
     setting -> text of the file of certificates or keys that it names, or the OSError why there is none.
     """
@@ -110,7 +110,8 @@ def together(inventory: Inventory, hosts: list[str], faults: Iterable[Fault]) ->
 
 def check_variables(inventory: Inventory, hosts: list[str], settings: Mapping[str, Any], found: Findings) -> None:
     """Refuse variables that can't be templated, that nobody knows, or that hosts see differently, and bad passwords."""
-    known = [name for name in (*DEFAULTS, *HOST_SETTINGS, *OTHER_NAMES) if name.startswith("ha_")]
+    secret, shared = passwords(), shared_settings()
+    known = [name for name in (*shared, *HOST_SETTINGS, *OTHER_NAMES) if name.startswith("ha_")]
     for host, reasons in inventory.broken.items():
         for name, reason in reasons.items():
             remedy = "Correct it, or define what it refers to"
@@ -126,19 +127,21 @@ def check_variables(inventory: Inventory, hosts: list[str], settings: Mapping[st
                     "is no setting of this collection, which owns the names that begin with ha_",
                     nearest(name, known),
                 )
-    for name in (*DEFAULTS, *PASSWORDS):
-        _check_same(inventory, [host for host in hosts if name not in inventory.broken.get(host, {})], name, found)
-    for name in PASSWORDS:
-        wrong = trouble(name, settings[name]) if settings.get(name) not in (None, "") else None
+    for name in (*shared, *secret):
+        _check_same(
+            inventory, [host for host in hosts if name not in inventory.broken.get(host, {})], name, shared, found
+        )
+    for name, forbidden in secret.items():
+        wrong = trouble(settings[name], forbidden) if settings.get(name) not in (None, "") else None
         if wrong:
             found.refuse("group all", name, *wrong)
 
 
-def _check_same(inventory: Inventory, hosts: list[str], name: str, found: Findings) -> None:
+def _check_same(inventory: Inventory, hosts: list[str], name: str, shared: Mapping[str, Any], found: Findings) -> None:
     """Refuse a setting of the whole cluster that hosts see differently; a password's value is not told."""
     holders: list[tuple[Any, list[str]]] = []
     for host in hosts:
-        value = inventory.variables(host).get(name, DEFAULTS.get(name))
+        value = inventory.variables(host).get(name, shared.get(name))
         for seen, others in holders:
             if seen == value:
                 others.append(host)
@@ -158,7 +161,7 @@ def _check_same(inventory: Inventory, hosts: list[str], name: str, found: Findin
 def _shown(name: str, value: Any) -> str:
     if value in (None, ""):
         return "unset"
-    return "a value" if name in PASSWORDS else repr(value)
+    return "a value" if name in passwords() else repr(value)
 
 
 def check_member_names(members: list[str], found: Findings) -> None:
@@ -262,7 +265,7 @@ def tls_files(value: Any, found: Findings) -> dict[str, str]:
             "group all",
             "ha_tls_directory",
             f"is {value!r}, no absolute path of a directory of its own, without blanks and colons",
-            f"Set it like {DEFAULTS['ha_tls_directory']}",
+            f"Set it like {PLATFORM['ha_tls_directory']}",
         )
     return {
         "directory": directory,

@@ -4,20 +4,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
 from ..common.text import nearest
 from ..common.values import number
+from ..services.registry import SERVICES
 from .faults import Findings
 
 # fast: measured on three co-located hosts: the smallest ttl that Patroni takes, HAProxy sees a failure in about 1 s,
 #   the virtual IP taken over in 0.8 s. For one site with a round trip below about 5 ms.
 # normal: Patroni's own defaults (ttl 30, loop_wait 10, retry_timeout 10), etcd's (100 and 1000 ms), VRRP at half a
 #   second. For one site with busy or overcommitted hosts.
-# Redis: with min-replicas-max-lag a cut-off master takes writes for that long; below 2 s its replicas' acknowledgements,
-#   one a second, come too seldom.
 # wan: etcd's tuning guide for round trips up to about 300 ms (heartbeat of a round trip, election ten of them), and
 #   Patroni's times stretched until an election fits into retry_timeout several times.
 PROFILES: dict[str, dict[str, dict[str, float]]] = {
@@ -46,7 +44,6 @@ PROFILES: dict[str, dict[str, dict[str, float]]] = {
             "script_fall": 2,
             "script_rise": 2,
         },
-        "redis": {"down_after_ms": 1500, "failover_timeout_ms": 10000, "min_replicas_max_lag_s": 2},
         "tcp": {"retries2": 5},
     },
     "normal": {
@@ -74,7 +71,6 @@ PROFILES: dict[str, dict[str, dict[str, float]]] = {
             "script_fall": 2,
             "script_rise": 2,
         },
-        "redis": {"down_after_ms": 3000, "failover_timeout_ms": 60000, "min_replicas_max_lag_s": 3},
         "tcp": {"retries2": 5},
     },
     "wan": {
@@ -102,7 +98,6 @@ PROFILES: dict[str, dict[str, dict[str, float]]] = {
             "script_fall": 2,
             "script_rise": 2,
         },
-        "redis": {"down_after_ms": 10000, "failover_timeout_ms": 180000, "min_replicas_max_lag_s": 10},
         "tcp": {"retries2": 8},
     },
 }
@@ -139,17 +134,36 @@ LIMITS: dict[str, dict[str, tuple[float, float]]] = {
         "script_fall": (1, 100),
         "script_rise": (1, 100),
     },
-    "redis": {
-        "down_after_ms": (100, 600000),
-        "failover_timeout_ms": (1000, 3600000),
-        "min_replicas_max_lag_s": (1, 3600),
-    },
     "tcp": {"retries2": (3, 15)},
 }
 # keepalived takes parts of a second; all others whole numbers.
 DECIMAL = {"advert_interval_s", "script_interval_s", "script_timeout_s"}
 
+# The part of the operating system, which comes last.
+TCP = "tcp"
+
 Timing = dict[str, dict[str, float]]
+
+
+def _timed() -> list[Any]:
+    return [service.timing for service in SERVICES.values() if service.timing]
+
+
+def profiles() -> dict[str, Timing]:
+    """Return the profiles with the parts of the services that bring their own."""
+    return {
+        name: {
+            **{part: dict(figures) for part, figures in parts.items() if part != TCP},
+            **{own.part: dict(own.profiles[name]) for own in _timed()},
+            TCP: dict(parts[TCP]),
+        }
+        for name, parts in PROFILES.items()
+    }
+
+
+def limits() -> dict[str, Mapping[str, tuple[float, float]]]:
+    """Return LIMITS with those of these services."""
+    return LIMITS | {own.part: own.limits for own in _timed()}
 
 
 def timing(profile: Any, overrides: Any, found: Findings) -> tuple[Timing, list[str]]:
@@ -162,7 +176,7 @@ def timing(profile: Any, overrides: Any, found: Findings) -> tuple[Timing, list[
             "group all", "ha_failover_profile", f"is {profile!r}, which is no profile", nearest(str(profile), PROFILES)
         )
         profile = "fast"
-    result = copy.deepcopy(PROFILES[profile])
+    result = profiles()[profile]
     changed = _override(result, overrides, found)
     _check_rules(result, found)
     return result, changed
@@ -192,7 +206,7 @@ def _override(result: Timing, overrides: Any, found: Findings) -> list[str]:
             if key not in result[part]:
                 found.refuse("group all", name, "is unknown", nearest(str(key), result[part]))
                 continue
-            figure = _figure(name, key, value, LIMITS[part][key], found)
+            figure = _figure(name, key, value, limits()[part][key], found)
             if figure is not None and figure != result[part][key]:
                 result[part][key] = figure
                 changed.append(f"{part}.{key}")
@@ -211,7 +225,7 @@ def _figure(name: str, key: str, value: Any, limits: tuple[float, float], found:
 
 def _check_rules(timing: Timing, found: Findings) -> None:
     patroni, etcd, postgresql = timing["patroni"], timing["etcd"], timing["postgresql"]
-    haproxy, keepalived, redis = timing["haproxy"], timing["keepalived"], timing["redis"]
+    haproxy, keepalived = timing["haproxy"], timing["keepalived"]
 
     def require(holds: bool, setting: str, problem: str, remedy: str) -> None:
         if not holds:
@@ -268,10 +282,5 @@ def _check_rules(timing: Timing, found: Findings) -> None:
         "host would give up the virtual IP for a slow check",
         f"Set it to {keepalived['script_interval_s']} or more",
     )
-    require(
-        redis["failover_timeout_ms"] > 2 * redis["down_after_ms"],
-        "redis.failover_timeout_ms",
-        f"is {redis['failover_timeout_ms']}, not above 2 x down_after_ms (2 x {redis['down_after_ms']}): Sentinel would give "
-        "up a failover before the members agree that the master is down",
-        f"Set it above {2 * redis['down_after_ms']}, or lower down_after_ms",
-    )
+    for service in _timed():
+        service.check(timing, require)

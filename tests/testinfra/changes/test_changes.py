@@ -21,7 +21,8 @@ from redis.exceptions import AuthenticationError
 
 sys.path.insert(0, str(ROOT / "collections"))
 
-from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import PASSWORDS, generate  # noqa: E402
+from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import generate  # noqa: E402
+from ansible_collections.utmstack.ha.plugins.module_utils.services.passwords import passwords  # noqa: E402
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import changes  # noqa: E402
 
 # Everything that a run could write, and when services began.
@@ -183,7 +184,7 @@ LOGINS = {
 
 
 def test_every_password_that_arrives_is_tried():
-    assert {name for name in PASSWORDS if changes.ROWS[name].effect == changes.APPLIED} == set(LOGINS)
+    assert {name for name in passwords() if changes.rows()[name].effect == changes.APPLIED} == set(LOGINS)
 
 
 def keep(cluster, name, value):
@@ -235,7 +236,7 @@ def test_a_whole_run_retires_former_passwords_under_load(cluster, under_load):
     assert_unchanged(cluster.playbook("site.yml").stdout)
 
 
-@pytest.mark.parametrize("name", [name for name in PASSWORDS if changes.ROWS[name].effect == changes.REFUSED])
+@pytest.mark.parametrize("name", [name for name in passwords() if changes.rows()[name].effect == changes.REFUSED])
 def test_a_password_that_cannot_change_is_refused_under_load_and_nothing_is_touched(cluster, under_load, name):
     before = everywhere(cluster, SEEN)
     refused = under_load(

@@ -20,18 +20,13 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret, VaultSecretsContext
 from ansible.template import Templar, trust_as_template
 from ansible_collections.utmstack.ha.plugins.action.secrets import ActionModule, alone
-from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import (
-    KEPT,
-    PASSWORDS,
-    append,
-    complete,
-    generate,
-    trouble,
-)
+from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import append, complete, generate, trouble
+from ansible_collections.utmstack.ha.plugins.module_utils.services.passwords import kept, passwords
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import Findings
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import secrets_dir
 from checkout import COLLECTIONS, ROOT
 
+PASSWORDS, KEPT = passwords(), kept()
 GIVEN = "Given-by-the-user-1"
 STORED = "Stored-by-hand-0001"
 
@@ -292,14 +287,16 @@ def test_nothing_secret_is_printed_by_a_whole_run(tmp_path, path):
 
 
 def test_what_the_user_set_wins_over_what_is_stored_and_the_rest_is_made():
-    secrets, made = complete({"etcd_root_password": GIVEN}, {"etcd_root_password": STORED, "x": "y"}, lambda: "made")
+    secrets, made = complete(
+        PASSWORDS, KEPT, {"etcd_root_password": GIVEN}, {"etcd_root_password": STORED, "x": "y"}, lambda: "made"
+    )
     assert secrets["etcd_root_password"] == GIVEN
     assert set(secrets) - set(KEPT) == set(PASSWORDS) == {*made, "etcd_root_password"}
 
 
 def test_generated_passwords_suit_every_component():
-    for name in PASSWORDS:
-        assert trouble(name, generate()) is None
+    for forbidden in PASSWORDS.values():
+        assert trouble(generate(), forbidden) is None
 
 
 @pytest.mark.parametrize("text", ["", "a: b", "a: b\n", "# only a comment\n"])

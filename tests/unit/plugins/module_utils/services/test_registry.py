@@ -138,3 +138,11 @@ def test_a_port_has_one_name_and_one_number():
 def test_the_ports_of_a_service_are_on_the_page_of_ports(service):
     page = (ROOT / "docs" / "ports.md").read_text()
     assert [listener.key for listener in service.listeners if f"`{listener.key}`" not in page] == []
+
+
+@each
+def test_haproxy_has_a_part_for_a_service_that_says_so_and_for_no_other(service):
+    """It ends with a block: Ansible leaves out the last newline of what is included, and Jinja that after a block."""
+    part = ROOT / "roles" / "haproxy" / "templates" / "services" / f"{service.name}.cfg.j2"
+    assert part.is_file() == service.proxied
+    assert not service.proxied or part.read_text().endswith("%}\n")

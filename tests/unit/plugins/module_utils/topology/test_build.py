@@ -17,12 +17,12 @@ from ansible_collections.utmstack.ha.plugins.module_utils.topology.groups import
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.plan import plan, survives, ways_in
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import defaults
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import (
-    DEFAULTS,
     HOST_SETTINGS,
     OTHER_NAMES,
     Inventory,
+    shared_settings,
 )
-from ansible_collections.utmstack.ha.plugins.module_utils.topology.timing import LIMITS, PROFILES
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.timing import limits, profiles
 
 ROOT = Path(__file__).resolve().parents[5]
 NODES = ["node1", "node2", "node3"]
@@ -544,23 +544,23 @@ def test_a_port_is_free_where_the_other_service_does_not_run():
     assert topology({"ha_ports": {"stats": 8080}})["ports"]["stats"] == 8080
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", ["fast", "normal", "wan"])
 def test_every_profile_is_consistent_and_within_the_limits(profile):
     result = topology({"ha_failover_profile": profile})
-    assert result["timing"] == PROFILES[profile]
-    for part, limits in LIMITS.items():
-        assert limits.keys() == PROFILES[profile][part].keys()
-        for key, (low, high) in limits.items():
-            assert low <= PROFILES[profile][part][key] <= high, key
+    assert result["timing"] == profiles()[profile]
+    for part, own in limits().items():
+        assert own.keys() == profiles()[profile][part].keys()
+        for key, (low, high) in own.items():
+            assert low <= profiles()[profile][part][key] <= high, key
 
 
 def test_overrides_are_laid_over_the_profile_and_named():
     result = topology(
         {"ha_timing": {"patroni": {"ttl_s": "40"}, "haproxy": {"fall": 3}}, "ha_ports": {"stats": "9000"}}
     )
-    assert result["timing"]["patroni"] == {**PROFILES["fast"]["patroni"], "ttl_s": 40}
+    assert result["timing"]["patroni"] == {**profiles()["fast"]["patroni"], "ttl_s": 40}
     assert result["overrides"] == {"timing": ["patroni.ttl_s"], "ports": ["stats"]}
-    assert PROFILES["fast"]["patroni"]["ttl_s"] == 20
+    assert profiles()["fast"]["patroni"]["ttl_s"] == 20
 
 
 def test_memory_is_shared_by_weight_and_never_more_than_all():
@@ -602,12 +602,12 @@ def test_thirty_hosts_take_less_than_a_second():
 def test_the_role_documents_every_setting_with_its_default():
     role = ROOT / "roles" / "topology"
     defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
-    assert {name: value for name, value in defaults.items() if name not in OTHER_NAMES} == DEFAULTS
+    assert {name: value for name, value in defaults.items() if name not in OTHER_NAMES} == shared_settings()
     options = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["settings"][
         "options"
     ]
     assert set(options) == {*defaults, *HOST_SETTINGS}
-    assert {name: entry["default"] for name, entry in options.items() if name in DEFAULTS} == DEFAULTS
+    assert {name: entry["default"] for name, entry in options.items() if name in shared_settings()} == shared_settings()
 
 
 def test_a_layer_survives_what_its_quorum_or_synchronous_mode_allows():

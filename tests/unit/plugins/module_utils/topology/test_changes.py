@@ -8,17 +8,17 @@ import copy
 from pathlib import Path
 
 import pytest
-from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import KEPT, PASSWORDS
+from ansible_collections.utmstack.ha.plugins.module_utils.services.passwords import kept, passwords
 from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import changes, role_specs
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import build
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import defaults
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import (
-    DEFAULTS,
     HOST_SETTINGS,
     OTHER_NAMES,
-    VARIABLES,
     Inventory,
+    shared_settings,
+    variables_seen,
 )
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -75,19 +75,21 @@ def everywhere():
 
 
 def test_every_setting_that_crosses_roles_and_every_password_has_a_row():
-    rows = {name for row in changes.TABLE for name in row.setting.split(", ")}
+    rows = {name for row in changes.table() for name in row.setting.split(", ")}
     ports = {f"ha_ports.{name}" for name in defaults()}
-    assert {*DEFAULTS, *HOST_SETTINGS, *OTHER_NAMES, *PASSWORDS, *KEPT} - {"ha_ports"} | ports <= rows
-    assert len(changes.ROWS) == len(changes.TABLE)
+    assert {*shared_settings(), *HOST_SETTINGS, *OTHER_NAMES, *passwords(), *kept()} - {"ha_ports"} | ports <= rows
+    assert len(changes.rows()) == len(changes.table())
 
 
 def test_passwords_arrive_but_for_those_that_cannot_be_rotated_yet():
-    refused = {name for name in PASSWORDS if changes.ROWS[name].effect == changes.REFUSED}
+    refused = {name for name in passwords() if changes.rows()[name].effect == changes.REFUSED}
     assert refused == MAY_BE_REFUSED | KEYS
 
 
 def test_every_compared_setting_is_refused_by_the_table():
-    assert {changes.ROWS[setting].effect for _layer, _key, setting, _wanted in changes.COMPARED} == {changes.REFUSED}
+    assert {changes.rows()[setting].effect for _layer, _key, setting, _wanted in changes.compared()} == {
+        changes.REFUSED
+    }
 
 
 def test_the_page_has_the_table():
@@ -98,8 +100,8 @@ def test_role_base_hands_over_every_setting_that_is_compared():
     """It hands over the settings of the registry, whose defaults are those of the roles (services/test_software.py)."""
     known = {name for service in SERVICES.values() for name in service.settings}
     assert set(deployed()["settings"]) <= known
-    of_roles = set(role_specs.settings()) - set(VARIABLES)
-    assert {setting for _layer, _key, setting, _wanted in changes.COMPARED if setting in of_roles} <= known
+    of_roles = set(role_specs.settings()) - set(variables_seen())
+    assert {setting for _layer, _key, setting, _wanted in changes.compared() if setting in of_roles} <= known
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_a_changed_setting_is_refused_once_with_all_hosts_and_the_remedy(case):
     assert case == "databases" or "hosts node1, node2, node3: " in text
 
 
-PORTS = sorted(name for name in defaults() if changes.ROWS[f"ha_ports.{name}"].effect == changes.REFUSED)
+PORTS = sorted(name for name in defaults() if changes.rows()[f"ha_ports.{name}"].effect == changes.REFUSED)
 
 
 @pytest.mark.parametrize("name", defaults())
@@ -205,7 +207,7 @@ def test_a_password_that_cannot_change_is_refused_with_where_the_old_one_is(name
     for host in ("node1", "node3"):
         present[host]["passwords"][name] = False
     text = changes.refusal(topology(), present)
-    place = changes.FOUND_IN.get(name, "a copy of passwords.yml")
+    place = changes.rows()[name].found_in or changes.FOUND_IN.get(name, "a copy of passwords.yml")
     assert f"hosts node1, node3: {name} is not the one that is deployed. Put back the old value" in text
     assert place in text and "1 fault." in text
 

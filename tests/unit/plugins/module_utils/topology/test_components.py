@@ -17,7 +17,7 @@ from ansible_collections.utmstack.ha.plugins.module_utils.topology.components im
     setting_meant,
 )
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import TopologyError
-from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import DEFAULTS, Inventory
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import Inventory, shared_settings
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.values import boolean, troubles
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -116,7 +116,7 @@ def build_with(settings):
     return build(Inventory(groups, variables), {"ha_vip": "10.0.1.100", **settings}, SETTINGS)
 
 
-@pytest.mark.parametrize("name", [name for name, default in DEFAULTS.items() if isinstance(default, bool)])
+@pytest.mark.parametrize("name", [name for name, default in shared_settings().items() if isinstance(default, bool)])
 def test_booleans_of_the_topology_are_read_from_text(name):
     assert build_with({name: "false"}) == build_with({name: False})
     assert build_with({name: "true"}) == build_with({name: True}) != build_with({name: False})
@@ -235,7 +235,7 @@ def test_words_for_true_and_false(value, meaning):
 EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 CONDITIONS = ("when", "that", "until", "failed_when", "changed_when")
 # The specs of the topology's own have no types.
-USED = TYPES | {name: type(default).__name__ for name, default in DEFAULTS.items() if isinstance(default, int)}
+USED = TYPES | {name: type(default).__name__ for name, default in shared_settings().items() if isinstance(default, int)}
 CONVERTED = {"bool": "bool", "int": "(?:int|float)", "float": "float"}
 
 

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.utmstack.ha.plugins.module_utils.common.secrets import PASSWORDS
+from ansible_collections.utmstack.ha.plugins.module_utils.services.passwords import passwords
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.controller import check_job
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import Findings
 
 DIRECTORIES = ["/runner/project", "/runner/inventory"]
 BESIDE = {"ha_secrets_dir": "/runner/inventory/.secrets"}
 JOB = {**BESIDE, "awx_job_id": 17}
+PASSWORDS = passwords()
 ALL = dict.fromkeys(PASSWORDS, "Given-by-the-user-1")
 ALL_BUT_TWO = {name: "Given-by-the-user-1" for name in list(PASSWORDS)[2:]}
 FILES = {"files"}
