@@ -14,6 +14,8 @@ from .faults import Findings
 
 # Groups without a service of the collection's.
 OTHER_GROUPS = ("web", "backup", "monitoring", "drill")
+# Ansible's pattern of no host.
+NOBODY = "!all"
 SYNCHRONOUS_MODES = ("off", "on", "strict", "quorum")
 
 # How much memory they need, relative to the services (Service.memory). PostgreSQL and Elasticsearch want the file system's cache as
@@ -26,6 +28,15 @@ def groups() -> tuple[str, ...]:
     """Return the groups that an inventory may have, those of the virtual IP first."""
     own = (group for service in SERVICES.values() for group in service.groups)
     return tuple(dict.fromkeys(("loadbalancer", *own, *OTHER_GROUPS)))
+
+
+def platform_groups(inventory_groups: Mapping[str, list[str]], otherwise: str = NOBODY) -> list[str]:
+    """Return the groups of an inventory whose hosts run services, in the inventory's order, as a play takes them for its hosts.
+
+    otherwise: the pattern of hosts where there is none. A play of no pattern at all would be one of all hosts.
+    """
+    known = {group for service in SERVICES.values() for group in service.groups}
+    return [name for name, hosts in inventory_groups.items() if name in known and hosts] or [otherwise]
 
 
 def layers() -> tuple[str, ...]:

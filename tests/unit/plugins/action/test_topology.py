@@ -111,6 +111,36 @@ def test_an_inventory_without_our_groups_is_told_which_there_are(site):
     assert "Put hosts into loadbalancer, etcd, postgresql" in done.stdout
 
 
+@pytest.fixture
+def office(site):
+    """Three hosts of the platform, whose settings are those of a group, after 300 hosts of somebody else; one is called as a group of ours is."""
+    place = site()
+    content = yaml.safe_load((place / "hosts.yml").read_text())["all"]
+    strangers = {f"a-pc{number:03}": {"ansible_host": "192.0.2.200"} for number in range(300)} | {"redis": {}}
+    platform = {name: content[name] for name in ("hosts", "vars", "children")}
+    (place / "hosts.yml").write_text(
+        yaml.safe_dump({"all": {"children": {"a_office": {"hosts": strangers}, "platform": platform}}}, sort_keys=False)
+    )
+    return place
+
+
+def test_a_plan_is_made_from_the_settings_of_the_platforms_hosts_not_of_whichever_host_comes_first(office):
+    code, output = run(office, "plan.yml")
+    assert code == 0, output
+    assert "virtual IP 192.0.2.100" in output and "a-pc" not in output
+    assert not (office / "connected").exists()
+
+
+@pytest.mark.parametrize("limit", [[], ["--limit", "node1"]], ids=["all", "limited"])
+def test_no_play_has_a_host_that_is_no_part_of_the_platform(office, limit):
+    playbooks = [ROOT / "playbooks" / f"{name}.yml" for name in ("status", "drill", "rolling_upgrade", "ways_in")]
+    code, output = run(office, "base.yml", *playbooks, "--list-hosts", *limit)
+    assert code == 0, output
+    hosts = [line.strip() for line in output.splitlines() if line.startswith(" " * 6)]
+    assert set(hosts) == ({"node1"} if limit else {"node1", "node2", "node3"})
+    assert output.count("hosts (1)" if limit else "hosts (3)") > 7
+
+
 # Those that an operator starts; each does nothing, and would say nothing, where no host is meant.
 STARTED = ("site", "plan", "status", "drill", "rolling_restart", "switchover", "maintenance")
 

@@ -102,17 +102,26 @@ def test_a_whole_host_gives_its_services_up_in_the_opposite_order_and_the_virtua
     assert found["health"] == drained[::-1] + ["keepalived"] * ("haproxy" in drained)
 
 
-def test_the_playbooks_of_the_whole_platform_take_the_groups_of_all_services():
-    """A pattern of hosts is read before any variable is, so it stands in each of them."""
-    patterns = {
-        path.name: set(found.split("|"))
+def test_no_playbook_names_the_groups_of_more_than_one_role():
+    """One for the whole platform takes them from here, so that a new service is in all of them."""
+    plays = [
+        (path.name, str(play["hosts"]))
         for path in ROOT.glob("playbooks/*.yml")
-        for found in re.findall(r"~\^\(([\w|]+)\)\$", path.read_text())
-        if "etcd" in found
-    }
-    assert len(patterns) > 9
-    groups = {group for service in SERVICES.values() for group in service.groups}
-    assert {name for name, found in patterns.items() if found != groups} == set()
+        for play in yaml.safe_load(path.read_text())
+        if "hosts" in play
+    ]
+    of_all = [name for name, hosts in plays if hosts.startswith("{{ groups | utmstack.ha.platform_groups")]
+    assert len(of_all) > 11
+    for name, hosts in plays:
+        if name not in of_all:
+            named = {
+                group for service in SERVICES.values() for group in service.groups if re.search(hosts.strip("~"), group)
+            }
+            assert any(named <= _groups_of(service.role) for service in SERVICES.values()), name
+
+
+def _groups_of(role):
+    return {group for service in SERVICES.values() if service.role == role for group in service.groups}
 
 
 def test_site_yml_deploys_in_the_order_of_the_registry():
