@@ -270,7 +270,7 @@ def test_who_uses_postgresqls_socket_names_its_port():
 
 UNITS = [
     path
-    for path in sorted(ROOT.glob("roles/*/templates/*service*"))
+    for path in sorted(ROOT.glob("roles/*/templates/*.service*"))
     if re.search(r"^Restart=(always|on-)", path.read_text(), re.M)
 ]
 
