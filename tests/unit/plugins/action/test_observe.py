@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,8 @@ def test_a_host_that_is_not_there_is_an_answer():
     code, printed = ask({"host": {"utmstack.ha.host_info": {}}}, "-i", "127.0.0.1,", "-e", "ansible_port=1")
     assert code == 0, printed
     assert "reachable: false" in printed
-    assert "Connection refused" in printed
+    # With pipelining, the answer of ssh may come only after the module was written to it.
+    assert re.search("Connection refused|Broken pipe", printed), printed
 
 
 def test_a_host_that_is_there_but_can_run_nothing_is_an_answer_to_each_question():
