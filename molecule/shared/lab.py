@@ -562,9 +562,21 @@ def containers(lab: Lab) -> list[str]:
 # -- commands ---------------------------------------------------------------------------------------------------------
 
 
+def ensure_release(lab: Lab) -> None:
+    """Refuse hosts that an earlier run has left with another release of Debian: whoever asks for one would test the other."""
+    for container in containers(lab):
+        name, image = docker("inspect", "--format", "{{.Name}} {{.Config.Image}}", container).stdout.split()
+        if f":debian{lab.debian}-" not in image:
+            raise LabError(
+                f"{name.lstrip('/')} was made from {image}, and this is for Debian {lab.debian}. Remove the lab first: "
+                f"make demo-down LAB_NAME={lab.name}"
+            )
+
+
 def up(lab: Lab) -> None:
     """Have the lab running; what is there already stays as it is."""
     start_docker()
+    ensure_release(lab)
     raise_kernel_limits()
     ensure_network(lab)
     image = ensure_image(lab.debian)
