@@ -129,10 +129,10 @@ TABLE = (
     Change("ha_ports.ssh", APPLIED, "it only says where the SSH server listens already"),
     # Passwords.
     Change("etcd_root_password", REFUSED, NOT_ROTATED),
-    Change("etcd_patroni_password", REFUSED, NOT_ROTATED),
-    Change("postgresql_superuser_password", REFUSED, NOT_ROTATED),
-    Change("postgresql_replication_password", REFUSED, NOT_ROTATED),
-    Change("postgresql_rewind_password", REFUSED, NOT_ROTATED),
+    Change("etcd_patroni_password", REFUSED, NOT_ROTATED, "/etc/patroni/config.yml (etcd3)"),
+    Change("postgresql_superuser_password", REFUSED, NOT_ROTATED, "/etc/patroni/config.yml (superuser)"),
+    Change("postgresql_replication_password", REFUSED, NOT_ROTATED, "/etc/patroni/config.yml (replication)"),
+    Change("postgresql_rewind_password", REFUSED, NOT_ROTATED, "/etc/patroni/config.yml (rewind)"),
     Change("postgresql_rest_password", APPLIED, "Patroni is reloaded on all members before anybody uses it"),
     Change("postgresql_application_password", APPLIED, _SWITCH.format("the backend", "the backend")),
     Change("postgresql_pgbouncer_password", APPLIED, "every pgbouncer is updated together with PostgreSQL"),
@@ -143,28 +143,16 @@ TABLE = (
         "the session reapers restart with it when the load balancers' turn comes; they serve no client",
     ),
     Change("pgbouncer_admin_password", APPLIED, "every pgbouncer is updated before the first use"),
-    Change("elasticsearch_superuser_password", REFUSED, NOT_ROTATED),
+    Change("elasticsearch_superuser_password", REFUSED, NOT_ROTATED, "each node's keystore (bootstrap.password), unless it was changed since"),
     Change("elasticsearch_application_password", APPLIED, _SWITCH.format("the backend", "the backend")),
     Change("elasticsearch_monitoring_password", APPLIED, _SWITCH.format("HAProxy", "HAProxy")),
     Change("elasticsearch_snapshot_password", APPLIED, "at once; the timer tries again"),
     Change("elasticsearch_drill_password", APPLIED, "at once"),
-    Change("backend_internal_key", REFUSED, _KEY),
-    Change("backend_encryption_key", REFUSED, _KEY),
+    Change("backend_internal_key", REFUSED, _KEY, "/run/secrets/INTERNAL_KEY in a running replica (`docker exec`)"),
+    Change("backend_encryption_key", REFUSED, _KEY, "/run/secrets/ENCRYPTION_KEY in a running replica (`docker exec`)"),
     Change("haproxy_stats_password", APPLIED, _RELOAD_HAPROXY),
-    Change("swarm_unlock_key", REFUSED, "Docker makes it; `docker swarm unlock-key -q` on a manager prints it"),
+    Change("swarm_unlock_key", REFUSED, "Docker makes it; `docker swarm unlock-key -q` on a manager prints it", "/etc/utmstack-ha/swarm-unlock-key"),
 )  # fmt: skip
-
-# Where the old value of a password can still be read, by root; of the others only a copy of passwords.yml has it.
-FOUND_IN = {
-    "etcd_patroni_password": "/etc/patroni/config.yml (etcd3)",
-    "postgresql_superuser_password": "/etc/patroni/config.yml (superuser)",
-    "postgresql_replication_password": "/etc/patroni/config.yml (replication)",
-    "postgresql_rewind_password": "/etc/patroni/config.yml (rewind)",
-    "elasticsearch_superuser_password": "each node's keystore (bootstrap.password), unless it was changed since",
-    "backend_internal_key": "/run/secrets/INTERNAL_KEY in a running replica (`docker exec`)",
-    "backend_encryption_key": "/run/secrets/ENCRYPTION_KEY in a running replica (`docker exec`)",
-    "swarm_unlock_key": "/etc/utmstack-ha/swarm-unlock-key",
-}
 
 # What messages call a layer, and the groups whose hosts have it.
 LAYERS = {
@@ -365,8 +353,11 @@ def _check_passwords(hosts: Mapping[str, Mapping], found: Findings) -> None:
         if row.unknown:
             found.refuse(_where(differing[password]), password, *row.unknown)
             continue
-        place = row.found_in or FOUND_IN.get(password)
-        old = f"the old value, which is in {place}" if place else "the old value, of a copy of passwords.yml"
+        old = (
+            f"the old value, which is in {row.found_in}"
+            if row.found_in
+            else "the old value, of a copy of passwords.yml"
+        )
         found.refuse(
             _where(differing[password]),
             password,

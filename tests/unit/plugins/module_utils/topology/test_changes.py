@@ -207,7 +207,7 @@ def test_a_password_that_cannot_change_is_refused_with_where_the_old_one_is(name
     for host in ("node1", "node3"):
         present[host]["passwords"][name] = False
     text = changes.refusal(topology(), present)
-    place = changes.rows()[name].found_in or changes.FOUND_IN.get(name, "a copy of passwords.yml")
+    place = changes.rows()[name].found_in or "a copy of passwords.yml"
     assert f"hosts node1, node3: {name} is not the one that is deployed. Put back the old value" in text
     assert place in text and "1 fault." in text
 
