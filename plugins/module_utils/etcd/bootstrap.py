@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+from ..common.bootstrap import without_leader
 from ..common.order import order
 from .members import find
+
+LOST = "restore etcd from a snapshot, or move the remaining data away to begin anew"
 
 
 def plan_bootstrap(members: list[dict], facts: dict[str, dict], cluster: dict) -> dict:
@@ -51,7 +54,7 @@ def _with_quorum(plan: dict, members: list[dict], facts: dict[str, dict], cluste
         entries = find(cluster["members"], name, [one["peer_url"]])
         listed = entries[0] if len(entries) == 1 else None
         if not seen["data"]:
-            unfinished = [other["forming"] for other in facts.values() if f"{name}=" in other["forming"]]
+            unfinished = [other["forming"] for other in facts.values() if _begun_with(name, other["forming"])]
             if listed and not listed["name"] and not listed["learner"] and unfinished:
                 plan["form"].append(name)
                 plan["initial_cluster"] = unfinished[0]
@@ -71,33 +74,13 @@ def _with_quorum(plan: dict, members: list[dict], facts: dict[str, dict], cluste
 
 
 def _without_quorum(plan: dict, members: list[dict], facts: dict[str, dict]) -> None:
-    """Nobody leads: form a cluster where there has never been one, else start what there is."""
-    names = [one["name"] for one in members]
-    unseen = [name for name in names if name not in facts]
-    empty = [name for name in names if name in facts and not facts[name]["data"]]
-    kept = [name for name in names if name in facts and facts[name]["data"]]
-    unfinished = {facts[name]["forming"] for name in kept}
-    plan["start"] = [name for name in kept if not facts[name]["running"]]
-    plan["restart"] = [name for name in kept if facts[name]["running"] and facts[name]["restart"]]
-    if not kept and not unseen:
-        plan["form"] = empty
-    elif kept and len(unfinished) == 1 and "" not in unfinished:
-        # An earlier run died while it formed the cluster: nobody has ever led, so those that are missing may begin.
-        plan["initial_cluster"] = unfinished.pop()
-        begun = {pair.split("=", 1)[0] for pair in plan["initial_cluster"].split(",")}
-        plan["form"] = [name for name in empty if name in begun]
-    elif not kept:
-        plan["refusal"] = (
-            f"No etcd member answers, none of {', '.join(empty)} has data, and {', '.join(unseen)} cannot be looked at. "
-            "A new cluster is formed only when all members are known to be empty, as there must never be two. "
-            "Run without --limit, with all hosts of group etcd up."
-        )
-    elif not plan["start"] and not plan["restart"]:
-        plan["refusal"] = (
-            f"etcd has no leader. It runs with data on {', '.join(kept)}"
-            + (f", there is no data on {', '.join(empty)}" if empty else "")
-            + (f", and nothing is known of {', '.join(unseen)}" if unseen else "")
-            + ". Nothing is done, as a new cluster would throw this data away. Bring back hosts that have data until more "
-            f"than half of the members run; look at `journalctl -u etcd` on {kept[0]} for what they wait for. If most of the "
-            "members are lost for good, restore etcd from a snapshot, or move the remaining data away to begin anew."
-        )
+    """Nobody leads. Whoever has no data waits for a leader, as it has to join, unless the cluster was begun with it."""
+    plan |= without_leader([one["name"] for one in members], facts, "etcd", "etcd has no leader", LOST)
+    if begun := plan.pop("begun"):
+        plan["initial_cluster"] = begun
+        plan["form"] = [name for name in plan["form"] if _begun_with(name, begun)]
+
+
+def _begun_with(name: str, initial_cluster: str) -> bool:
+    """Whether an initial cluster, `a=https://a:2380,b=https://b:2380`, has this member."""
+    return f",{name}=" in f",{initial_cluster}"

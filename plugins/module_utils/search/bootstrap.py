@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+from ..common.bootstrap import without_leader
 from ..common.order import order
+
+LOST = "restore a snapshot into a new cluster: move the remaining data away to begin anew"
 
 
 def plan_bootstrap(members: list[dict], facts: dict[str, dict], cluster: dict) -> dict:
@@ -86,35 +89,8 @@ def _with_master(plan: dict, members: list[dict], facts: dict[str, dict], cluste
 
 
 def _without_master(plan: dict, members: list[dict], facts: dict[str, dict]) -> None:
-    """Nobody is master: form a cluster where there has never been one, else start what there is."""
+    """Nobody is master. Where data belongs to a cluster, that one was formed, whatever the host was started with."""
     names = [one["name"] for one in members]
-    unseen = [name for name in names if name not in facts]
-    empty = [name for name in names if name in facts and not facts[name]["data"]]
-    kept = [name for name in names if name in facts and facts[name]["data"]]
-    unfinished = {tuple(facts[name]["forming"]) for name in kept}
-    begun = [name for name in kept if facts[name]["cluster_uuid"]]
-    plan["start"] = [name for name in kept if not facts[name]["running"]]
-    plan["restart"] = [name for name in kept if facts[name]["running"] and facts[name]["restart"]]
-    if not kept and not unseen:
-        plan["form"] = empty
-    elif kept and not begun and len(unfinished) == 1 and () not in unfinished:
-        # An earlier run died while it formed the cluster, and none of it has been seen to work: those that are missing may begin.
-        plan["initial_masters"] = list(unfinished.pop())
-        plan["form"] = empty
-    elif not kept:
-        plan["refusal"] = (
-            f"No node answers, none of {', '.join(empty)} has data, and {', '.join(unseen)} cannot be looked at. A new cluster "
-            "is formed only when all nodes are known to be empty, as there must never be two. Run without --limit, with all "
-            "hosts of group elasticsearch up."
-        )
-    else:
-        plan["start"] += [name for name in empty if not facts[name]["running"]]
-        if not plan["start"] and not plan["restart"]:
-            plan["refusal"] = (
-                f"No master is elected. The nodes run with data on {', '.join(kept)}"
-                + (f", there is no data on {', '.join(empty)}" if empty else "")
-                + (f", and nothing is known of {', '.join(unseen)}" if unseen else "")
-                + ". Nothing is done, as a new cluster would throw this data away. Bring back hosts that have data until more "
-                f"than half of the masters run; `journalctl -u elasticsearch` on {kept[0]} says what they wait for. If most "
-                "masters are lost for good, restore a snapshot into a new cluster: move the remaining data away to begin anew."
-            )
+    seen = {name: one | {"forming": [] if one["cluster_uuid"] else one["forming"]} for name, one in facts.items()}
+    plan |= without_leader(names, seen, "elasticsearch", "No master is elected", LOST, all_start=True)
+    plan["initial_masters"] = plan.pop("begun") or plan["initial_masters"]

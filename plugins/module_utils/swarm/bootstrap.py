@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ..common.bootstrap import without_leader
 from ..common.order import order
 from .cluster import assess, host_of, member_of
 
@@ -17,6 +18,7 @@ OWNER_LABEL = "utmstack.ha.cluster"
 BACKEND_LABEL = "utmstack.ha.backend"
 RACK_LABEL = "utmstack.ha.rack"
 
+LOST = "run `docker swarm init --force-new-cluster` on one that is left, and start the run again"
 NOTHING = {
     "unlock": [], "init": [], "join": [], "leave": [], "remove": [], "nodes": [], "viewpoint": "", "roll": [], "settings": False, "ill": False, "key": False,
     "needed": False, "refusal": "", "warnings": [],
@@ -248,23 +250,15 @@ def _update(entry: Mapping, member: Mapping) -> list[dict]:
 
 
 def _without(result: dict, wanted: list[dict], here: list[dict], active: list[str], seen: Mapping) -> None:
-    """Nobody knows a leader: make a swarm where there has never been one, else say what keeps the present one from working."""
-    absent = [one["name"] for one in wanted if one["role"] == "manager" and one["name"] not in seen]
-    managers = [one["name"] for one in here if one["role"] == "manager"]
-    if active:
-        said = "; ".join(f"{name}: {seen[name]['error'] or seen[name]['state']}" for name in active)
-        result["refusal"] = (
-            f"The swarm has no leader ({said}). Nothing is done, as a new swarm would throw the present one away. Bring managers back "
-            "until more than half of them run. If most of them are lost for good, run `docker swarm init --force-new-cluster` on "
-            "one that is left, and start the run again."
-        )
-    elif absent:
-        result["refusal"] = (
-            f"No host of this run is in a swarm, and {', '.join(absent)} cannot be looked at. A new swarm is made only when all "
-            "managers are known to be in none, as there must never be two. Run without --limit, with all managers up."
-        )
-    else:
-        result["init"] = managers[:1]
-        result["viewpoint"] = managers[0]
-        result["join"] = [{"name": one["name"], "role": one["role"]} for one in here if one["name"] != managers[0]]
+    """Nobody knows a leader: the first manager makes a swarm where there has never been one, and all others join it."""
+    names = [one["name"] for one in wanted if one["role"] == "manager" or one["name"] in seen]
+    common = {"running": True, "restart": False, "forming": ""}
+    facts = {one["name"]: {"data": one["name"] in active, **common} for one in here}
+    said = "; ".join(f"{name}: {seen[name]['error'] or seen[name]['state']}" for name in active) or "no host is in one"
+    decided = without_leader(names, facts, "docker", f"The swarm has no leader ({said})", LOST)
+    result["refusal"] = decided["refusal"]
+    if decided["form"]:
+        first = next(one["name"] for one in here if one["role"] == "manager")
+        result |= {"init": [first], "viewpoint": first}
+        result["join"] = [{"name": one["name"], "role": one["role"]} for one in here if one["name"] != first]
         result["join"].sort(key=lambda one: one["role"] != "manager")

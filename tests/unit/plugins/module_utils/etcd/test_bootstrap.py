@@ -126,3 +126,11 @@ def test_a_cluster_that_grew_while_it_formed_is_completed_as_it_was_begun():
     facts = {"a": host(forming=begun), "b": EMPTY, "c": EMPTY}
     plan = plan_bootstrap(MEMBERS, facts, NOBODY)
     assert (plan["form"], plan["initial_cluster"]) == (["b"], begun)
+
+
+def test_a_member_whose_name_ends_like_anothers_is_not_taken_for_it():
+    members = [{"name": name, "peer_url": f"https://{name}:2380"} for name in ("db1", "olddb1")]
+    facts = {"db1": EMPTY, "olddb1": host(forming="olddb1=https://olddb1:2380")}
+    seen = cluster(listed("olddb1"), listed("", address="db1", healthy=False), leader="olddb1")
+    plan = plan_bootstrap(members, facts, seen)
+    assert (plan["form"], plan["join"]) == ([], ["db1"])
