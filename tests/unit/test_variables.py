@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+from ansible_collections.utmstack.ha.plugins.module_utils.topology import role_specs
 from checkout import ROOT
 from jinja2 import meta
 
@@ -87,10 +88,7 @@ def known() -> set[str]:
     for path in FILES:
         content = yaml.safe_load(path.read_text())
         found.update(content if {"vars", "defaults"} & set(path.relative_to(ROOT).parts) else set_in(content))
-    for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
-        for entry in yaml.safe_load(path.read_text())["argument_specs"].values():
-            found.update(entry.get("options", {}))
-    return found
+    return found | set(role_specs.settings())
 
 
 @pytest.mark.parametrize(

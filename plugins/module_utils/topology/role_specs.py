@@ -13,6 +13,8 @@ from ansible.module_utils.common.yaml import yaml_load
 
 COLLECTION = Path(__file__).resolve().parents[3]
 NAME = re.compile(r"[a-z][a-z0-9]*_\w+")
+# The entry points whose options are settings. Those of the others are what a caller gives (docs/role-contract.md).
+OF_SETTINGS = ("main", "settings", "reboot")
 
 
 @cache
@@ -21,8 +23,8 @@ def settings(collection: Path = COLLECTION) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(collection.glob("roles/*/meta/argument_specs.yml")):
         specs = yaml_load(path.read_text(encoding="utf-8"))["argument_specs"]
-        for entry_point in specs.values():
-            found.update(entry_point.get("options", {}))
+        for entry_point in OF_SETTINGS:
+            found.update(specs.get(entry_point, {}).get("options", {}))
     return found
 
 
