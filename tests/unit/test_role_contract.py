@@ -1,6 +1,6 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""docs/role-contract.md lists the task files that playbooks and other roles call, and no others; what it names exists."""
+"""docs/role-contract.md lists the task files that playbooks and other roles call, and no others; what it names exists and is in their argument specs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ PAGE = ROOT / "docs" / "role-contract.md"
 COLLECTION = "utmstack.ha."
 INCLUDES = ("ansible.builtin.include_role", "ansible.builtin.import_role")
 ROLL = {"health", "drain", "undrain"}
+SPECS = {
+    path.parts[-3]: yaml.safe_load(path.read_text())["argument_specs"]
+    for path in ROOT.glob("roles/*/meta/argument_specs.yml")
+}
 # Role and task file of a call whose role is a variable: what the variable can be is computed below.
 BY_VARIABLE = {
     "{{ rolling_role }}": {*ROLL, "{{ rolling_entry_point }}"},
@@ -42,7 +46,7 @@ def calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
         for block in blocks(yaml.safe_load(path.read_text())):
             for include in INCLUDES:
                 if include in block:
-                    yield block[include]["name"], block[include].get("tasks_from", "main").removesuffix(".yml"), block
+                    yield block[include]["name"], block[include].get("tasks_from", "main"), block
             for role in block.get("roles", []) if "hosts" in block else []:
                 yield role if isinstance(role, str) else role["role"], "main", block
 
@@ -125,16 +129,69 @@ def test_what_a_host_itself_lacks_is_no_reason_against_its_own_step(role):
     assert any("rolling_excluded_host" in file.read_text() for file in files if file.exists())
 
 
-@pytest.mark.parametrize("role", ["rolling", "status"])
-def test_an_argument_spec_describes_each_entry_point_with_the_variables_that_the_page_names(role):
-    specs = yaml.safe_load((ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
-    listed = {
-        file: set(re.findall(r"`(\w+)`", takes) if "(argument spec)" in takes else ()) - {"rolling_plan"}
-        for of, files, takes, _leaves in rows()
-        if of == role
-        for file in re.findall(r"`(\w+)`", files)
-    }
-    assert {file: set(spec.get("options", {})) for file, spec in specs.items()} == listed
+def spec(role: str, file: str) -> dict[str, Any]:
+    """The argument spec of an entry point; that of the topology's `main` has another name, of which it tells the reason."""
+    return SPECS[role]["settings" if (role, file) == ("topology", "main") else file]
+
+
+def test_each_entry_point_has_an_argument_spec_and_nothing_else_has():
+    listed = {(role, file) for role, files, *_rest in rows() for file in re.findall(r"`(\w+)`", files)}
+    assert {(role, file) for role, specs in SPECS.items() for file in specs} == listed - {("topology", "main")}
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row[0]}: {row[1]}")
+def test_argument_specs_have_the_variables_that_the_page_names(row):
+    role, files, *cells = row
+    specs = {file: spec(role, file) for file in re.findall(r"`(\w+)`", files)}
+    takes, leaves = (set(re.findall(r"`([a-z]+_\w+)`", cell)) - set(SPECS[role]) for cell in cells)
+    options = {name for one in specs.values() for name in one.get("options", {})}
+    if specs.keys() & {"main", "settings"}:
+        # Their options are settings, which are in docs/settings.md.
+        assert takes <= options
+    else:
+        assert takes == options
+        described = " ".join(text for one in specs.values() for text in one["description"])
+        assert [name for name in leaves if f"C({name})" not in described] == []
+
+
+def test_a_variable_is_described_alike_by_all_roles_that_take_it():
+    seen: dict[str, list[Any]] = {}
+    for specs in SPECS.values():
+        options = {}
+        for file, one in specs.items():
+            options.update(one.get("options", {}) if file not in ("main", "settings") else {})
+        for name, option in options.items():
+            seen.setdefault(name, []).append(option)
+    assert [name for name, options in seen.items() if any(option != options[0] for option in options)] == []
+
+
+@pytest.mark.parametrize(
+    "role,file,task",
+    [
+        (name.removeprefix(COLLECTION), file, task)
+        for name, file, task in calls()
+        if "{{" not in name and "roles" not in task
+    ],
+    ids=lambda value: value if isinstance(value, str) else value["name"],
+)
+def test_a_call_gives_what_the_entry_point_takes(role, file, task):
+    options, given = spec(role, file).get("options", {}), set(task.get("vars", {}))
+    # The loop's files get what its caller gives, too.
+    passed_on = {name for specs in SPECS.values() for name in specs.get("health", {}).get("options", {})}
+    assert given <= set(options) | (passed_on if (role, file) == ("rolling", "loop") else set())
+    # What is a mapping was left by another entry point.
+    assert {name for name, one in options.items() if one.get("required") and one["type"] != "dict"} <= given
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("roles/*/tasks/*.yml")), ids=lambda path: f"{path.parts[-3]}: {path.stem}"
+)
+def test_calls_by_a_role_cost_no_check_at_run_time(path):
+    """Roles rolling and status are called a few times in a run, some with what a person gave."""
+    for task in blocks(yaml.safe_load(path.read_text())):
+        for call in (task[include] for include in INCLUDES if include in task):
+            if call["name"] not in (f"{COLLECTION}rolling", f"{COLLECTION}status"):
+                assert call.get("rolespec_validate") is False, task["name"]
 
 
 def test_nobody_waits_for_a_variable_that_the_loop_and_the_plan_no_longer_set():
