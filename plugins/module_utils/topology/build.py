@@ -206,7 +206,7 @@ def build(
             }
             for name, service in SERVICES.items()
         },
-        "warnings": found.warnings,
+        "warnings": [str(warning) for warning in together(inventory, hosts, found.warnings)],
     }
 
 

@@ -39,15 +39,18 @@ def check_components(inventory: Inventory, hosts: list[str], options: Options, f
     """
     own = set(variables_seen())
     for host in hosts:
-        for name, value in inventory.variables(host).items():
+        given = inventory.variables(host)
+        for name, value in given.items():
             present = FORMER_NAMES.get(name, name)
             if present not in options or name in own:
                 continue
             if name in FORMER_NAMES:
+                # Where the present name is not set, it may have the former's value here by the role's default.
+                counts = ", which is set, too, and counts" if given.get(present, value) != value else ""
                 found.warn(
                     f"host {host}",
                     name,
-                    f"is the former name of {present}",
+                    f"is the former name of {present}{counts}",
                     "Rename it: the next release does not know it",
                 )
             option = options[present]

@@ -34,7 +34,7 @@ class Findings:
     """Collects what the rules find, so that one run tells all of it."""
 
     faults: list[Fault] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
 
     def refuse(self, where: str, setting: str, problem: str, remedy: str) -> None:
         """Record a fault that makes the inventory unusable; the same one is told once."""
@@ -44,7 +44,7 @@ class Findings:
 
     def warn(self, where: str, setting: str, problem: str, remedy: str) -> None:
         """Record what is allowed but costs something that a person should know."""
-        self.warnings.append(str(Fault(where, setting, problem, remedy)))
+        self.warnings.append(Fault(where, setting, problem, remedy))
 
 
 def report(faults: list[Fault]) -> str:

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 from ansible_collections.utmstack.ha.plugins.action.topology import fails_always, why
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.components import FORMER_NAMES
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -259,6 +260,15 @@ def test_booleans_and_numbers_may_be_extra_variables(site):
     assert code == 0, output
     topology, _end = json.JSONDecoder().raw_decode(output[output.index("\n{\n") + 1 :])
     assert topology["pgbouncer"]["enabled"] is False
+
+
+@pytest.mark.parametrize(("former", "present"), FORMER_NAMES.items())
+def test_a_former_name_may_be_an_extra_variable(site, former, present):
+    code, output = run(site(), "plan.yml", "-e", f"{former}=600")
+    assert code == 0, output
+    assert output.count(f"[WARNING]: group all: {former} is the former name of {present}. Rename it") == 1, output
+    code, output = run(site(), "plan.yml", "-e", f"{former}=soon")
+    assert code != 0 and f"group all: {former} is 'soon'. Set a whole number." in output, output
 
 
 def test_own_certificates_are_read_on_the_controller_host_by_host(site):
