@@ -8,6 +8,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from .answers import cluster
+from .change import (
+    APPLIED,
+    CLIENT_PORT,
+    NOT_ROTATED,
+    PORT,
+    REFUSED,
+    SWITCH,
+    Change,
+    address,
+    cluster_name,
+    given,
+    name,
+    port,
+)
 from .listener import HOST, VIP, Listener
 from .service import Data, Layer, Service, member_of
 
@@ -84,8 +98,26 @@ def table(state):
     return ", ".join([title, *moving]), rows
 
 
+def check_changes(ha: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]], found: Any) -> None:
+    """A node that has shards must go on having a data role."""
+    for member in ha["elasticsearch"]["members"]:
+        present = hosts.get(member["name"], {}).get("layers", {}).get("elasticsearch", {}).get("roles") or []
+        if _data(present) and not _data(member["roles"]):
+            found.refuse(
+                f"host {member['name']}",
+                "elasticsearch_node_roles",
+                f"takes {', '.join(_data(present))} from a node that has shards, which then would not start",
+                "Put it back, or move the shards away first (cluster.routing.allocation.exclude._name), stop the node and remove its data",
+            )
+
+
+def _data(roles: list[str]) -> list[str]:
+    return [role for role in roles if role == "data" or role.startswith("data_")]
+
+
 SERVICE = Service(
     name="elasticsearch",
+    title="the search engine",
     role="elasticsearch",
     layer="elasticsearch",
     groups=("elasticsearch",),
@@ -110,6 +142,49 @@ SERVICE = Service(
         ),
     ),
     proxied=True,
+    changes=(
+        Change(
+            "elasticsearch_node_roles",
+            APPLIED,
+            "one node after the other. Taking the last data role from a node that has shards is refused: move them away first"
+            " (cluster.routing.allocation.exclude._name), stop the node and remove its data",
+        ),
+        Change(
+            "elasticsearch_data_directory",
+            REFUSED,
+            "To have the data on another disk, mount it there while the node is stopped",
+        ),
+        Change("elasticsearch_version", APPLIED, "upgrades roll through the nodes; a step back or too far is refused"),
+        Change(
+            "elasticsearch_flavor",
+            REFUSED,
+            "To change the engine, deploy a new cluster and restore a snapshot or index anew",
+        ),
+        Change("ha_ports.elasticsearch_http", REFUSED, PORT),
+        Change("ha_ports.elasticsearch_transport", REFUSED, PORT),
+        Change("ha_ports.elasticsearch", REFUSED, CLIENT_PORT),
+        Change(
+            "elasticsearch_superuser_password",
+            REFUSED,
+            NOT_ROTATED,
+            "each node's keystore (bootstrap.password), unless it was changed since",
+        ),
+        Change("elasticsearch_application_password", APPLIED, SWITCH.format("the backend", "the backend")),
+        Change("elasticsearch_monitoring_password", APPLIED, SWITCH.format("HAProxy", "HAProxy")),
+        Change("elasticsearch_snapshot_password", APPLIED, "at once; the timer tries again"),
+        Change("elasticsearch_drill_password", APPLIED, "at once"),
+    ),
+    check_changes=check_changes,
+    compared=(
+        ("elasticsearch", "name", "inventory name", name),
+        ("elasticsearch", "cluster", "ha_cluster_name", cluster_name),
+        ("elasticsearch", "address", "ha_address", address),
+        ("elasticsearch", "http_port", "ha_ports.elasticsearch_http", port("elasticsearch_http")),
+        ("elasticsearch", "transport_port", "ha_ports.elasticsearch_transport", port("elasticsearch_transport")),
+        ("elasticsearch", "data_directory", "elasticsearch_data_directory", given("elasticsearch_data_directory")),
+        ("elasticsearch", "flavor", "elasticsearch_flavor", lambda ha, host, given: ha["elasticsearch"]["flavor"]),
+        ("haproxy", "elasticsearch", "ha_ports.elasticsearch", port("elasticsearch")),
+    ),
     memory=8,
     settings={
         "elasticsearch_data_directory": "/var/lib/elasticsearch",

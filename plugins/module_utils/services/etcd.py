@@ -9,6 +9,7 @@ from typing import Any
 
 from ..common.text import size
 from .answers import against_inventory, cluster
+from .change import NOT_ROTATED, PORT, REFUSED, Change, address, cluster_name, given, name, port, tls_directory
 from .listener import HOST, Listener
 from .service import Data, Service, member_of
 
@@ -89,12 +90,33 @@ def table(state):
 
 SERVICE = Service(
     name="etcd",
+    title="etcd",
     role="etcd",
     layer="etcd",
     groups=("etcd",),
     listeners=(
         Listener("etcd", "etcd (clients)", "etcd_client", 2379, HOST, "PostgreSQL hosts (Patroni), etcd hosts"),
         Listener("etcd", "etcd (peers)", "etcd_peer", 2380, HOST, "etcd hosts"),
+    ),
+    changes=(
+        Change(
+            "etcd_data_directory",
+            REFUSED,
+            "To have the data on another disk, mount it there while the member is stopped",
+        ),
+        Change("ha_ports.etcd_client", REFUSED, PORT),
+        Change("ha_ports.etcd_peer", REFUSED, PORT),
+        Change("etcd_root_password", REFUSED, NOT_ROTATED),
+        Change("etcd_patroni_password", REFUSED, NOT_ROTATED, "/etc/patroni/config.yml (etcd3)"),
+    ),
+    compared=(
+        ("etcd", "name", "inventory name", name),
+        ("etcd", "cluster", "ha_cluster_name", cluster_name),
+        ("etcd", "address", "ha_address", address),
+        ("etcd", "client_port", "ha_ports.etcd_client", port("etcd_client")),
+        ("etcd", "peer_port", "ha_ports.etcd_peer", port("etcd_peer")),
+        ("etcd", "data_directory", "etcd_data_directory", given("etcd_data_directory")),
+        ("etcd", "tls_directory", "ha_tls_directory", tls_directory),
     ),
     memory=1,
     settings={"etcd_data_directory": "/var/lib/etcd/{cluster}"},

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..common.secrets import HAPROXY_FORBIDS
 from .answers import answers_of, together
+from .change import APPLIED, RELOAD_HAPROXY, Change
 from .listener import HOST, VIP, Listener
 from .service import Layer, Service, member_of
 
@@ -130,6 +131,7 @@ def server_status(row, total) -> str:
 
 SERVICE = Service(
     name="haproxy",
+    title="HAProxy",
     role="haproxy",
     layer="loadbalancer",
     groups=("loadbalancer",),
@@ -152,6 +154,12 @@ SERVICE = Service(
             "users, who are sent on to HTTPS",
             ("backend", "web"),
         ),
+    ),
+    changes=(
+        Change("ha_ports.https", APPLIED, RELOAD_HAPROXY),
+        Change("ha_ports.http", APPLIED, RELOAD_HAPROXY),
+        Change("ha_ports.stats", APPLIED, RELOAD_HAPROXY),
+        Change("haproxy_stats_password", APPLIED, RELOAD_HAPROXY),
     ),
     memory=1,
     passwords={"haproxy_stats_password": HAPROXY_FORBIDS},

@@ -59,10 +59,12 @@ def form(topology, observations, _roles):
 
 SERVICE = Service(
     name="keepalived",
+    title="keepalived",
     role="keepalived",
     layer="loadbalancer",
     state="vip",
     groups=("loadbalancer",),
+    compared=(("keepalived", "vip", "ha_vip", lambda ha, host, given: ha["virtual_ip"]["address"]),),
     settings={"keepalived_interface": ""},
     units=("keepalived.service",),
     packages=("keepalived",),

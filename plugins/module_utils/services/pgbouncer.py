@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .change import APPLIED, Change
 from .listener import HOST, Listener
 from .service import Service
 
@@ -24,6 +25,15 @@ SERVICE = Service(
         ),
     ),
     enabled=lambda ha: ha["pgbouncer"]["enabled"],
+    changes=(
+        Change("pgbouncer_enabled", APPLIED, "clients of port 5432 reconnect once"),
+        Change(
+            "ha_ports.pgbouncer",
+            APPLIED,
+            "one load balancer after the other; clients go to the primary without it meanwhile",
+        ),
+        Change("pgbouncer_admin_password", APPLIED, "every pgbouncer is updated before the first use"),
+    ),
     shared={"pgbouncer_enabled": "auto"},
     passwords={"pgbouncer_admin_password": ""},
     units=("pgbouncer.service",),

@@ -9,11 +9,30 @@ from typing import Any
 
 from ..common.text import size
 from .answers import against_inventory, cluster
+from .change import (
+    APPLIED,
+    CLIENT_PORT,
+    NOT_ROTATED,
+    OPERATION,
+    PORT,
+    REFUSED,
+    RELOAD_HAPROXY,
+    SWITCH,
+    Change,
+    address,
+    cluster_name,
+    given,
+    name,
+    port,
+    tls_directory,
+)
 from .listener import HOST, VIP, Listener
 from .service import Data, Layer, Service, member_of
 
 # Patroni's words for who takes writes.
 LEADING_ROLES = ("leader", "standby_leader")
+# How a setting of the cluster arrives.
+_PATRONI = "by Patroni, one member after the other where a restart is needed"
 
 
 def confirming(layer: Layer) -> list[str]:
@@ -106,6 +125,7 @@ def server_roles(layer: Layer) -> dict[str, dict[str, str]]:
 
 SERVICE = Service(
     name="postgresql",
+    title="PostgreSQL",
     role="postgresql",
     layer="postgresql",
     groups=("postgresql",),
@@ -165,6 +185,50 @@ SERVICE = Service(
     ),
     proxied=True,
     tls_passed=True,
+    changes=(
+        Change(
+            "postgresql_data_directory",
+            REFUSED,
+            "To have the data on another disk, mount it there while the member is stopped",
+        ),
+        Change("postgresql_version", OPERATION, "playbooks/postgresql_major_upgrade.yml"),
+        Change("postgresql_synchronous_mode", APPLIED, _PATRONI),
+        Change("postgresql_synchronous_node_count", APPLIED, _PATRONI),
+        Change("postgresql_max_connections", APPLIED, _PATRONI),
+        Change(
+            "postgresql_databases",
+            APPLIED,
+            "new ones are made; one taken out keeps its data, and pgbouncer lets nobody in. That of the application is refused",
+        ),
+        Change("ha_ports.postgresql", REFUSED, PORT),
+        Change("ha_ports.patroni_rest", REFUSED, PORT),
+        Change("ha_ports.postgresql_write", REFUSED, CLIENT_PORT),
+        Change("ha_ports.postgresql_direct", REFUSED, CLIENT_PORT),
+        Change("ha_ports.postgresql_read", APPLIED, RELOAD_HAPROXY),
+        Change("postgresql_superuser_password", REFUSED, NOT_ROTATED, "/etc/patroni/config.yml (superuser)"),
+        Change("postgresql_replication_password", REFUSED, NOT_ROTATED, "/etc/patroni/config.yml (replication)"),
+        Change("postgresql_rewind_password", REFUSED, NOT_ROTATED, "/etc/patroni/config.yml (rewind)"),
+        Change("postgresql_rest_password", APPLIED, "Patroni is reloaded on all members before anybody uses it"),
+        Change("postgresql_application_password", APPLIED, SWITCH.format("the backend", "the backend")),
+        Change("postgresql_pgbouncer_password", APPLIED, "every pgbouncer is updated together with PostgreSQL"),
+        Change("postgresql_drill_password", APPLIED, "at once"),
+        Change(
+            "postgresql_reaper_password",
+            APPLIED,
+            "the session reapers restart with it when the load balancers' turn comes; they serve no client",
+        ),
+    ),
+    compared=(
+        ("postgresql", "name", "inventory name", name),
+        ("postgresql", "cluster", "ha_cluster_name", cluster_name),
+        ("postgresql", "address", "ha_address", address),
+        ("postgresql", "port", "ha_ports.postgresql", port("postgresql")),
+        ("postgresql", "rest_port", "ha_ports.patroni_rest", port("patroni_rest")),
+        ("postgresql", "data_directory", "postgresql_data_directory", given("postgresql_data_directory")),
+        ("postgresql", "tls_directory", "ha_tls_directory", tls_directory),
+        ("haproxy", "postgresql_write", "ha_ports.postgresql_write", port("postgresql_write")),
+        ("haproxy", "postgresql_direct", "ha_ports.postgresql_direct", port("postgresql_direct")),
+    ),
     memory=8,
     settings={
         "postgresql_version": "{release[postgresql]}",

@@ -75,6 +75,10 @@ class Service:
     # setting that it comes from, and what the inventory wants.
     changes: tuple[Change, ...] = ()
     compared: tuple[tuple[str, str, str, Wanted], ...] = ()
+    # What else of a change is refused, of the topology and of what deployed_info returned by host.
+    check_changes: Callable[[Mapping[str, Any], Mapping[str, Mapping[str, Any]], Any], None] = (
+        lambda _ha, _hosts, _found: None
+    )
     # What others must know of it besides its members (settings of the platform, number of members, findings).
     facts: Callable[[Mapping[str, Any], int, Any], Mapping[str, Any]] | None = None
     # How many of its members may be lost with it still doing all of its work; all but one where not said.

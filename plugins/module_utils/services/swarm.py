@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .answers import cluster
+from .change import APPLIED, PORT, REFUSED, Change, address, cluster_name, given, port
 from .listener import HOST, Listener
 from .service import Layer, Service, member_of
 
@@ -68,8 +69,14 @@ def table(state):
     return ", ".join([f"Swarm, leader {swarm['leader'] or 'NONE'}, quorum {swarm['quorum']}", *services]), rows
 
 
+def address_pools(_ha: Mapping, _host: Mapping, settings: Mapping) -> list[str]:
+    """Those of a swarm that is taken over are what they are."""
+    return [] if settings.get("swarm_adopt") else sorted(settings.get("swarm_address_pools") or [])
+
+
 SERVICE = Service(
     name="swarm",
+    title="the swarm",
     role="swarm",
     layer="swarm",
     groups=("swarm_managers", "swarm_workers"),
@@ -77,6 +84,29 @@ SERVICE = Service(
         Listener("swarm_managers", "Swarm (management)", "swarm_cluster", 2377, HOST, "swarm hosts"),
         Listener("backend", "Swarm (gossip)", "swarm_gossip", 7946, HOST, "swarm hosts"),
         Listener("backend", "Swarm (overlay, UDP)", "swarm_data", 4789, HOST, "swarm hosts"),
+    ),
+    changes=(
+        Change("swarm_data_root", REFUSED, "To have the data on another disk, mount it there while Docker is stopped"),
+        Change("swarm_address_pools", REFUSED, "To have others, deploy a new swarm"),
+        Change("ha_ports.swarm_cluster", REFUSED, PORT),
+        Change("ha_ports.swarm_data", REFUSED, PORT),
+        Change(
+            "ha_ports.swarm_gossip", APPLIED, "Docker has no such setting; the number is for firewalls and the plan"
+        ),
+        Change(
+            "swarm_unlock_key",
+            REFUSED,
+            "Docker makes it; `docker swarm unlock-key -q` on a manager prints it",
+            "/etc/utmstack-ha/swarm-unlock-key",
+        ),
+    ),
+    compared=(
+        ("swarm", "cluster", "ha_cluster_name", cluster_name),
+        ("swarm", "address", "ha_address", address),
+        ("swarm", "port", "ha_ports.swarm_cluster", port("swarm_cluster")),
+        ("swarm", "data_port", "ha_ports.swarm_data", port("swarm_data")),
+        ("swarm", "data_root", "swarm_data_root", given("swarm_data_root")),
+        ("swarm", "address_pools", "swarm_address_pools", address_pools),
     ),
     settings={
         "swarm_adopt": False,
