@@ -115,14 +115,17 @@ def _check_values(ha: Mapping, hosts: Mapping[str, Mapping], found: Findings) ->
 def _differences(ha: Mapping, host: Mapping, one: Mapping) -> Iterator[tuple[str, Any, Any, str]]:
     """What the inventory wants otherwise than a host has it: (setting, wanted, present, layer)."""
     found, given = one["layers"], one["settings"]
-    renamed = any(
-        layer in found and found[layer].get("cluster") not in (None, "", ha["cluster"])
-        for layer in ("etcd", "postgresql")
-    )
+    # Directories that follow the cluster's name are not wrong beside it.
+    named_after_it = {
+        name
+        for service in SERVICES.values()
+        for name, default in service.settings.items()
+        if "{cluster}" in str(default)
+    }
+    renamed = any(part.get("cluster") not in (None, "", ha["cluster"]) for part in found.values())
     for layer, key, setting, wanted_of in compared():
         present = found.get(layer, {}).get(key)
-        # Directories are named after the cluster.
-        if present in (None, "", []) or (renamed and setting in ("etcd_data_directory", "postgresql_data_directory")):
+        if present in (None, "", []) or (renamed and setting in named_after_it):
             continue
         wanted = wanted_of(ha, host, given)
         if wanted not in (None, "", []) and str(wanted) != str(present):

@@ -135,6 +135,15 @@ def test_a_changed_setting_is_refused_once_with_all_hosts_and_the_remedy(case):
     assert case == "databases" or "hosts node1, node2, node3: " in text
 
 
+def test_directories_that_follow_a_new_name_of_the_cluster_are_not_refused_beside_it():
+    present = everywhere()
+    for host in present.values():
+        for setting in ("etcd_data_directory", "postgresql_data_directory", "redis_data_directory"):
+            host["settings"][setting] = host["settings"][setting].replace("/utmstack", "/other")
+    text = changes.refusal(topology(ha_cluster_name="other"), present)
+    assert "1 fault" in text.splitlines()[0] and "ha_cluster_name is other" in text, text
+
+
 PORTS = sorted(name for name in defaults() if changes.rows()[f"ha_ports.{name}"].effect == changes.REFUSED)
 
 
