@@ -4,14 +4,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..common.text import size
 from .answers import against_inventory, cluster
 from .change import NOT_ROTATED, PORT, REFUSED, Change, address, cluster_name, given, name, port, tls_directory
 from .listener import HOST, Listener
-from .service import Data, Service, member_of
+from .service import Data, Service, Timing, member_of
+
+
+def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
+    heartbeat, election = timing["etcd"]["heartbeat_interval_ms"], timing["etcd"]["election_timeout_ms"]
+    require(
+        election >= 5 * heartbeat,
+        "etcd.election_timeout_ms",
+        f"is {election}, less than 5 x heartbeat_interval_ms ({heartbeat}), which etcd refuses",
+        f"Set it to {5 * heartbeat} or more, better {10 * heartbeat}",
+    )
 
 
 def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
@@ -97,6 +107,19 @@ SERVICE = Service(
     listeners=(
         Listener("etcd", "etcd (clients)", "etcd_client", 2379, HOST, "PostgreSQL hosts (Patroni), etcd hosts"),
         Listener("etcd", "etcd (peers)", "etcd_peer", 2380, HOST, "etcd hosts"),
+    ),
+    # Its largest election timeout is 50 s.
+    timing=(
+        Timing(
+            part="etcd",
+            profiles={
+                "fast": {"heartbeat_interval_ms": 100, "election_timeout_ms": 1000},
+                "normal": {"heartbeat_interval_ms": 100, "election_timeout_ms": 1000},
+                "wan": {"heartbeat_interval_ms": 300, "election_timeout_ms": 3000},
+            },
+            limits={"heartbeat_interval_ms": (10, 10000), "election_timeout_ms": (50, 50000)},
+            check=check_timing,
+        ),
     ),
     changes=(
         Change(

@@ -4,11 +4,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .answers import answers_of, together
-from .service import Service, member_of
+from .service import Service, Timing, member_of
+
+
+def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
+    own = timing["keepalived"]
+    require(
+        own["script_timeout_s"] >= own["script_interval_s"],
+        "keepalived.script_timeout_s",
+        f"is {own['script_timeout_s']}, below script_interval_s ({own['script_interval_s']}): a busy "
+        "host would give up the virtual IP for a slow check",
+        f"Set it to {own['script_interval_s']} or more",
+    )
 
 
 def asks(ha: Mapping[str, Any], _secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
@@ -64,6 +75,44 @@ SERVICE = Service(
     layer="loadbalancer",
     state="vip",
     groups=("loadbalancer",),
+    # VRRPv3 has 12 bits of hundredths of a second (RFC 5798).
+    timing=(
+        Timing(
+            part="keepalived",
+            profiles={
+                "fast": {
+                    "advert_interval_s": 0.3,
+                    "script_interval_s": 0.2,
+                    "script_timeout_s": 1,
+                    "script_fall": 2,
+                    "script_rise": 2,
+                },
+                "normal": {
+                    "advert_interval_s": 0.5,
+                    "script_interval_s": 0.5,
+                    "script_timeout_s": 2,
+                    "script_fall": 2,
+                    "script_rise": 2,
+                },
+                "wan": {
+                    "advert_interval_s": 1,
+                    "script_interval_s": 1,
+                    "script_timeout_s": 3,
+                    "script_fall": 2,
+                    "script_rise": 2,
+                },
+            },
+            limits={
+                "advert_interval_s": (0.01, 40.95),
+                "script_interval_s": (0.1, 60),
+                "script_timeout_s": (0.1, 60),
+                "script_fall": (1, 100),
+                "script_rise": (1, 100),
+            },
+            decimals=("advert_interval_s", "script_interval_s", "script_timeout_s"),
+            check=check_timing,
+        ),
+    ),
     compared=(("keepalived", "vip", "ha_vip", lambda ha, host, given: ha["virtual_ip"]["address"]),),
     settings={"keepalived_interface": ""},
     units=("keepalived.service",),

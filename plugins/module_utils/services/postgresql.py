@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..common.text import size
@@ -27,7 +27,7 @@ from .change import (
     tls_directory,
 )
 from .listener import HOST, VIP, Listener
-from .service import Data, Layer, Service, member_of
+from .service import Data, Layer, Service, Timing, member_of
 
 # Patroni's words for who takes writes.
 LEADING_ROLES = ("leader", "standby_leader")
@@ -43,6 +43,36 @@ def confirming(layer: Layer) -> list[str]:
 def paused(layer: Layer) -> str:
     """Why nothing may begin while Patroni does not act."""
     return "Patroni is paused. End that first: patronictl resume." if (layer or {}).get("paused") else ""
+
+
+def check_patroni_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
+    patroni, election = timing["patroni"], timing["etcd"]["election_timeout_ms"]
+    loop_wait, retry_timeout, ttl = patroni["loop_wait_s"], patroni["retry_timeout_s"], patroni["ttl_s"]
+    needed = loop_wait + 2 * retry_timeout
+    require(
+        needed <= ttl,
+        "patroni.ttl_s",
+        f"is {ttl}, less than loop_wait_s + 2 x retry_timeout_s = {loop_wait} + 2 x {retry_timeout} = {needed}: the "
+        "primary would lose its lease while it still tries to renew it",
+        f"Set it to {needed} or more, or lower loop_wait_s or retry_timeout_s",
+    )
+    require(
+        election < retry_timeout * 1000,
+        "patroni.retry_timeout_s",
+        f"is {retry_timeout}, no longer than one etcd election ({election} ms): each election would demote the primary",
+        f"Set it above {election / 1000:g}, or lower etcd.election_timeout_ms",
+    )
+
+
+def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
+    receiver, sender = timing["postgresql"]["wal_receiver_timeout_ms"], timing["postgresql"]["wal_sender_timeout_ms"]
+    require(
+        sender > receiver,
+        "postgresql.wal_sender_timeout_ms",
+        f"is {sender}, not above wal_receiver_timeout_ms ({receiver}): the primary would drop a standby "
+        "that still waits",
+        f"Set it above {receiver}",
+    )
 
 
 def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[str, dict[str, Any]]:
@@ -185,6 +215,50 @@ SERVICE = Service(
     ),
     proxied=True,
     tls_passed=True,
+    # Patroni's minimums are those of its own validator.
+    timing=(
+        Timing(
+            part="patroni",
+            profiles={
+                "fast": {"ttl_s": 20, "loop_wait_s": 3, "retry_timeout_s": 5, "primary_start_timeout_s": 0},
+                "normal": {"ttl_s": 30, "loop_wait_s": 10, "retry_timeout_s": 10, "primary_start_timeout_s": 30},
+                "wan": {"ttl_s": 60, "loop_wait_s": 10, "retry_timeout_s": 20, "primary_start_timeout_s": 60},
+            },
+            limits={
+                "ttl_s": (20, 3600),
+                "loop_wait_s": (1, 600),
+                "retry_timeout_s": (3, 600),
+                "primary_start_timeout_s": (0, 3600),
+            },
+            check=check_patroni_timing,
+        ),
+        Timing(
+            part="postgresql",
+            profiles={
+                "fast": {
+                    "wal_receiver_timeout_ms": 3000,
+                    "wal_sender_timeout_ms": 5000,
+                    "wal_retrieve_retry_interval_ms": 500,
+                },
+                "normal": {
+                    "wal_receiver_timeout_ms": 10000,
+                    "wal_sender_timeout_ms": 15000,
+                    "wal_retrieve_retry_interval_ms": 500,
+                },
+                "wan": {
+                    "wal_receiver_timeout_ms": 30000,
+                    "wal_sender_timeout_ms": 40000,
+                    "wal_retrieve_retry_interval_ms": 1000,
+                },
+            },
+            limits={
+                "wal_receiver_timeout_ms": (1000, 600000),
+                "wal_sender_timeout_ms": (1000, 600000),
+                "wal_retrieve_retry_interval_ms": (1, 60000),
+            },
+            check=check_timing,
+        ),
+    ),
     changes=(
         Change(
             "postgresql_data_directory",

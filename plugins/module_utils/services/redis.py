@@ -202,19 +202,21 @@ SERVICE = Service(
     outages=outages,
     # With min-replicas-max-lag a cut-off master takes writes for that long; below 2 s its replicas' acknowledgements, one a second, come
     # too seldom.
-    timing=Timing(
-        part="redis",
-        profiles={
-            "fast": {"down_after_ms": 1500, "failover_timeout_ms": 10000, "min_replicas_max_lag_s": 2},
-            "normal": {"down_after_ms": 3000, "failover_timeout_ms": 60000, "min_replicas_max_lag_s": 3},
-            "wan": {"down_after_ms": 10000, "failover_timeout_ms": 180000, "min_replicas_max_lag_s": 10},
-        },
-        limits={
-            "down_after_ms": (100, 600000),
-            "failover_timeout_ms": (1000, 3600000),
-            "min_replicas_max_lag_s": (1, 3600),
-        },
-        check=check_timing,
+    timing=(
+        Timing(
+            part="redis",
+            profiles={
+                "fast": {"down_after_ms": 1500, "failover_timeout_ms": 10000, "min_replicas_max_lag_s": 2},
+                "normal": {"down_after_ms": 3000, "failover_timeout_ms": 60000, "min_replicas_max_lag_s": 3},
+                "wan": {"down_after_ms": 10000, "failover_timeout_ms": 180000, "min_replicas_max_lag_s": 10},
+            },
+            limits={
+                "down_after_ms": (100, 600000),
+                "failover_timeout_ms": (1000, 3600000),
+                "min_replicas_max_lag_s": (1, 3600),
+            },
+            check=check_timing,
+        ),
     ),
     changes=(
         Change(

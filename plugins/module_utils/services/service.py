@@ -36,7 +36,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Timing:
-    """A service's part of the failover timing, by profile; what it takes, smallest and largest; and the rule of it.
+    """A part of the failover timing, by profile; what it takes, smallest and largest; which figures may be parts of a whole; and the rule of it.
 
     check: (timing of all parts, require: called with whether it holds, setting, problem, remedy).
     """
@@ -44,6 +44,7 @@ class Timing:
     part: str
     profiles: Mapping[str, Mapping[str, float]]
     limits: Mapping[str, tuple[float, float]]
+    decimals: tuple[str, ...] = ()
     check: Callable[[Mapping[str, Any], Callable[[bool, str, str, str], None]], None] = lambda _timing, _require: None
 
 
@@ -85,7 +86,7 @@ class Service:
     survives: Callable[[Mapping[str, Any]], int] | None = None
     # What failures cost, computed from the timing: rows of what fails and for how long.
     outages: Callable[[Mapping[str, Any]], list[list[str]]] = lambda _ha: []
-    timing: Timing | None = None
+    timing: tuple[Timing, ...] = ()
     # Its passwords, each with the characters that it must not have; and secrets that it makes by itself.
     passwords: Mapping[str, str] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
