@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .change import APPLIED, REFUSED, RELOAD_HAPROXY, Change, given, port
-from .listener import HOST, VIP, Listener
+from .listener import HOST, VIP, Endpoint, Listener
 from .service import Service
 
 # How what its replicas have in common is changed, and why a key must not be.
@@ -42,6 +42,7 @@ SERVICE = Service(
         Listener("loadbalancer", "HAProxy (gRPC)", "grpc", 50051, VIP, "UTMStack's agents", ("backend",)),
     ),
     tls_passed=True,
+    endpoints=lambda ha: [Endpoint("grpc", "gRPC agents", f"backend, port {ha['ports']['backend_grpc']}")],
     changes=(
         Change("backend_stack_name", REFUSED, _AWAY),
         Change("backend_tls", REFUSED, _AWAY),

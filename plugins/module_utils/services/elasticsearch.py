@@ -22,9 +22,10 @@ from .change import (
     name,
     port,
 )
-from .listener import HOST, VIP, Listener
+from .listener import HOST, VIP, Endpoint, Listener
 from .service import Data, Layer, Service, member_of
 
+_ENGINES = {"elasticsearch": "Elasticsearch", "opensearch": "OpenSearch"}
 _FILES = ("elasticsearch.yml", "opensearch.yml", "jvm.options", "log4j2.properties")
 
 
@@ -40,6 +41,19 @@ def entered(settings: Mapping[str, Any]) -> list[str]:
 def held_in_place(layer: Layer) -> bool:
     """Whether shards are still held in place: by a run that died in its last turn."""
     return "cluster.routing.allocation.enable" in (layer or {}).get("changed_settings", {})
+
+
+def survives(ha: Mapping[str, Any]) -> int:
+    """A majority of its masters is needed, and every shard has one replica at least."""
+    search = ha["elasticsearch"]
+    return min(len(search["masters"]) - search["quorum"], search["replicas"])
+
+
+def endpoints(ha: Mapping[str, Any]) -> list[Endpoint]:
+    """The nodes that serve clients."""
+    target = f"its nodes, port {ha['ports']['elasticsearch_http']}"
+    engine = _ENGINES[ha["elasticsearch"]["flavor"]]
+    return [Endpoint("elasticsearch", engine, target, "utmstack", "elasticsearch_application_password")]
 
 
 def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[str, dict[str, Any]]:
@@ -84,7 +98,7 @@ def table(state):
     search = state["elasticsearch"]
     if not search:
         return "", []
-    engine = "OpenSearch" if search["flavor"] == "opensearch" else "Elasticsearch"
+    engine = _ENGINES[search["flavor"]]
     rows = [["node", "address", "role", "version", "does"]]
     for node in search["nodes"]:
         role = "master" if node["master"] else "-"
@@ -142,6 +156,8 @@ SERVICE = Service(
         ),
     ),
     proxied=True,
+    survives=survives,
+    endpoints=endpoints,
     changes=(
         Change(
             "elasticsearch_node_roles",

@@ -108,6 +108,8 @@ SERVICE = Service(
         Listener("etcd", "etcd (clients)", "etcd_client", 2379, HOST, "PostgreSQL hosts (Patroni), etcd hosts"),
         Listener("etcd", "etcd (peers)", "etcd_peer", 2380, HOST, "etcd hosts"),
     ),
+    # A majority is needed.
+    survives=lambda ha: len(ha["etcd"]["members"]) - ha["etcd"]["quorum"],
     # Its largest election timeout is 50 s.
     timing=(
         Timing(

@@ -10,7 +10,7 @@ from typing import Any
 from ..common.secrets import HAPROXY_FORBIDS
 from .answers import answers_of, together
 from .change import APPLIED, RELOAD_HAPROXY, Change
-from .listener import HOST, VIP, Listener
+from .listener import HOST, VIP, Endpoint, Listener
 from .service import Layer, Service, Timing, member_of
 
 
@@ -21,6 +21,14 @@ def drained(layer: Layer, host: str) -> list[str]:
         for row in (layer or {}).get("servers", [])
         if row["server"] == host and any(view.get("admin", "ready") != "ready" for view in row["on"].values())
     ]
+
+
+def endpoints(ha: Mapping[str, Any]) -> list[Endpoint]:
+    """The application in a browser: the backend, the web servers, or both by path."""
+    http = f"backend, port {ha['ports']['backend_http']}" if ha["backend"]["members"] else ""
+    web = f"web servers, port {ha['ports']['web']}" if ha["web"]["members"] else ""
+    both = f"/api and /websocket: {http}; the rest: {web}" if http and web else http or web
+    return [Endpoint("https", "HTTPS", both)]
 
 
 def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
@@ -173,6 +181,7 @@ SERVICE = Service(
             ("backend", "web"),
         ),
     ),
+    endpoints=endpoints,
     timing=(
         Timing(
             part="haproxy",

@@ -11,6 +11,15 @@ from .answers import answers_of, together
 from .service import Service, Timing, member_of
 
 
+def outages(ha: Mapping[str, Any]) -> list[list[str]]:
+    """RFC 5798, section 6.1: three adverts and a skew of (256 - priority) / 256 adverts."""
+    balancers, advert = ha["loadbalancer"]["members"], ha["timing"]["keepalived"]["advert_interval_s"]
+    if len(balancers) < 2:
+        return []
+    takeover = 3 * advert + (256 - balancers[1]["priority"]) / 256 * advert
+    return [["host of the virtual IP dies", f"{takeover:.1f} s until the next one has it"]]
+
+
 def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
     own = timing["keepalived"]
     require(
@@ -75,6 +84,7 @@ SERVICE = Service(
     layer="loadbalancer",
     state="vip",
     groups=("loadbalancer",),
+    outages=outages,
     # VRRPv3 has 12 bits of hundredths of a second (RFC 5798).
     timing=(
         Timing(

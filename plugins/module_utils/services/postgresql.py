@@ -26,7 +26,7 @@ from .change import (
     port,
     tls_directory,
 )
-from .listener import HOST, VIP, Listener
+from .listener import HOST, VIP, Endpoint, Listener
 from .service import Data, Layer, Service, Timing, member_of
 
 # Patroni's words for who takes writes.
@@ -73,6 +73,53 @@ def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, s
         "that still waits",
         f"Set it above {receiver}",
     )
+
+
+def survives(ha: Mapping[str, Any]) -> int:
+    """In strict synchronous mode the primary and the standbys that confirm each write are needed; in the others the last one takes writes."""
+    needed = ha["postgresql"]["synchronous_node_count"] if ha["postgresql"]["synchronous_mode"] == "strict" else 0
+    return len(ha["postgresql"]["members"]) - 1 - needed
+
+
+def outages(ha: Mapping[str, Any]) -> list[list[str]]:
+    """The leader key lives for ttl and is renewed in full by a new etcd leader; then Patroni probes the dead primary for 2 s."""
+    patroni, election = ha["timing"]["patroni"], ha["timing"]["etcd"]["election_timeout_ms"] / 1000
+    crash = 2 * patroni["loop_wait_s"] + patroni["primary_start_timeout_s"]
+    return [
+        ["PostgreSQL process dies", f"up to about {crash:g} s without writes"],
+        ["host of the primary dies", f"up to about {patroni['ttl_s'] + election + 3:g} s without writes"],
+    ]
+
+
+def endpoints(ha: Mapping[str, Any]) -> list[Endpoint]:
+    """Writes, pooled where pgbouncer runs, the way around it, and reads."""
+    port, pooled = ha["ports"]["postgresql"], ha["pgbouncer"]["enabled"]
+    through = f", through pgbouncer, port {ha['ports']['pgbouncer']}" if pooled else ""
+    login = ("{postgresql}", "postgresql_application_password")
+    return [
+        Endpoint(
+            "postgresql_write",
+            f"PostgreSQL primary{', pooled' if pooled else ''}",
+            f"the primary, port {port}{through}",
+            *login,
+        ),
+        Endpoint("postgresql_direct", "PostgreSQL primary, direct", f"the primary, port {port}, not pooled", *login),
+        Endpoint("postgresql_read", "PostgreSQL replicas", f"the replicas, port {port}", *login),
+    ]
+
+
+def notes(ha: Mapping[str, Any]) -> list[str]:
+    """What becomes of acknowledged writes."""
+    mode, count = ha["postgresql"]["synchronous_mode"], ha["postgresql"]["synchronous_node_count"]
+    standbys = "1 standby confirms" if count == 1 else f"{count} standbys confirm"
+    return [
+        {
+            "off": "PostgreSQL replicates asynchronously: a failover may lose the last writes.",
+            "on": f"Synchronous mode on: {standbys} each write, as long as there are any.",
+            "quorum": f"Synchronous mode quorum: any {standbys} each write, as long as there are any.",
+            "strict": f"Synchronous mode strict: {standbys} each write, or it waits.",
+        }[mode]
+    ]
 
 
 def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[str, dict[str, Any]]:
@@ -215,6 +262,10 @@ SERVICE = Service(
     ),
     proxied=True,
     tls_passed=True,
+    survives=survives,
+    outages=outages,
+    endpoints=endpoints,
+    notes=notes,
     # Patroni's minimums are those of its own validator.
     timing=(
         Timing(

@@ -13,7 +13,7 @@ from ..common.text import size
 from ..common.values import number
 from .answers import cluster
 from .change import APPLIED, CLIENT_PORT, NOT_ROTATED, PORT, REFUSED, Change, address, given, port, tls_directory
-from .listener import HOST, VIP, Listener
+from .listener import HOST, VIP, Endpoint, Listener
 from .service import Data, Layer, Service, Timing, member_of
 
 # Its configuration and ACL files give a meaning to them.
@@ -78,6 +78,12 @@ def outages(ha: Mapping[str, Any]) -> list[list[str]]:
     """Down-after, up to two seconds until a sentinel begins, and the promotion."""
     down_after_s = ha["timing"]["redis"]["down_after_ms"] / 1000
     return [["Redis master dies", f"up to about {down_after_s + 3:g} s without writes"]]
+
+
+def endpoints(ha: Mapping[str, Any]) -> list[Endpoint]:
+    """The master, for clients that do not ask Sentinel."""
+    target = f"the master, port {ha['ports']['redis']}"
+    return [Endpoint("redis_master", "Redis master", target, "utmstack", "redis_application_password")]
 
 
 def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
@@ -200,6 +206,7 @@ SERVICE = Service(
     facts=facts,
     survives=survives,
     outages=outages,
+    endpoints=endpoints,
     # With min-replicas-max-lag a cut-off master takes writes for that long; below 2 s its replicas' acknowledgements, one a second, come
     # too seldom.
     timing=(

@@ -27,6 +27,8 @@ SERVICE = Service(
             "Sentinel hosts, Redis hosts, swarm hosts (the application), clients that ask Sentinel",
         ),
     ),
+    # A majority is needed.
+    survives=lambda ha: len(ha["sentinel"]["members"]) - ha["sentinel"]["quorum"],
     changes=(
         Change(
             "redis_master_name",

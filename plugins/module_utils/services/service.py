@@ -15,7 +15,7 @@ from itertools import product
 from typing import Any, Optional
 
 from .change import Change, Wanted
-from .listener import Listener
+from .listener import Endpoint, Listener
 
 Layer = Optional[Mapping[str, Any]]  # noqa: UP045 (this is evaluated, and sanity judges it for Python 3.8)
 
@@ -87,6 +87,9 @@ class Service:
     # What failures cost, computed from the timing: rows of what fails and for how long.
     outages: Callable[[Mapping[str, Any]], list[list[str]]] = lambda _ha: []
     timing: tuple[Timing, ...] = ()
+    # What clients reach of it by the virtual IP, of the topology; and what a plan says beneath its layers.
+    endpoints: Callable[[Mapping[str, Any]], list[Endpoint]] = lambda _ha: []
+    notes: Callable[[Mapping[str, Any]], list[str]] = lambda _ha: []
     # Its passwords, each with the characters that it must not have; and secrets that it makes by itself.
     passwords: Mapping[str, str] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
