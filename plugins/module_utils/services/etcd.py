@@ -11,7 +11,14 @@ from ..common.text import size
 from .answers import against_inventory, cluster
 from .change import NOT_ROTATED, PORT, REFUSED, Change, address, cluster_name, given, name, port, tls_directory
 from .listener import HOST, Listener
+from .members import check_single, check_voters
 from .service import Data, Service, Timing, member_of
+
+
+def check_members(members: Mapping[str, list[str]], found: Any) -> None:
+    """Its members vote."""
+    check_voters("etcd", members["etcd"], found)
+    check_single("etcd", members["etcd"], "with it PostgreSQL stops taking writes", found)
 
 
 def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
@@ -108,6 +115,7 @@ SERVICE = Service(
         Listener("etcd", "etcd (clients)", "etcd_client", 2379, HOST, "PostgreSQL hosts (Patroni), etcd hosts"),
         Listener("etcd", "etcd (peers)", "etcd_peer", 2380, HOST, "etcd hosts"),
     ),
+    check_members=check_members,
     # A majority is needed.
     survives=lambda ha: len(ha["etcd"]["members"]) - ha["etcd"]["quorum"],
     # Its largest election timeout is 50 s.

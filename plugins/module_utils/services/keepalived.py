@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .answers import answers_of, together
+from .members import check_single
 from .service import Service, Timing, member_of
+
+
+def check_members(members: Mapping[str, list[str]], found: Any) -> None:
+    """Somebody must hold the virtual IP, and another one take it."""
+    check_single("loadbalancer", members["loadbalancer"], "with it the virtual IP is lost", found)
+    if not members["loadbalancer"]:
+        found.warn(
+            "group loadbalancer", "members", "are none: nothing here holds the virtual IP", "Have another system do it"
+        )
 
 
 def outages(ha: Mapping[str, Any]) -> list[list[str]]:
@@ -84,6 +94,7 @@ SERVICE = Service(
     layer="loadbalancer",
     state="vip",
     groups=("loadbalancer",),
+    check_members=check_members,
     outages=outages,
     # VRRPv3 has 12 bits of hundredths of a second (RFC 5798).
     timing=(

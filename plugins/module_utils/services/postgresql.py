@@ -27,6 +27,7 @@ from .change import (
     tls_directory,
 )
 from .listener import HOST, VIP, Endpoint, Listener
+from .members import check_single
 from .service import Data, Layer, Service, Timing, member_of
 
 # Patroni's words for who takes writes.
@@ -73,6 +74,26 @@ def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, s
         "that still waits",
         f"Set it above {receiver}",
     )
+
+
+def check_members(members: Mapping[str, list[str]], found: Any) -> None:
+    """Patroni needs etcd, and a lost primary a replica."""
+    own = members["postgresql"]
+    if own and not members["etcd"]:
+        found.refuse(
+            "group etcd",
+            "members",
+            "are none, while group postgresql has some: Patroni keeps its state in etcd",
+            "Add three hosts to group etcd; they may be the PostgreSQL hosts",
+        )
+    check_single("postgresql", own, "there is no replica to take over", found)
+    if len(own) == 2:
+        found.warn(
+            "group postgresql",
+            "members",
+            "are 2: after the loss of one, no second copy of a write is kept",
+            "Have three where no write may be lost",
+        )
 
 
 def survives(ha: Mapping[str, Any]) -> int:
@@ -262,6 +283,7 @@ SERVICE = Service(
     ),
     proxied=True,
     tls_passed=True,
+    check_members=check_members,
     survives=survives,
     outages=outages,
     endpoints=endpoints,

@@ -14,6 +14,7 @@ from ..common.values import number
 from .answers import cluster
 from .change import APPLIED, CLIENT_PORT, NOT_ROTATED, PORT, REFUSED, Change, address, given, port, tls_directory
 from .listener import HOST, VIP, Endpoint, Listener
+from .members import check_single
 from .service import Data, Layer, Service, Timing, member_of
 
 # Its configuration and ACL files give a meaning to them.
@@ -204,6 +205,9 @@ SERVICE = Service(
     proxied=True,
     tls_passed=True,
     facts=facts,
+    check_members=lambda members, found: check_single(
+        "redis", members["redis"], "there is no replica to take over", found
+    ),
     survives=survives,
     outages=outages,
     endpoints=endpoints,

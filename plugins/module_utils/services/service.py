@@ -80,6 +80,8 @@ class Service:
     check_changes: Callable[[Mapping[str, Any], Mapping[str, Mapping[str, Any]], Any], None] = (
         lambda _ha, _hosts, _found: None
     )
+    # Refuses and warns of numbers of members, of the members of all layers.
+    check_members: Callable[[Mapping[str, list[str]], Any], None] = lambda _members, _found: None
     # What others must know of it besides its members (settings of the platform, number of members, findings).
     facts: Callable[[Mapping[str, Any], int, Any], Mapping[str, Any]] | None = None
     # How many of its members may be lost with it still doing all of its work; all but one where not said.

@@ -10,6 +10,7 @@ from typing import Any
 from .answers import cluster
 from .change import APPLIED, PORT, REFUSED, Change, address, cluster_name, given, port
 from .listener import HOST, Listener
+from .members import check_voters
 from .service import Layer, Service, member_of
 
 
@@ -69,6 +70,23 @@ def table(state):
     return ", ".join([f"Swarm, leader {swarm['leader'] or 'NONE'}, quorum {swarm['quorum']}", *services]), rows
 
 
+def check_members(members: Mapping[str, list[str]], found: Any) -> None:
+    """Managers vote, and schedule for all."""
+    managers, hosts = members["swarm_managers"], members["backend"]
+    check_voters("swarm_managers", managers, found)
+    if members["swarm_workers"] and not managers:
+        found.refuse(
+            "group swarm_managers", "members", "are none, while group swarm_workers has some", "Add three hosts to it"
+        )
+    if len(managers) == 1 and len(hosts) > 1:
+        found.refuse(
+            "group swarm_managers",
+            "members",
+            f"are 1 of {len(hosts)} Swarm hosts, whose loss stops all scheduling",
+            "Add two more of them to group swarm_managers",
+        )
+
+
 def address_pools(_ha: Mapping, _host: Mapping, settings: Mapping) -> list[str]:
     """Those of a swarm that is taken over are what they are."""
     return [] if settings.get("swarm_adopt") else sorted(settings.get("swarm_address_pools") or [])
@@ -85,6 +103,7 @@ SERVICE = Service(
         Listener("backend", "Swarm (gossip)", "swarm_gossip", 7946, HOST, "swarm hosts"),
         Listener("backend", "Swarm (overlay, UDP)", "swarm_data", 4789, HOST, "swarm hosts"),
     ),
+    check_members=check_members,
     changes=(
         Change("swarm_data_root", REFUSED, "To have the data on another disk, mount it there while Docker is stopped"),
         Change("swarm_address_pools", REFUSED, "To have others, deploy a new swarm"),

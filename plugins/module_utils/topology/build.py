@@ -13,13 +13,14 @@ from typing import Any
 
 from ..common.values import url
 from ..services.listener import VIP
+from ..services.members import quorum
 from ..services.registry import SERVICES, entry_points
 from ..services.service import Service
 from .addresses import check_hosts, check_name, host_address, virtual_ip
 from .certificates import check_certificates
 from .components import Options, check_components
 from .faults import Findings, TopologyError
-from .groups import check_members, groups, members_of, memory_share, quorum, synchronous_mode
+from .groups import check_members, groups, members_of, memory_share, synchronous_mode
 from .groups import layers as all_layers
 from .names import check_databases, check_names
 from .pooling import pooling

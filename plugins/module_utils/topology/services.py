@@ -9,8 +9,8 @@ from typing import Any
 
 from ..common.text import nearest
 from ..common.values import url
+from ..services.members import quorum
 from .faults import Findings
-from .groups import quorum
 
 FLAVORS = ("elasticsearch", "opensearch")
 ALL_PURPOSE = ["master", "data", "ingest"]
