@@ -80,6 +80,7 @@ SERVICE = Service(
         "backend_database_name": "utmstack",
         "backend_database_user": "utmstack",
     },
+    numbers_or_empty=("backend_memory_limit_mb", "backend_replicas"),
     shared={"backend_tls": False},
     passwords={"backend_internal_key": "", "backend_encryption_key": ""},
     # Role swarm cares for it.

@@ -207,6 +207,14 @@ SERVICE = Service(
         "elasticsearch_log_directory": "/var/log/elasticsearch",
         "elasticsearch_repository_directories": [],
     },
+    numbers_or_empty=(
+        "elasticsearch_heap_mb",
+        "elasticsearch_min_replicas",
+        "elasticsearch_recover_after_data_nodes",
+        "elasticsearch_uid",
+    ),
+    releases={"12": {"java": "17"}, "13": {"java": "21"}},
+    without={"12": "Java 17, with which versions that need 21 can't run"},
     shared={"elasticsearch_flavor": "elasticsearch"},
     passwords={
         "elasticsearch_superuser_password": "",

@@ -136,6 +136,11 @@ SERVICE = Service(
     ),
     compared=(("keepalived", "vip", "ha_vip", lambda ha, host, given: ha["virtual_ip"]["address"]),),
     settings={"keepalived_interface": ""},
+    # keepalived 2.2 takes whole seconds for a script.
+    releases={"12": {"keepalived_fractions": False}, "13": {"keepalived_fractions": True}},
+    without={
+        "12": "keepalived 2.2 runs a check once a second at most, so a frozen HAProxy or a dead host of the virtual IP is found later"
+    },
     units=("keepalived.service",),
     packages=("keepalived",),
     held=("keepalived",),

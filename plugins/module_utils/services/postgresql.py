@@ -96,6 +96,12 @@ def check_members(members: Mapping[str, list[str]], found: Any) -> None:
         )
 
 
+def unsupported(ha: Mapping[str, Any], release: Mapping[str, Any], _settings: Any) -> tuple[str, ...]:
+    if ha["postgresql"]["synchronous_mode"] != "quorum" or release["patroni_quorum"]:
+        return ()
+    return "postgresql_synchronous_mode is quorum, which needs Patroni 4", "Set strict"
+
+
 def survives(ha: Mapping[str, Any]) -> int:
     """In strict synchronous mode the primary and the standbys that confirm each write are needed; in the others the last one takes writes."""
     needed = ha["postgresql"]["synchronous_node_count"] if ha["postgresql"]["synchronous_mode"] == "strict" else 0
@@ -381,6 +387,28 @@ SERVICE = Service(
         "postgresql_version": "{release[postgresql]}",
         "postgresql_data_directory": "/var/lib/postgresql/{postgresql_version}/{cluster}",
     },
+    numbers_or_empty=("postgresql_version",),
+    releases={
+        # Patroni 3.0.2: its validator refuses ports that it listens on itself, its leader writes the leader key without comparing, and
+        # synchronous_mode knows no quorum.
+        "12": {
+            "postgresql": "15",
+            "patroni_ignores_listen_port": False,
+            "patroni_compares": False,
+            "patroni_quorum": False,
+        },
+        "13": {
+            "postgresql": "17",
+            "patroni_ignores_listen_port": True,
+            "patroni_compares": True,
+            "patroni_quorum": True,
+        },
+    },
+    without={
+        "12": "version 15; Patroni 3.0.2 has no synchronous mode quorum, and the read port goes by a replica's lag alone; it is started by a "
+        "program that has it compare before it writes the leader key"
+    },
+    unsupported=unsupported,
     shared={
         "postgresql_synchronous_mode": "",
         "postgresql_synchronous_node_count": 1,

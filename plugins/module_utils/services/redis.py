@@ -70,6 +70,12 @@ def facts(settings: Mapping[str, Any], members: int, found: Any) -> dict[str, An
     return {"master_name": str(name), "min_replicas_to_write": least}
 
 
+def unsupported(_ha: Any, release: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[str, ...]:
+    if settings["redis_flavor"] != "valkey" or release["valkey"]:
+        return ()
+    return "redis_flavor is valkey, which it has no package of", "Set redis"
+
+
 def survives(ha: Mapping[str, Any]) -> int:
     """A master needs its replicas as min-replicas-to-write says."""
     return len(ha["redis"]["members"]) - 1 - ha["redis"]["min_replicas_to_write"]
@@ -270,6 +276,9 @@ SERVICE = Service(
     memory=2,
     settings={"redis_flavor": "redis", "redis_data_directory": "/var/lib/{redis_flavor}/{cluster}"},
     choices={"redis_flavor": ("redis", "valkey")},
+    numbers_or_empty=("redis_takeover_wait_s",),
+    releases={"12": {"valkey": False}, "13": {"valkey": True}},
+    unsupported=unsupported,
     shared={"redis_master_name": "utmstack-redis", "redis_min_replicas_to_write": ""},
     passwords={
         "redis_admin_password": _FORBIDDEN,

@@ -10,7 +10,7 @@ from typing import Any
 from .change import PORT, REFUSED, Change, address, port
 from .listener import HOST, Listener
 from .members import check_voters
-from .redis import asks
+from .redis import asks, unsupported
 from .service import Data, Service
 
 
@@ -65,6 +65,7 @@ SERVICE = Service(
         ("sentinel", "port", "ha_ports.sentinel", port("sentinel")),
         ("sentinel", "master_name", "redis_master_name", lambda ha, host, given: ha["redis"]["master_name"]),
     ),
+    unsupported=unsupported,
     choices={"redis_flavor": ("redis", "valkey")},
     units=("{redis_flavor}-sentinel.service",),
     packages=("{redis_flavor}-sentinel", "{redis_flavor}-tools"),

@@ -70,6 +70,16 @@ class Service:
     # The settings of its role that others must know, with the role's defaults; and the values of those that are a choice.
     settings: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # Those that are a number or empty, which argument specs have no type for.
+    numbers_or_empty: tuple[str, ...] = ()
+    # What differs of it between Debian's releases, which the roles have as `ha.releases`; what a release does without by default, or does less
+    # well, as the plan says it; and what is asked for that the packages of a host's release can't do: of the topology as the host sees it, the
+    # release and the settings of all services, problem and remedy.
+    releases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    without: Mapping[str, str] = field(default_factory=dict)
+    unsupported: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], tuple[str, ...]] = (
+        lambda _ha, _release, _settings: ()
+    )
     # Its settings that hold for the whole cluster, which role topology documents, with their defaults.
     shared: Mapping[str, Any] = field(default_factory=dict)
     # What becomes of other values of its settings, passwords and ports; and what is compared: of what deployed_info knows (layer, key), the

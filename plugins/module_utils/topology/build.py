@@ -25,7 +25,7 @@ from .groups import layers as all_layers
 from .names import check_databases, check_names
 from .pooling import pooling
 from .ports import check_collisions, ports
-from .releases import RELEASES
+from .releases import releases
 from .services import check_elasticsearch, elasticsearch, flavor, node_roles
 from .settings import (
     Inventory,
@@ -133,7 +133,7 @@ def build(
             if service.layer in members
         },
         "maintenance_file": MAINTENANCE_FILE,
-        "releases": RELEASES,
+        "releases": releases(),
         "cluster": cluster,
         "profile": settings["ha_failover_profile"],
         "timing": figures,
