@@ -8,11 +8,30 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..common.text import size
+from ..common.values import url
 from .answers import against_inventory, cluster
 from .change import NOT_ROTATED, PORT, REFUSED, Change, address, cluster_name, given, name, port, tls_directory
 from .listener import HOST, Listener
-from .members import check_single, check_voters
+from .members import check_single, check_voters, quorum
 from .service import Data, Service, Timing, member_of
+
+
+def part(own: Mapping[str, Any], ha: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what others must know of the cluster."""
+    members = [
+        {
+            **one,
+            "client_url": url("https", one["address"], ha["ports"]["etcd_client"]),
+            "peer_url": url("https", one["address"], ha["ports"]["etcd_peer"]),
+        }
+        for one in own["members"]
+    ]
+    return {
+        "members": members,
+        "endpoints": [one["client_url"] for one in members],
+        "initial_cluster": ",".join(f"{one['name']}={one['peer_url']}" for one in members),
+        "quorum": quorum(len(members)),
+    }
 
 
 def check_members(members: Mapping[str, list[str]], found: Any) -> None:
@@ -115,6 +134,7 @@ SERVICE = Service(
         Listener("etcd", "etcd (clients)", "etcd_client", 2379, HOST, "PostgreSQL hosts (Patroni), etcd hosts"),
         Listener("etcd", "etcd (peers)", "etcd_peer", 2380, HOST, "etcd hosts"),
     ),
+    part=part,
     check_members=check_members,
     # A majority is needed.
     survives=lambda ha: len(ha["etcd"]["members"]) - ha["etcd"]["quorum"],

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..common.text import size
+from ..common.values import number, url
 from .answers import against_inventory, cluster
 from .change import (
     APPLIED,
@@ -27,11 +28,14 @@ from .change import (
     tls_directory,
 )
 from .listener import HOST, VIP, Endpoint, Listener
-from .members import check_single
+from .members import check_single, quorum
 from .service import Data, Layer, Service, Timing, member_of
 
 # Patroni's words for who takes writes.
 LEADING_ROLES = ("leader", "standby_leader")
+SYNCHRONOUS_MODES = ("off", "on", "strict", "quorum")
+# The interpreter of tasks that act as the account postgres. Root is then all that sudo has to allow.
+_PYTHON = "/usr/local/lib/utmstack-ha/python-as-postgres"
 # How a setting of the cluster arrives.
 _PATRONI = "by Patroni, one member after the other where a restart is needed"
 
@@ -74,6 +78,74 @@ def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, s
         "that still waits",
         f"Set it above {receiver}",
     )
+
+
+def facts(settings: Mapping[str, Any], hosts: Mapping[str, Any], found: Any) -> dict[str, Any]:
+    """Return how writes are confirmed."""
+    mode, count = synchronous_mode(
+        settings["postgresql_synchronous_mode"], settings["postgresql_synchronous_node_count"], len(hosts), found
+    )
+    return {"synchronous_mode": mode, "synchronous_node_count": count}
+
+
+def synchronous_mode(setting: Any, node_count: Any, members: int, found: Any) -> tuple[str, int]:
+    """Return Patroni's synchronous mode and synchronous_node_count, checked against the number of members.
+
+    Unset, it is strict with three members or more, on with two (strict would stop all writes with the first host
+    lost) and off with one.
+    """
+    setting = {True: "on", False: "off"}.get(setting, setting) if isinstance(setting, bool) else setting
+    if setting in (None, ""):
+        setting = "strict" if members >= 3 else "on" if members == 2 else "off"
+    if setting not in SYNCHRONOUS_MODES:
+        found.refuse(
+            "group postgresql",
+            "postgresql_synchronous_mode",
+            f"is {setting!r}",
+            f"Set one of {', '.join(SYNCHRONOUS_MODES)}",
+        )
+        setting = "on"
+    count = number(node_count)
+    if not isinstance(count, int) or count < 1:
+        found.refuse(
+            "group postgresql", "postgresql_synchronous_node_count", f"is {node_count!r}", "Set a whole number from 1"
+        )
+        count = 1
+    needed = {"off": 1, "on": count + 1, "quorum": count + 1, "strict": count + 2}[setting]
+    if members and members < needed:
+        why = ", so that writes go on when one is lost" if setting == "strict" else ""
+        found.refuse(
+            "group postgresql",
+            "postgresql_synchronous_mode",
+            f"is {setting}, which with postgresql_synchronous_node_count {count} needs {needed} members{why}; "
+            f"there are {members}",
+            f"Add {needed - members} to group postgresql, or set a mode that needs fewer (on needs "
+            f"{count + 1}, off needs 1)",
+        )
+    if setting == "off" and members > 1:
+        found.warn(
+            "group postgresql",
+            "postgresql_synchronous_mode",
+            "is off: a failover may lose acknowledged writes",
+            "Leave it unset where none may be lost",
+        )
+    return setting, count
+
+
+def part(own: Mapping[str, Any], ha: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what others must know of the cluster of Patroni's; pgbouncer's share of it comes from topology/pooling.py."""
+    vip, ports = ha["virtual_ip"]["address"], ha["ports"]
+    return {
+        **own,
+        "members": [one | {"rest_url": url("https", one["address"], ports["patroni_rest"])} for one in own["members"]],
+        "quorum": quorum(len(own["members"])),
+        "python": _PYTHON,
+        "scope": ha["cluster"],
+        "namespace": "/service/",
+        "write": {"host": vip, "port": ports["postgresql_write"]},
+        "read": {"host": vip, "port": ports["postgresql_read"]},
+        "direct": {"host": vip, "port": ports["postgresql_direct"]},
+    }
 
 
 def check_members(members: Mapping[str, list[str]], found: Any) -> None:
@@ -289,6 +361,8 @@ SERVICE = Service(
     ),
     proxied=True,
     tls_passed=True,
+    facts=facts,
+    part=part,
     check_members=check_members,
     survives=survives,
     outages=outages,

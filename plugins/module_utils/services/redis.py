@@ -27,7 +27,7 @@ _BOTH = "every server accepts the old one too until the end of the run"
 _MASTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-def facts(settings: Mapping[str, Any], members: int, found: Any) -> dict[str, Any]:
+def facts(settings: Mapping[str, Any], hosts: Mapping[str, Any], found: Any) -> dict[str, Any]:
     """Return the master's name and min-replicas-to-write: 1 with three data nodes or more, else 0."""
     name = settings["redis_master_name"]
     if not isinstance(name, str) or not _MASTER_NAME.fullmatch(name):
@@ -37,6 +37,7 @@ def facts(settings: Mapping[str, Any], members: int, found: Any) -> dict[str, An
             f"is {name!r}",
             "Set 1 to 63 letters, digits, dots, hyphens and underscores, for example utmstack-redis",
         )
+    members = len(hosts)
     least = 1 if members >= 3 else 0
     given = settings["redis_min_replicas_to_write"]
     if given not in (None, ""):

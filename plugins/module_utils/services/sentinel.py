@@ -9,7 +9,7 @@ from typing import Any
 
 from .change import PORT, REFUSED, Change, address, port
 from .listener import HOST, Listener
-from .members import check_voters
+from .members import check_voters, quorum
 from .redis import asks, unsupported
 from .service import Data, Service
 
@@ -48,6 +48,7 @@ SERVICE = Service(
             "Sentinel hosts, Redis hosts, swarm hosts (the application), clients that ask Sentinel",
         ),
     ),
+    part=lambda own, _ha: {**own, "quorum": quorum(len(own["members"]))},
     check_members=check_members,
     # A majority is needed.
     survives=lambda ha: len(ha["sentinel"]["members"]) - ha["sentinel"]["quorum"],

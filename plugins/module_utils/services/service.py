@@ -80,6 +80,8 @@ class Service:
     unsupported: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], tuple[str, ...]] = (
         lambda _ha, _release, _settings: ()
     )
+    # Its settings of a single host that the topology looks at.
+    host_settings: tuple[str, ...] = ()
     # Its settings that hold for the whole cluster, which role topology documents, with their defaults.
     shared: Mapping[str, Any] = field(default_factory=dict)
     # What becomes of other values of its settings, passwords and ports; and what is compared: of what deployed_info knows (layer, key), the
@@ -92,8 +94,12 @@ class Service:
     )
     # Refuses and warns of numbers of members, of the members of all layers.
     check_members: Callable[[Mapping[str, list[str]], Any], None] = lambda _members, _found: None
-    # What others must know of it besides its members (settings of the platform, number of members, findings).
-    facts: Callable[[Mapping[str, Any], int, Any], Mapping[str, Any]] | None = None
+    # What others must know of it besides its members, judged: of the settings of the platform and the variables of its hosts.
+    facts: Callable[[Mapping[str, Any], Mapping[str, Mapping[str, Any]], Any], Mapping[str, Any]] = (
+        lambda _settings, _hosts, _found: {}
+    )
+    # Its part of the topology, once all is right: of its members and facts, and of the platform (cluster, ports, virtual_ip, hosts).
+    part: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] = lambda own, _ha: own
     # How many of its members may be lost with it still doing all of its work; all but one where not said.
     survives: Callable[[Mapping[str, Any]], int] | None = None
     # What failures cost, computed from the timing: rows of what fails and for how long.

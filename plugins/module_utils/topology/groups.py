@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
 
-from ..common.values import number
 from ..services.registry import SERVICES
 from .faults import Findings
 
@@ -16,7 +14,6 @@ from .faults import Findings
 OTHER_GROUPS = ("web", "backup", "monitoring", "drill")
 # Ansible's pattern of no host.
 NOBODY = "!all"
-SYNCHRONOUS_MODES = ("off", "on", "strict", "quorum")
 
 # How much memory they need, relative to the services (Service.memory). PostgreSQL and Elasticsearch want the file system's cache as
 # much as their own memory, so they weigh most; etcd and HAProxy stay below 1 GiB. Three co-located hosts with PostgreSQL: 8 of 8 + 1 + 1, so 0.8.
@@ -81,50 +78,6 @@ def members_of(inventory_groups: Mapping[str, list[str]], found: Findings) -> di
             members[service.layer] = members[service.layer] or list(members[service.default_hosts])
     members["backend"] = list(dict.fromkeys(members["swarm_workers"] + members["swarm_managers"]))
     return members
-
-
-def synchronous_mode(setting: Any, node_count: Any, members: int, found: Findings) -> tuple[str, int]:
-    """Return Patroni's synchronous mode and synchronous_node_count, checked against the number of members.
-
-    Unset, it is strict with three members or more, on with two (strict would stop all writes with the first host
-    lost) and off with one.
-    """
-    setting = {True: "on", False: "off"}.get(setting, setting) if isinstance(setting, bool) else setting
-    if setting in (None, ""):
-        setting = "strict" if members >= 3 else "on" if members == 2 else "off"
-    if setting not in SYNCHRONOUS_MODES:
-        found.refuse(
-            "group postgresql",
-            "postgresql_synchronous_mode",
-            f"is {setting!r}",
-            f"Set one of {', '.join(SYNCHRONOUS_MODES)}",
-        )
-        setting = "on"
-    count = number(node_count)
-    if not isinstance(count, int) or count < 1:
-        found.refuse(
-            "group postgresql", "postgresql_synchronous_node_count", f"is {node_count!r}", "Set a whole number from 1"
-        )
-        count = 1
-    needed = {"off": 1, "on": count + 1, "quorum": count + 1, "strict": count + 2}[setting]
-    if members and members < needed:
-        why = ", so that writes go on when one is lost" if setting == "strict" else ""
-        found.refuse(
-            "group postgresql",
-            "postgresql_synchronous_mode",
-            f"is {setting}, which with postgresql_synchronous_node_count {count} needs {needed} members{why}; "
-            f"there are {members}",
-            f"Add {needed - members} to group postgresql, or set a mode that needs fewer (on needs "
-            f"{count + 1}, off needs 1)",
-        )
-    if setting == "off" and members > 1:
-        found.warn(
-            "group postgresql",
-            "postgresql_synchronous_mode",
-            "is off: a failover may lose acknowledged writes",
-            "Leave it unset where none may be lost",
-        )
-    return setting, count
 
 
 def check_members(members: Mapping[str, list[str]], found: Findings) -> None:

@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES
+from ansible_collections.utmstack.ha.plugins.module_utils.services.service import Service
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import build
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import TopologyError
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.groups import memory_share
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.plan import plan, survives, ways_in
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import defaults
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import (
-    HOST_SETTINGS,
     OTHER_NAMES,
     Inventory,
+    host_settings,
     shared_settings,
 )
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.timing import limits, profiles
@@ -606,7 +608,7 @@ def test_the_role_documents_every_setting_with_its_default():
     options = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["settings"][
         "options"
     ]
-    assert set(options) == {*defaults, *HOST_SETTINGS}
+    assert set(options) == {*defaults, *host_settings()}
     assert {name: entry["default"] for name, entry in options.items() if name in shared_settings()} == shared_settings()
 
 
@@ -708,3 +710,25 @@ def test_every_key_of_the_topology_is_documented():
     topology = importlib.import_module("ansible_collections.utmstack.ha.plugins.modules.topology")
     documented = yaml.safe_load(topology.RETURN)["topology"]["contains"]
     assert documented.keys() == build(inventory(), {"ha_vip": "10.0.1.100/24"}).keys()
+
+
+def test_a_service_judges_the_settings_of_its_hosts_and_gives_its_part_of_the_topology(monkeypatch):
+    def facts(_settings, hosts, found):
+        for name, own in hosts.items():
+            if own.get("queue_log_mb") == 0:
+                found.refuse(f"host {name}", "queue_log_mb", "is 0", "Set 1 or more")
+        return {"logs": {name: own.get("queue_log_mb", 100) for name, own in hosts.items()}}
+
+    def part(own, ha):
+        return {**own, "url": f"queue://{ha['virtual_ip']['address']}:{ha['ports']['web']}"}
+
+    queue = Service(
+        "queue", "queue", "queue", groups=("queue",), host_settings=("queue_log_mb",), facts=facts, part=part
+    )
+    monkeypatch.setitem(SERVICES, "queue", queue)
+    found = topology(groups={"queue": ["node1", "node3"]}, hosts={"node3": {"queue_log_mb": 7}})["queue"]
+    assert (found["logs"], found["url"]) == ({"node1": 100, "node3": 7}, "queue://10.0.1.100:80")
+    assert [one["name"] for one in found["members"]] == ["node1", "node3"]
+    assert faults(groups={"queue": ["node1"]}, hosts={"node1": {"queue_log_mb": 0}}) == [
+        "host node1: queue_log_mb is 0. Set 1 or more."
+    ]

@@ -14,9 +14,9 @@ from ansible_collections.utmstack.ha.plugins.module_utils.topology import change
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import build
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import defaults
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import (
-    HOST_SETTINGS,
     OTHER_NAMES,
     Inventory,
+    host_settings,
     shared_settings,
     variables_seen,
 )
@@ -77,7 +77,7 @@ def everywhere():
 def test_every_setting_that_crosses_roles_and_every_password_has_a_row():
     rows = {name for row in changes.table() for name in row.setting.split(", ")}
     ports = {f"ha_ports.{name}" for name in defaults()}
-    assert {*shared_settings(), *HOST_SETTINGS, *OTHER_NAMES, *passwords(), *kept()} - {"ha_ports"} | ports <= rows
+    assert {*shared_settings(), *host_settings(), *OTHER_NAMES, *passwords(), *kept()} - {"ha_ports"} | ports <= rows
     assert len(changes.rows()) == len(changes.table())
 
 
