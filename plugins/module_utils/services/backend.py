@@ -41,6 +41,8 @@ SERVICE = Service(
         Listener("backend", "backend (gRPC)", "backend_grpc", 50051, HOST, "load balancers"),
         Listener("loadbalancer", "HAProxy (gRPC)", "grpc", 50051, VIP, "UTMStack's agents", ("backend",)),
     ),
+    probe_port="backend_http",
+    probe_rank=2,
     tls_passed=True,
     endpoints=lambda ha: [Endpoint("grpc", "gRPC agents", f"backend, port {ha['ports']['backend_grpc']}")],
     changes=(

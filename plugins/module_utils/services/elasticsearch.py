@@ -279,6 +279,8 @@ SERVICE = Service(
             ("elasticsearch",),
         ),
     ),
+    probe_port="elasticsearch_http",
+    probe_rank=1,
     proxied=True,
     facts=facts,
     part=part,

@@ -359,6 +359,9 @@ SERVICE = Service(
             ("postgresql",),
         ),
     ),
+    # Patroni would write a traceback.
+    probe_port="postgresql",
+    probe_rank=3,
     proxied=True,
     tls_passed=True,
     facts=facts,

@@ -209,6 +209,9 @@ SERVICE = Service(
             ("redis",),
         ),
     ),
+    # It writes a line for each connection that speaks no TLS.
+    probe_port="redis",
+    probe_rank=4,
     proxied=True,
     tls_passed=True,
     facts=facts,

@@ -137,6 +137,10 @@ class Service:
     configs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # Where it listens on its hosts, and where HAProxy listens for it.
     listeners: tuple[Listener, ...] = ()
+    # The port, which every load balancer must reach anyhow, by which it finds out whether a host is there; of several the one with the smallest
+    # rank, whose server says least of a connection on which nothing is said.
+    probe_port: str = ""
+    probe_rank: int = 0
     # Whether HAProxy has a part for it: roles/haproxy/templates/services/NAME.cfg.j2.
     proxied: bool = False
     # Whether HAProxy passes its TLS through, so that its hosts' certificates must be valid for the virtual IP, too.
