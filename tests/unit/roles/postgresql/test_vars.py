@@ -22,7 +22,7 @@ PATRONI_3_0 = (
 
 @pytest.mark.parametrize("version", releases())
 def test_patroni_judges_with_what_its_version_knows(version):
-    known = {"ha": {"releases": releases()}, "base_host": {"distribution_version": version}}
+    known = {"base_host": {"release": releases()[version]}}
     options = variable("postgresql", "postgresql_validate_options", **known)
     tolerated = variable("postgresql", "postgresql_tolerated", **known)
     assert options == {"12": [], "13": ["--ignore-listen-port"]}[version]
