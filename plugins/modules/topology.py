@@ -63,8 +63,8 @@ topology:
     virtual_ip: {description: "Address, prefix, cidr, router_id and name of the virtual IP.", type: dict}
     hosts:
       description:
-        - "By host: name, address, groups, priority, rack, memory_mb, memory_share, names; entry_points, the roles that are called for the whole host, by
-          entry point."
+        - "By host: name, address, groups, priority, rack, memory_mb, memory_share, names; ca_file, where the controller has the CA's certificate;
+          entry_points, the roles that are called for the whole host, by entry point."
       type: dict
     loadbalancer: {description: "C(members), highest VRRP priority first.", type: dict}
     etcd: {description: "C(members), C(endpoints), C(initial_cluster) and C(quorum).", type: dict}

@@ -16,7 +16,7 @@ from ..services.members import quorum
 from ..services.registry import SERVICES, entry_points
 from ..services.service import Service
 from .addresses import check_hosts, check_name, host_address, virtual_ip
-from .certificates import check_certificates
+from .certificates import ca_file, check_certificates
 from .components import Options, check_components
 from .faults import Findings, TopologyError
 from .groups import check_members, groups, members_of, memory_share
@@ -122,6 +122,7 @@ def build(
                 "memory_mb": memory[host],
                 "memory_share": memory_share(layers[host]),
                 "names": names[host],
+                "ca_file": ca_file(inventory.variables(host), settings["ha_secrets_dir"]),
                 "take_over": given_up[host],
                 "entry_points": entry_points(layers[host]),
             }
