@@ -75,7 +75,7 @@ topology:
     redis: {description: "C(members), C(master_name), C(min_replicas_to_write), and C(client), the address for clients.", type: dict}
     sentinel: {description: "C(members) and C(quorum).", type: dict}
     swarm: {description: "C(managers), C(workers), C(members) and C(quorum).", type: dict}
-    backend: {description: "C(members), each with C(backup), and whether C(tls) is spoken with it.", type: dict}
+    backend: {description: "C(members), each with C(backup), whether C(tls) is spoken with it, and whether it is C(wanted) at all.", type: dict}
     web: {description: "C(members), each with C(backup).", type: dict}
     drill: {description: "C(allowed), whether drills are, and C(members).", type: dict}
     maintenance_file: {description: The file on a host that is in maintenance., type: str}

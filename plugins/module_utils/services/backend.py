@@ -16,6 +16,16 @@ _AWAY = "To change it, plan a time without the application: `docker stack rm STA
 _KEY = "What the application has encrypted with the old one could not be read any more"
 
 
+# The default of its role for the image.
+_IMAGE = "utmstack/backend:latest"
+
+
+def facts(_settings: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]], _found: Any) -> dict[str, Any]:
+    """Return whether it is deployed: an image or an archive of one is named, or nothing is said."""
+    wanted = [own.get("backend_image", _IMAGE) or own.get("backend_image_archive") for own in hosts.values()]
+    return {"wanted": any(wanted)}
+
+
 def check_changes(ha: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]], found: Any) -> None:
     """The application's database must go on being served."""
     for one in hosts.values():
@@ -44,6 +54,7 @@ SERVICE = Service(
     probe_port="backend_http",
     probe_rank=2,
     tls_passed=True,
+    facts=facts,
     endpoints=lambda ha: [Endpoint("grpc", "gRPC agents", f"backend, port {ha['ports']['backend_grpc']}")],
     changes=(
         Change("backend_stack_name", REFUSED, _AWAY),

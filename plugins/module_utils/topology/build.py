@@ -158,6 +158,7 @@ def build(
             "quorum": quorum(len(members["swarm_managers"])),
         },
         "backend": {
+            **facts["backend"],
             "members": [entry | {"backup": backup[entry["name"]]} for entry in listed("backend")],
             "tls": encrypted,
         },

@@ -436,7 +436,7 @@ def test_three_hosts_and_a_virtual_ip_are_enough():
     assert result["hosts"]["node1"]["names"] == ["node1", "10.0.1.11", "10.0.1.100"]
     assert result["ports"] == defaults()
     assert result["web"] == {"members": []}
-    assert result["backend"] == {"members": [], "tls": False}
+    assert result["backend"] == {"members": [], "tls": False, "wanted": False}
     assert result["warnings"] == []
 
 
