@@ -3,7 +3,7 @@
 """What may be changed once a platform is deployed: one table, and the faults of an inventory that changes what can't be.
 
 The rows of a service are in its object (services/*.py). The table is the truth for docs/changes.md too (`page`). What is deployed is read on the
-hosts, see deployed.py.
+hosts by module deployed_info.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def rows() -> dict[str, Change]:
 
 
 def compared() -> tuple[tuple[str, str, str, Wanted], ...]:
-    """Return layer, what is known of it (see operation/deployed.py), the setting that it comes from, and what the inventory wants."""
+    """Return layer, what deployed_info knows of it, the setting that it comes from, and what the inventory wants."""
     return tuple(one for service in SERVICES.values() for one in service.compared)
 
 

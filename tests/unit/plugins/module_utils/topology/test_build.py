@@ -19,10 +19,10 @@ from ansible_collections.utmstack.ha.plugins.module_utils.topology.groups import
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.plan import plan, survives, ways_in
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import defaults
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import (
+    HOST_SETTINGS,
     OTHER_NAMES,
+    PLATFORM,
     Inventory,
-    host_settings,
-    shared_settings,
 )
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.timing import limits, profiles
 
@@ -601,15 +601,24 @@ def test_thirty_hosts_take_less_than_a_second():
     assert time.monotonic() - start < 1
 
 
-def test_the_role_documents_every_setting_with_its_default():
-    role = ROOT / "roles" / "topology"
-    defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
-    assert {name: value for name, value in defaults.items() if name not in OTHER_NAMES} == shared_settings()
-    options = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["settings"][
-        "options"
-    ]
-    assert set(options) == {*defaults, *host_settings()}
-    assert {name: entry["default"] for name, entry in options.items() if name in shared_settings()} == shared_settings()
+def test_roles_document_what_the_topology_takes_with_its_default():
+    """Role topology has what belongs to the platform; the settings of a service are in its own role."""
+    wanted = {"topology": PLATFORM, **{service.role: {} for service in SERVICES.values()}}
+    for service in SERVICES.values():
+        wanted[service.role] = wanted[service.role] | service.shared
+    for name, shared in wanted.items():
+        role = ROOT / "roles" / name
+        defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
+        specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+        options = specs["settings" if name == "topology" else "main"]["options"]
+        assert {setting: defaults[setting] for setting in shared} == shared
+        assert {setting: options[setting]["default"] for setting in shared} == shared
+        if name == "topology":
+            assert {*defaults} - {*OTHER_NAMES} == {*shared}
+            assert {*options} == {*defaults, *HOST_SETTINGS}
+    for service in SERVICES.values():
+        specs = yaml.safe_load((ROOT / "roles" / service.role / "meta" / "argument_specs.yml").read_text())
+        assert {*service.host_settings} <= {*specs["argument_specs"]["main"]["options"]}
 
 
 def test_a_layer_survives_what_its_quorum_or_synchronous_mode_allows():
