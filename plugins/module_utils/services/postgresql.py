@@ -424,7 +424,12 @@ SERVICE = Service(
         Change("postgresql_version", OPERATION, "playbooks/postgresql_major_upgrade.yml"),
         Change("postgresql_synchronous_mode", APPLIED, _PATRONI),
         Change("postgresql_synchronous_node_count", APPLIED, _PATRONI),
-        Change("postgresql_max_connections", APPLIED, _PATRONI),
+        Change(
+            "postgresql_max_connections",
+            APPLIED,
+            "by Patroni, one member after the other, the primary first where it is lowered, see"
+            " [operations.md](operations.md#a-setting-that-needs-a-restart); the pools of pgbouncer follow",
+        ),
         Change(
             "postgresql_databases",
             APPLIED,
