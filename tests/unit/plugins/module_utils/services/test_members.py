@@ -33,7 +33,7 @@ def test_a_single_member_is_warned_of():
     found = Findings()
     check_single("queue", ["node1"], "with it all messages are lost", found)
     check_single("queue", THREE, "with it all messages are lost", found)
-    assert len(found.warnings) == 1 and "are 1: with it all messages are lost" in found.warnings[0]
+    assert len(found.warnings) == 1 and "are 1: with it all messages are lost" in str(found.warnings[0])
 
 
 def test_a_service_judges_its_own_members(monkeypatch):
