@@ -45,7 +45,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 topology:
-  description: The topology, without the entry C(host) that role P(utmstack.ha.topology#role) adds for each host.
+  description:
+    - The topology, without the entry C(host) that role P(utmstack.ha.topology#role) adds for each host.
+    - Besides what is listed here it has each service, by the name of its layer. C(members) are its hosts; C(client) is where clients reach it, where
+      that is one address; the page of its role says what else others must know of it.
   returned: success
   type: dict
   contains:
@@ -67,13 +70,6 @@ topology:
           entry_points, the roles that are called for the whole host, by entry point."
       type: dict
     loadbalancer: {description: "C(members), highest VRRP priority first.", type: dict}
-    etcd: {description: "C(members), C(endpoints), C(initial_cluster) and C(quorum).", type: dict}
-    postgresql:
-      description: "C(members), C(quorum), synchronous mode, Patroni's scope, and the addresses for writing and reading."
-      type: dict
-    elasticsearch: {description: "C(flavor), C(members), C(masters), C(data), C(quorum), the replicas of an index, and the addresses for clients.", type: dict}
-    redis: {description: "C(members), C(master_name), C(min_replicas_to_write), and C(client), the address for clients.", type: dict}
-    sentinel: {description: "C(members) and C(quorum).", type: dict}
     swarm: {description: "C(managers), C(workers), C(members) and C(quorum).", type: dict}
     backend: {description: "C(members), each with C(backup), whether C(tls) is spoken with it, and whether it is C(wanted) at all.", type: dict}
     web: {description: "C(members), each with C(backup).", type: dict}
