@@ -53,8 +53,8 @@ def restart_order(members, hostvars, freshness, address):
 def neighbours(topology):
     """Return where this host asks the others whether they are there: a list of {address, port}, one of each host.
 
-    topology: `ha`. A host is asked by the service that says least of it (Service.probe_rank). Hosts without a service behind the load balancer are left out. Empty where there are fewer than two: that
-    the only other host is silent does not tell which of the two is cut off.
+    topology: `ha`. A host is asked by the service that says least of it (Service.probe_rank). Hosts without a service behind the load
+    balancer are left out. Empty where there are fewer than two: that the only other host is silent does not tell which of the two is cut off.
     """
     found = {}
     for service in sorted(probed(), key=lambda service: service.probe_rank):
