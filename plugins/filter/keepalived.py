@@ -9,6 +9,7 @@ import ipaddress
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.utmstack.ha.plugins.module_utils.common.order import order
+from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import probed
 
 
 def interface_of(interfaces, address):
@@ -49,28 +50,18 @@ def restart_order(members, hostvars, freshness, address):
     return order(names, leads={name: 1 for name in names if holds(name)})
 
 
-# Where a host is asked whether it is there: a layer and its port, which every load balancer must reach anyhow, the quietest first. A
-# connection on which nothing is said is nothing to a search engine, a backend and PostgreSQL; Redis has a line for each that speaks no
-# TLS, and Patroni a traceback.
-ASKED = (
-    ("elasticsearch", "elasticsearch_http"),
-    ("backend", "backend_http"),
-    ("postgresql", "postgresql"),
-    ("redis", "redis"),
-)
-
-
 def neighbours(topology):
     """Return where this host asks the others whether they are there: a list of {address, port}, one of each host.
 
-    topology: `ha`. Hosts without a service behind the load balancer are left out. Empty where there are fewer than two: that
-    the only other host is silent does not tell which of the two is cut off.
+    topology: `ha`. A host is asked by the service that says least of it (Service.probe_rank). Hosts without a service behind the load
+    balancer are left out. Empty where there are fewer than two: that the only other host is silent does not tell which of the two is cut off.
     """
     found = {}
-    for layer, port in ASKED:
-        for member in topology[layer]["members"]:
+    for service in sorted(probed(), key=lambda service: service.probe_rank):
+        for member in topology[service.layer]["members"]:
             if member["name"] != topology["host"]["name"]:
-                found.setdefault(member["name"], {"address": member["address"], "port": topology["ports"][port]})
+                port = topology["ports"][service.probe_port]
+                found.setdefault(member["name"], {"address": member["address"], "port": port})
     return [found[name] for name in sorted(found)] if len(found) > 1 else []
 
 

@@ -46,6 +46,10 @@ options:
     type: list
     elements: str
     default: []
+  releases:
+    description: What differs between the distribution's releases, by their versions.
+    type: dict
+    default: {}
   patroni_config:
     description: Patroni's configuration file, as role P(utmstack.ha.postgresql#role) writes it, whose data directory is looked at.
     type: path
@@ -70,6 +74,11 @@ distribution_version:
   type: str
   returned: success
   sample: "13"
+release:
+  description: What O(releases) has of this version; empty where it has nothing.
+  type: dict
+  returned: success
+  sample: {postgresql: "17"}
 memory_mb:
   description: The host's memory, in MiB.
   type: int

@@ -45,7 +45,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 topology:
-  description: The topology, without the entry C(host) that role P(utmstack.ha.topology#role) adds for each host.
+  description:
+    - The topology, without the entry C(host) that role P(utmstack.ha.topology#role) adds for each host.
+    - Besides what is listed here it has each service, by the name of its layer. C(members) are its hosts; C(client) is where clients reach it, where
+      that is one address; the page of its role says what else others must know of it.
   returned: success
   type: dict
   contains:
@@ -63,19 +66,12 @@ topology:
     virtual_ip: {description: "Address, prefix, cidr, router_id and name of the virtual IP.", type: dict}
     hosts:
       description:
-        - "By host: name, address, groups, priority, rack, memory_mb, memory_share, names; entry_points, the roles that are called for the whole host, by
-          entry point."
+        - "By host: name, address, groups, priority, rack, memory_mb, memory_share, names; ca_file, where the controller has the CA's certificate;
+          entry_points, the roles that are called for the whole host, by entry point."
       type: dict
     loadbalancer: {description: "C(members), highest VRRP priority first.", type: dict}
-    etcd: {description: "C(members), C(endpoints), C(initial_cluster) and C(quorum).", type: dict}
-    postgresql:
-      description: "C(members), C(quorum), synchronous mode, Patroni's scope, and the addresses for writing and reading."
-      type: dict
-    elasticsearch: {description: "C(flavor), C(members), C(masters), C(data), C(quorum), the replicas of an index, and the addresses for clients.", type: dict}
-    redis: {description: "C(members), C(master_name), C(min_replicas_to_write), and C(client), the address for clients.", type: dict}
-    sentinel: {description: "C(members) and C(quorum).", type: dict}
     swarm: {description: "C(managers), C(workers), C(members) and C(quorum).", type: dict}
-    backend: {description: "C(members), each with C(backup), and whether C(tls) is spoken with it.", type: dict}
+    backend: {description: "C(members), each with C(backup), whether C(tls) is spoken with it, and whether it is C(wanted) at all.", type: dict}
     web: {description: "C(members), each with C(backup).", type: dict}
     drill: {description: "C(allowed), whether drills are, and C(members).", type: dict}
     maintenance_file: {description: The file on a host that is in maintenance., type: str}

@@ -91,7 +91,7 @@ FIRST = (
 )
 # Roles in the order of the page, with what the heading says.
 ROLES = {
-    "topology": "What crosses roles",
+    "topology": "The platform",
     "postgresql": "PostgreSQL and Patroni",
     "pgbouncer": "pgbouncer",
     "elasticsearch": "Elasticsearch and OpenSearch",

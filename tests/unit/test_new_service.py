@@ -46,8 +46,10 @@ QUEUE = Service(
     passwords={"queue_admin_password": "#"},
     changes=(Change("queue_admin_password", REFUSED, "Put it back"),),
     compared=(("queue", "port", "ha_ports.queue", port("queue")),),
-    timing=Timing(
-        "queue", {name: {"session_ms": 9000} for name in ("fast", "normal", "wan")}, {"session_ms": (1000, 60000)}
+    timing=(
+        Timing(
+            "queue", {name: {"session_ms": 9000} for name in ("fast", "normal", "wan")}, {"session_ms": (1000, 60000)}
+        ),
     ),
     survives=lambda ha: len(ha["queue"]["members"]) - 2,
     outages=lambda _ha: [["controller of the queue dies", "9 s"]],

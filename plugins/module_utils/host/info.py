@@ -60,6 +60,7 @@ def answer(module, given: dict) -> dict:
     return {
         "distribution": system.get("ID", ""),
         "distribution_version": system.get("VERSION_ID", ""),
+        "release": given["releases"].get(system.get("VERSION_ID", ""), {}),
         "memory_mb": host.memory_mb(read("/proc/meminfo")),
         "container": Path("/run/systemd/container").exists() or Path("/.dockerenv").exists(),
         "interfaces": host.interfaces(output(module, ["ip", "-json", "address"])),
@@ -85,6 +86,7 @@ QUESTION = Question(
         "texts": {"type": "list", "elements": "path", "default": []},
         "private_key": {"type": "path", "no_log": False},
         "units": {"type": "list", "elements": "str", "default": []},
+        "releases": {"type": "dict", "default": {}},
         "patroni_config": {"type": "path"},
     },
     answer,

@@ -14,6 +14,9 @@ CLIENT_PORT = (
     "The application and pgbouncer use it until their own turn comes. For a further port, add a frontend with the same"
     " default_backend to haproxy_extra_config"
 )
+ROLLING = "one host after the other"
+RELOAD_HAPROXY = "HAProxy is reloaded"
+SWITCH = "by a second user that has the new one, while the first still has the old: {} moves over, then the first user gets the new one, and {} moves back"
 NOT_ROTATED = "It can't be rotated yet, since there is no moment at which both the old and the new one are accepted"
 
 # What the inventory wants: of the topology, the host's own part of it, and the settings that are given.
@@ -41,6 +44,14 @@ def port(name: str) -> Wanted:
 
 def given(name: str) -> Wanted:
     return lambda ha, host, given: given.get(name)
+
+
+def name(ha: Mapping, host: Mapping, given: Mapping) -> Any:
+    return host["name"]
+
+
+def cluster_name(ha: Mapping, host: Mapping, given: Mapping) -> Any:
+    return ha["cluster"]
 
 
 def address(ha: Mapping, host: Mapping, given: Mapping) -> Any:

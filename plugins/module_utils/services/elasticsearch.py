@@ -7,11 +7,150 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..common.text import nearest
+from ..common.values import url
 from .answers import cluster
-from .listener import HOST, VIP, Listener
+from .change import (
+    APPLIED,
+    CLIENT_PORT,
+    NOT_ROTATED,
+    PORT,
+    REFUSED,
+    SWITCH,
+    Change,
+    address,
+    cluster_name,
+    given,
+    name,
+    port,
+)
+from .listener import HOST, VIP, Endpoint, Listener
+from .members import quorum
 from .service import Data, Layer, Service, member_of
 
+_ENGINES = {"elasticsearch": "Elasticsearch", "opensearch": "OpenSearch"}
 _FILES = ("elasticsearch.yml", "opensearch.yml", "jvm.options", "log4j2.properties")
+
+
+FLAVORS = ("elasticsearch", "opensearch")
+ALL_PURPOSE = ["master", "data", "ingest"]
+_COMMON_ROLES = ("master", "data", "ingest", "remote_cluster_client", "ml")
+# Elastic's documentation "Node settings" and OpenSearch's "Creating a cluster"; there master is called cluster_manager.
+NODE_ROLES = {
+    "elasticsearch": (
+        *_COMMON_ROLES,
+        "voting_only",
+        "transform",
+        "data_content",
+        "data_hot",
+        "data_warm",
+        "data_cold",
+        "data_frozen",
+    ),
+    "opensearch": (*_COMMON_ROLES, "search", "warm"),
+}
+
+
+def flavor(value: Any, found: Any) -> str:
+    """Return which engine the group elasticsearch runs."""
+    if value not in FLAVORS:
+        found.refuse("group elasticsearch", "elasticsearch_flavor", f"is {value!r}", nearest(str(value), FLAVORS))
+        return FLAVORS[0]
+    return value
+
+
+def node_roles(host: str, value: Any, engine: str, found: Any) -> list[str]:
+    """Return a node's roles: all-purpose when unset, none (it only coordinates) for an empty list."""
+    if value is None or value == "":
+        return list(ALL_PURPOSE)
+    where, setting, known = f"host {host}", "elasticsearch_node_roles", NODE_ROLES[engine]
+    if not isinstance(value, list):
+        found.refuse(where, setting, f"is {value!r}, no list", "Write it like [master, data, ingest]")
+        return list(ALL_PURPOSE)
+    roles = ["master" if role == "cluster_manager" else str(role) for role in value]
+    for role in roles:
+        if role not in known:
+            found.refuse(where, setting, f"names {role!r}, no role of {engine}", nearest(role, known))
+    if "voting_only" in roles and "master" not in roles:
+        found.refuse(where, setting, "has voting_only without master, which Elasticsearch refuses", "Add master")
+    return list(dict.fromkeys(roles))
+
+
+def is_data(roles: list[str]) -> bool:
+    """Whether a node of these roles keeps shards that a new index needs."""
+    return bool({"data", "data_content", "data_hot"}.intersection(roles))
+
+
+def _check_roles(roles: Mapping[str, list[str]], found: Any) -> None:
+    """Refuse a search cluster that can't elect a master safely or that has nowhere to put data; `roles` by host."""
+    masters = [host for host, own in roles.items() if "master" in own]
+    data = [host for host, own in roles.items() if is_data(own)]
+    where, setting = "group elasticsearch", "elasticsearch_node_roles"
+    if not masters:
+        found.refuse(where, setting, "makes no host master-eligible", "Give three hosts the role master")
+    elif len(masters) == 2:
+        found.refuse(
+            where,
+            setting,
+            f"makes two hosts master-eligible ({', '.join(masters)}), of which the loss of one stops the cluster",
+            "Have three, or one where availability does not matter",
+        )
+    elif len(masters) == 1:
+        found.warn(where, setting, f"makes only {masters[0]} master-eligible", "Have three where availability matters")
+    if masters and all("voting_only" in roles[host] for host in masters):
+        found.refuse(where, setting, "makes every master voting_only, so none can be elected", "Leave it out on two")
+    if not data:
+        found.refuse(where, setting, "makes no host a data node", "Give two hosts or more the role data")
+    elif len(data) == 1:
+        found.warn(
+            where, setting, f"makes only {data[0]} a data node: no shard has a replica", "Have two or more data nodes"
+        )
+
+
+def facts(settings: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]], found: Any) -> dict[str, Any]:
+    """Return the engine, and the roles of each node."""
+    engine = flavor(settings["elasticsearch_flavor"], found)
+    roles = {host: node_roles(host, own.get("elasticsearch_node_roles"), engine, found) for host, own in hosts.items()}
+    if roles:
+        _check_roles(roles, found)
+    return {"flavor": engine, "roles": roles}
+
+
+def part(own: Mapping[str, Any], ha: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what others must know of the search cluster.
+
+    Elasticsearch leaves one of an even number of masters out of its votes, so the quorum is that of one less
+    (its documentation, "Voting configurations").
+    """
+    ports, engine = ha["ports"], own["flavor"]
+    members = []
+    for one in own["members"]:
+        roles = own["roles"][one["name"]]
+        members.append(
+            {
+                **one,
+                "rack": ha["hosts"][one["name"]]["rack"],
+                "roles": roles,
+                "url": url("https", one["address"], ports["elasticsearch_http"]),
+                # Dedicated masters are left to their work.
+                "serves": not roles or not set(roles) <= {"master", "voting_only"},
+                "transport": url("", one["address"], ports["elasticsearch_transport"]).removeprefix("://"),
+            }
+        )
+    masters = [one["name"] for one in members if "master" in one["roles"]]
+    data = [one["name"] for one in members if is_data(one["roles"])]
+    return {
+        "flavor": engine,
+        "cluster_name": ha["cluster"],
+        "superuser": {"elasticsearch": "elastic", "opensearch": "admin"}[engine],
+        "members": members,
+        "masters": masters,
+        "data": data,
+        "quorum": quorum(len(masters) - (len(masters) % 2 == 0) if masters else 0),
+        "replicas": 1 if len(data) > 1 else 0,
+        "urls": [one["url"] for one in members],
+        "client": own["client"],
+    }
 
 
 def entered(settings: Mapping[str, Any]) -> list[str]:
@@ -26,6 +165,19 @@ def entered(settings: Mapping[str, Any]) -> list[str]:
 def held_in_place(layer: Layer) -> bool:
     """Whether shards are still held in place: by a run that died in its last turn."""
     return "cluster.routing.allocation.enable" in (layer or {}).get("changed_settings", {})
+
+
+def survives(ha: Mapping[str, Any]) -> int:
+    """A majority of its masters is needed, and every shard has one replica at least."""
+    search = ha["elasticsearch"]
+    return min(len(search["masters"]) - search["quorum"], search["replicas"])
+
+
+def endpoints(ha: Mapping[str, Any]) -> list[Endpoint]:
+    """The nodes that serve clients."""
+    target = f"its nodes, port {ha['ports']['elasticsearch_http']}"
+    engine = _ENGINES[ha["elasticsearch"]["flavor"]]
+    return [Endpoint("elasticsearch", engine, target, "utmstack", "elasticsearch_application_password")]
 
 
 def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[str, dict[str, Any]]:
@@ -70,7 +222,7 @@ def table(state):
     search = state["elasticsearch"]
     if not search:
         return "", []
-    engine = "OpenSearch" if search["flavor"] == "opensearch" else "Elasticsearch"
+    engine = _ENGINES[search["flavor"]]
     rows = [["node", "address", "role", "version", "does"]]
     for node in search["nodes"]:
         role = "master" if node["master"] else "-"
@@ -84,8 +236,26 @@ def table(state):
     return ", ".join([title, *moving]), rows
 
 
+def check_changes(ha: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]], found: Any) -> None:
+    """A node that has shards must go on having a data role."""
+    for member in ha["elasticsearch"]["members"]:
+        present = hosts.get(member["name"], {}).get("layers", {}).get("elasticsearch", {}).get("roles") or []
+        if _data(present) and not _data(member["roles"]):
+            found.refuse(
+                f"host {member['name']}",
+                "elasticsearch_node_roles",
+                f"takes {', '.join(_data(present))} from a node that has shards, which then would not start",
+                "Put it back, or move the shards away first (cluster.routing.allocation.exclude._name), stop the node and remove its data",
+            )
+
+
+def _data(roles: list[str]) -> list[str]:
+    return [role for role in roles if role == "data" or role.startswith("data_")]
+
+
 SERVICE = Service(
     name="elasticsearch",
+    title="the search engine",
     role="elasticsearch",
     layer="elasticsearch",
     groups=("elasticsearch",),
@@ -109,13 +279,71 @@ SERVICE = Service(
             ("elasticsearch",),
         ),
     ),
+    probe_port="elasticsearch_http",
+    probe_rank=1,
     proxied=True,
+    facts=facts,
+    part=part,
+    survives=survives,
+    endpoints=endpoints,
+    changes=(
+        Change(
+            "elasticsearch_node_roles",
+            APPLIED,
+            "one node after the other. Taking the last data role from a node that has shards is refused: move them away first"
+            " (cluster.routing.allocation.exclude._name), stop the node and remove its data",
+        ),
+        Change(
+            "elasticsearch_data_directory",
+            REFUSED,
+            "To have the data on another disk, mount it there while the node is stopped",
+        ),
+        Change("elasticsearch_version", APPLIED, "upgrades roll through the nodes; a step back or too far is refused"),
+        Change(
+            "elasticsearch_flavor",
+            REFUSED,
+            "To change the engine, deploy a new cluster and restore a snapshot or index anew",
+        ),
+        Change("ha_ports.elasticsearch_http", REFUSED, PORT),
+        Change("ha_ports.elasticsearch_transport", REFUSED, PORT),
+        Change("ha_ports.elasticsearch", REFUSED, CLIENT_PORT),
+        Change(
+            "elasticsearch_superuser_password",
+            REFUSED,
+            NOT_ROTATED,
+            "each node's keystore (bootstrap.password), unless it was changed since",
+        ),
+        Change("elasticsearch_application_password", APPLIED, SWITCH.format("the backend", "the backend")),
+        Change("elasticsearch_monitoring_password", APPLIED, SWITCH.format("HAProxy", "HAProxy")),
+        Change("elasticsearch_snapshot_password", APPLIED, "at once; the timer tries again"),
+        Change("elasticsearch_drill_password", APPLIED, "at once"),
+    ),
+    check_changes=check_changes,
+    compared=(
+        ("elasticsearch", "name", "inventory name", name),
+        ("elasticsearch", "cluster", "ha_cluster_name", cluster_name),
+        ("elasticsearch", "address", "ha_address", address),
+        ("elasticsearch", "http_port", "ha_ports.elasticsearch_http", port("elasticsearch_http")),
+        ("elasticsearch", "transport_port", "ha_ports.elasticsearch_transport", port("elasticsearch_transport")),
+        ("elasticsearch", "data_directory", "elasticsearch_data_directory", given("elasticsearch_data_directory")),
+        ("elasticsearch", "flavor", "elasticsearch_flavor", lambda ha, host, given: ha["elasticsearch"]["flavor"]),
+        ("haproxy", "elasticsearch", "ha_ports.elasticsearch", port("elasticsearch")),
+    ),
     memory=8,
     settings={
         "elasticsearch_data_directory": "/var/lib/elasticsearch",
         "elasticsearch_log_directory": "/var/log/elasticsearch",
         "elasticsearch_repository_directories": [],
     },
+    numbers_or_empty=(
+        "elasticsearch_heap_mb",
+        "elasticsearch_min_replicas",
+        "elasticsearch_recover_after_data_nodes",
+        "elasticsearch_uid",
+    ),
+    host_settings=("elasticsearch_node_roles",),
+    releases={"12": {"java": "17"}, "13": {"java": "21"}},
+    without={"12": "Java 17, with which versions that need 21 can't run"},
     shared={"elasticsearch_flavor": "elasticsearch"},
     passwords={
         "elasticsearch_superuser_password": "",

@@ -4,13 +4,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..common.text import size
+from ..common.values import url
 from .answers import against_inventory, cluster
+from .change import NOT_ROTATED, PORT, REFUSED, Change, address, cluster_name, given, name, port, tls_directory
 from .listener import HOST, Listener
-from .service import Data, Service, member_of
+from .members import check_single, check_voters, quorum
+from .service import Data, Service, Timing, member_of
+
+
+def part(own: Mapping[str, Any], ha: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what others must know of the cluster."""
+    members = [
+        {
+            **one,
+            "client_url": url("https", one["address"], ha["ports"]["etcd_client"]),
+            "peer_url": url("https", one["address"], ha["ports"]["etcd_peer"]),
+        }
+        for one in own["members"]
+    ]
+    return {
+        "members": members,
+        "endpoints": [one["client_url"] for one in members],
+        "initial_cluster": ",".join(f"{one['name']}={one['peer_url']}" for one in members),
+        "quorum": quorum(len(members)),
+    }
+
+
+def check_members(members: Mapping[str, list[str]], found: Any) -> None:
+    """Its members vote."""
+    check_voters("etcd", members["etcd"], found)
+    check_single("etcd", members["etcd"], "with it PostgreSQL stops taking writes", found)
+
+
+def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
+    heartbeat, election = timing["etcd"]["heartbeat_interval_ms"], timing["etcd"]["election_timeout_ms"]
+    require(
+        election >= 5 * heartbeat,
+        "etcd.election_timeout_ms",
+        f"is {election}, less than 5 x heartbeat_interval_ms ({heartbeat}), which etcd refuses",
+        f"Set it to {5 * heartbeat} or more, better {10 * heartbeat}",
+    )
 
 
 def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
@@ -89,12 +126,50 @@ def table(state):
 
 SERVICE = Service(
     name="etcd",
+    title="etcd",
     role="etcd",
     layer="etcd",
     groups=("etcd",),
     listeners=(
         Listener("etcd", "etcd (clients)", "etcd_client", 2379, HOST, "PostgreSQL hosts (Patroni), etcd hosts"),
         Listener("etcd", "etcd (peers)", "etcd_peer", 2380, HOST, "etcd hosts"),
+    ),
+    part=part,
+    check_members=check_members,
+    # A majority is needed.
+    survives=lambda ha: len(ha["etcd"]["members"]) - ha["etcd"]["quorum"],
+    # Its largest election timeout is 50 s.
+    timing=(
+        Timing(
+            part="etcd",
+            profiles={
+                "fast": {"heartbeat_interval_ms": 100, "election_timeout_ms": 1000},
+                "normal": {"heartbeat_interval_ms": 100, "election_timeout_ms": 1000},
+                "wan": {"heartbeat_interval_ms": 300, "election_timeout_ms": 3000},
+            },
+            limits={"heartbeat_interval_ms": (10, 10000), "election_timeout_ms": (50, 50000)},
+            check=check_timing,
+        ),
+    ),
+    changes=(
+        Change(
+            "etcd_data_directory",
+            REFUSED,
+            "To have the data on another disk, mount it there while the member is stopped",
+        ),
+        Change("ha_ports.etcd_client", REFUSED, PORT),
+        Change("ha_ports.etcd_peer", REFUSED, PORT),
+        Change("etcd_root_password", REFUSED, NOT_ROTATED),
+        Change("etcd_patroni_password", REFUSED, NOT_ROTATED, "/etc/patroni/config.yml (etcd3)"),
+    ),
+    compared=(
+        ("etcd", "name", "inventory name", name),
+        ("etcd", "cluster", "ha_cluster_name", cluster_name),
+        ("etcd", "address", "ha_address", address),
+        ("etcd", "client_port", "ha_ports.etcd_client", port("etcd_client")),
+        ("etcd", "peer_port", "ha_ports.etcd_peer", port("etcd_peer")),
+        ("etcd", "data_directory", "etcd_data_directory", given("etcd_data_directory")),
+        ("etcd", "tls_directory", "ha_tls_directory", tls_directory),
     ),
     memory=1,
     settings={"etcd_data_directory": "/var/lib/etcd/{cluster}"},

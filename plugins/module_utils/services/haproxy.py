@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..common.secrets import HAPROXY_FORBIDS
 from .answers import answers_of, together
-from .listener import HOST, VIP, Listener
-from .service import Layer, Service, member_of
+from .change import APPLIED, RELOAD_HAPROXY, Change
+from .listener import HOST, VIP, Endpoint, Listener
+from .service import Layer, Service, Timing, member_of
 
 
 def drained(layer: Layer, host: str) -> list[str]:
@@ -20,6 +21,32 @@ def drained(layer: Layer, host: str) -> list[str]:
         for row in (layer or {}).get("servers", [])
         if row["server"] == host and any(view.get("admin", "ready") != "ready" for view in row["on"].values())
     ]
+
+
+def endpoints(ha: Mapping[str, Any]) -> list[Endpoint]:
+    """The application in a browser: the backend, the web servers, or both by path."""
+    http = f"backend, port {ha['ports']['backend_http']}" if ha["backend"]["members"] else ""
+    web = f"web servers, port {ha['ports']['web']}" if ha["web"]["members"] else ""
+    both = f"/api and /websocket: {http}; the rest: {web}" if http and web else http or web
+    return [Endpoint("https", "HTTPS", both)]
+
+
+def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
+    own = timing["haproxy"]
+    inter, check_timeout = own["inter_ms"], own["check_timeout_ms"]
+    require(
+        check_timeout <= inter,
+        "haproxy.check_timeout_ms",
+        f"is {check_timeout}, above inter_ms ({inter}): a check would outlast the interval and delay the next",
+        f"Set it to {inter} or less, or raise inter_ms",
+    )
+    for key in ("fastinter_ms", "downinter_ms"):
+        require(
+            own[key] <= inter,
+            f"haproxy.{key}",
+            f"is {own[key]}, above inter_ms ({inter}), though it is the faster one",
+            f"Set it to {inter} or less",
+        )
 
 
 def asks(_ha: Mapping[str, Any], _secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
@@ -130,6 +157,7 @@ def server_status(row, total) -> str:
 
 SERVICE = Service(
     name="haproxy",
+    title="HAProxy",
     role="haproxy",
     layer="loadbalancer",
     groups=("loadbalancer",),
@@ -152,6 +180,61 @@ SERVICE = Service(
             "users, who are sent on to HTTPS",
             ("backend", "web"),
         ),
+    ),
+    endpoints=endpoints,
+    timing=(
+        Timing(
+            part="haproxy",
+            profiles={
+                "fast": {
+                    "inter_ms": 500,
+                    "fastinter_ms": 250,
+                    "downinter_ms": 250,
+                    "check_timeout_ms": 400,
+                    "connect_timeout_ms": 300,
+                    "fall": 3,
+                    "rise": 1,
+                    "retries": 3,
+                },
+                "normal": {
+                    "inter_ms": 2000,
+                    "fastinter_ms": 1000,
+                    "downinter_ms": 1000,
+                    "check_timeout_ms": 1000,
+                    "connect_timeout_ms": 1000,
+                    "fall": 2,
+                    "rise": 1,
+                    "retries": 3,
+                },
+                "wan": {
+                    "inter_ms": 5000,
+                    "fastinter_ms": 2000,
+                    "downinter_ms": 2000,
+                    "check_timeout_ms": 3000,
+                    "connect_timeout_ms": 3000,
+                    "fall": 3,
+                    "rise": 2,
+                    "retries": 3,
+                },
+            },
+            limits={
+                "inter_ms": (50, 60000),
+                "fastinter_ms": (50, 60000),
+                "downinter_ms": (50, 60000),
+                "check_timeout_ms": (10, 60000),
+                "connect_timeout_ms": (10, 60000),
+                "fall": (1, 100),
+                "rise": (1, 100),
+                "retries": (0, 100),
+            },
+            check=check_timing,
+        ),
+    ),
+    changes=(
+        Change("ha_ports.https", APPLIED, RELOAD_HAPROXY),
+        Change("ha_ports.http", APPLIED, RELOAD_HAPROXY),
+        Change("ha_ports.stats", APPLIED, RELOAD_HAPROXY),
+        Change("haproxy_stats_password", APPLIED, RELOAD_HAPROXY),
     ),
     memory=1,
     passwords={"haproxy_stats_password": HAPROXY_FORBIDS},

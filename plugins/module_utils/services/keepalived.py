@@ -4,11 +4,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .answers import answers_of, together
-from .service import Service, member_of
+from .members import check_single
+from .service import Service, Timing, member_of
+
+
+def check_members(members: Mapping[str, list[str]], found: Any) -> None:
+    """Somebody must hold the virtual IP, and another one take it."""
+    check_single("loadbalancer", members["loadbalancer"], "with it the virtual IP is lost", found)
+    if not members["loadbalancer"]:
+        found.warn(
+            "group loadbalancer", "members", "are none: nothing here holds the virtual IP", "Have another system do it"
+        )
+
+
+def outages(ha: Mapping[str, Any]) -> list[list[str]]:
+    """RFC 5798, section 6.1: three adverts and a skew of (256 - priority) / 256 adverts."""
+    balancers, advert = ha["loadbalancer"]["members"], ha["timing"]["keepalived"]["advert_interval_s"]
+    if len(balancers) < 2:
+        return []
+    takeover = 3 * advert + (256 - balancers[1]["priority"]) / 256 * advert
+    return [["host of the virtual IP dies", f"{takeover:.1f} s until the next one has it"]]
+
+
+def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
+    own = timing["keepalived"]
+    require(
+        own["script_timeout_s"] >= own["script_interval_s"],
+        "keepalived.script_timeout_s",
+        f"is {own['script_timeout_s']}, below script_interval_s ({own['script_interval_s']}): a busy "
+        "host would give up the virtual IP for a slow check",
+        f"Set it to {own['script_interval_s']} or more",
+    )
 
 
 def asks(ha: Mapping[str, Any], _secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
@@ -59,11 +89,58 @@ def form(topology, observations, _roles):
 
 SERVICE = Service(
     name="keepalived",
+    title="keepalived",
     role="keepalived",
     layer="loadbalancer",
     state="vip",
     groups=("loadbalancer",),
+    check_members=check_members,
+    outages=outages,
+    # VRRPv3 has 12 bits of hundredths of a second (RFC 5798).
+    timing=(
+        Timing(
+            part="keepalived",
+            profiles={
+                "fast": {
+                    "advert_interval_s": 0.3,
+                    "script_interval_s": 0.2,
+                    "script_timeout_s": 1,
+                    "script_fall": 2,
+                    "script_rise": 2,
+                },
+                "normal": {
+                    "advert_interval_s": 0.5,
+                    "script_interval_s": 0.5,
+                    "script_timeout_s": 2,
+                    "script_fall": 2,
+                    "script_rise": 2,
+                },
+                "wan": {
+                    "advert_interval_s": 1,
+                    "script_interval_s": 1,
+                    "script_timeout_s": 3,
+                    "script_fall": 2,
+                    "script_rise": 2,
+                },
+            },
+            limits={
+                "advert_interval_s": (0.01, 40.95),
+                "script_interval_s": (0.1, 60),
+                "script_timeout_s": (0.1, 60),
+                "script_fall": (1, 100),
+                "script_rise": (1, 100),
+            },
+            decimals=("advert_interval_s", "script_interval_s", "script_timeout_s"),
+            check=check_timing,
+        ),
+    ),
+    compared=(("keepalived", "vip", "ha_vip", lambda ha, host, given: ha["virtual_ip"]["address"]),),
     settings={"keepalived_interface": ""},
+    # keepalived 2.2 takes whole seconds for a script.
+    releases={"12": {"keepalived_fractions": False}, "13": {"keepalived_fractions": True}},
+    without={
+        "12": "keepalived 2.2 runs a check once a second at most, so a frozen HAProxy or a dead host of the virtual IP is found later"
+    },
     units=("keepalived.service",),
     packages=("keepalived",),
     held=("keepalived",),

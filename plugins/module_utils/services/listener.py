@@ -1,6 +1,6 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where a service listens, by default on which port, and who connects to it."""
+"""Where a service listens, by default on which port, and who connects to it; and what clients reach by the virtual IP."""
 
 from __future__ import annotations
 
@@ -24,3 +24,17 @@ class Listener:
     bind: str
     clients: str
     serves: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What clients reach by the virtual IP: by which port of ha_ports, what it is, and where it goes.
+
+    user, password: what the application logs in as, and the name of its password. {NAME} is a user that is a setting, as filter ways_in has them.
+    """
+
+    key: str
+    what: str
+    target: str
+    user: str = ""
+    password: str = ""

@@ -4,16 +4,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..common.text import size
+from ..common.values import number, url
 from .answers import against_inventory, cluster
-from .listener import HOST, VIP, Listener
-from .service import Data, Layer, Service, member_of
+from .change import (
+    APPLIED,
+    CLIENT_PORT,
+    NOT_ROTATED,
+    OPERATION,
+    PORT,
+    REFUSED,
+    RELOAD_HAPROXY,
+    SWITCH,
+    Change,
+    address,
+    cluster_name,
+    given,
+    name,
+    port,
+    tls_directory,
+)
+from .listener import HOST, VIP, Endpoint, Listener
+from .members import check_single, quorum
+from .service import Data, Layer, Service, Timing, member_of
 
 # Patroni's words for who takes writes.
 LEADING_ROLES = ("leader", "standby_leader")
+SYNCHRONOUS_MODES = ("off", "on", "strict", "quorum")
+# The interpreter of tasks that act as the account postgres. Root is then all that sudo has to allow.
+_PYTHON = "/usr/local/lib/utmstack-ha/python-as-postgres"
+# How a setting of the cluster arrives.
+_PATRONI = "by Patroni, one member after the other where a restart is needed"
 
 
 def confirming(layer: Layer) -> list[str]:
@@ -24,6 +48,177 @@ def confirming(layer: Layer) -> list[str]:
 def paused(layer: Layer) -> str:
     """Why nothing may begin while Patroni does not act."""
     return "Patroni is paused. End that first: patronictl resume." if (layer or {}).get("paused") else ""
+
+
+def check_patroni_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
+    patroni, election = timing["patroni"], timing["etcd"]["election_timeout_ms"]
+    loop_wait, retry_timeout, ttl = patroni["loop_wait_s"], patroni["retry_timeout_s"], patroni["ttl_s"]
+    needed = loop_wait + 2 * retry_timeout
+    require(
+        needed <= ttl,
+        "patroni.ttl_s",
+        f"is {ttl}, less than loop_wait_s + 2 x retry_timeout_s = {loop_wait} + 2 x {retry_timeout} = {needed}: the "
+        "primary would lose its lease while it still tries to renew it",
+        f"Set it to {needed} or more, or lower loop_wait_s or retry_timeout_s",
+    )
+    require(
+        election < retry_timeout * 1000,
+        "patroni.retry_timeout_s",
+        f"is {retry_timeout}, no longer than one etcd election ({election} ms): each election would demote the primary",
+        f"Set it above {election / 1000:g}, or lower etcd.election_timeout_ms",
+    )
+
+
+def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
+    receiver, sender = timing["postgresql"]["wal_receiver_timeout_ms"], timing["postgresql"]["wal_sender_timeout_ms"]
+    require(
+        sender > receiver,
+        "postgresql.wal_sender_timeout_ms",
+        f"is {sender}, not above wal_receiver_timeout_ms ({receiver}): the primary would drop a standby "
+        "that still waits",
+        f"Set it above {receiver}",
+    )
+
+
+def facts(settings: Mapping[str, Any], hosts: Mapping[str, Any], found: Any) -> dict[str, Any]:
+    """Return how writes are confirmed."""
+    mode, count = synchronous_mode(
+        settings["postgresql_synchronous_mode"], settings["postgresql_synchronous_node_count"], len(hosts), found
+    )
+    return {"synchronous_mode": mode, "synchronous_node_count": count}
+
+
+def synchronous_mode(setting: Any, node_count: Any, members: int, found: Any) -> tuple[str, int]:
+    """Return Patroni's synchronous mode and synchronous_node_count, checked against the number of members.
+
+    Unset, it is strict with three members or more, on with two (strict would stop all writes with the first host
+    lost) and off with one.
+    """
+    setting = {True: "on", False: "off"}.get(setting, setting) if isinstance(setting, bool) else setting
+    if setting in (None, ""):
+        setting = "strict" if members >= 3 else "on" if members == 2 else "off"
+    if setting not in SYNCHRONOUS_MODES:
+        found.refuse(
+            "group postgresql",
+            "postgresql_synchronous_mode",
+            f"is {setting!r}",
+            f"Set one of {', '.join(SYNCHRONOUS_MODES)}",
+        )
+        setting = "on"
+    count = number(node_count)
+    if not isinstance(count, int) or count < 1:
+        found.refuse(
+            "group postgresql", "postgresql_synchronous_node_count", f"is {node_count!r}", "Set a whole number from 1"
+        )
+        count = 1
+    needed = {"off": 1, "on": count + 1, "quorum": count + 1, "strict": count + 2}[setting]
+    if members and members < needed:
+        why = ", so that writes go on when one is lost" if setting == "strict" else ""
+        found.refuse(
+            "group postgresql",
+            "postgresql_synchronous_mode",
+            f"is {setting}, which with postgresql_synchronous_node_count {count} needs {needed} members{why}; "
+            f"there are {members}",
+            f"Add {needed - members} to group postgresql, or set a mode that needs fewer (on needs "
+            f"{count + 1}, off needs 1)",
+        )
+    if setting == "off" and members > 1:
+        found.warn(
+            "group postgresql",
+            "postgresql_synchronous_mode",
+            "is off: a failover may lose acknowledged writes",
+            "Leave it unset where none may be lost",
+        )
+    return setting, count
+
+
+def part(own: Mapping[str, Any], ha: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what others must know of the cluster of Patroni's; pgbouncer's share of it comes from topology/pooling.py."""
+    vip, ports = ha["virtual_ip"]["address"], ha["ports"]
+    return {
+        **own,
+        "members": [one | {"rest_url": url("https", one["address"], ports["patroni_rest"])} for one in own["members"]],
+        "quorum": quorum(len(own["members"])),
+        "python": _PYTHON,
+        "scope": ha["cluster"],
+        "namespace": "/service/",
+        "write": {"host": vip, "port": ports["postgresql_write"]},
+        "read": {"host": vip, "port": ports["postgresql_read"]},
+        "direct": {"host": vip, "port": ports["postgresql_direct"]},
+    }
+
+
+def check_members(members: Mapping[str, list[str]], found: Any) -> None:
+    """Patroni needs etcd, and a lost primary a replica."""
+    own = members["postgresql"]
+    if own and not members["etcd"]:
+        found.refuse(
+            "group etcd",
+            "members",
+            "are none, while group postgresql has some: Patroni keeps its state in etcd",
+            "Add three hosts to group etcd; they may be the PostgreSQL hosts",
+        )
+    check_single("postgresql", own, "there is no replica to take over", found)
+    if len(own) == 2:
+        found.warn(
+            "group postgresql",
+            "members",
+            "are 2: after the loss of one, no second copy of a write is kept",
+            "Have three where no write may be lost",
+        )
+
+
+def unsupported(ha: Mapping[str, Any], release: Mapping[str, Any], _settings: Any) -> tuple[str, ...]:
+    if ha["postgresql"]["synchronous_mode"] != "quorum" or release["patroni_quorum"]:
+        return ()
+    return "postgresql_synchronous_mode is quorum, which needs Patroni 4", "Set strict"
+
+
+def survives(ha: Mapping[str, Any]) -> int:
+    """In strict synchronous mode the primary and the standbys that confirm each write are needed; in the others the last one takes writes."""
+    needed = ha["postgresql"]["synchronous_node_count"] if ha["postgresql"]["synchronous_mode"] == "strict" else 0
+    return len(ha["postgresql"]["members"]) - 1 - needed
+
+
+def outages(ha: Mapping[str, Any]) -> list[list[str]]:
+    """The leader key lives for ttl and is renewed in full by a new etcd leader; then Patroni probes the dead primary for 2 s."""
+    patroni, election = ha["timing"]["patroni"], ha["timing"]["etcd"]["election_timeout_ms"] / 1000
+    crash = 2 * patroni["loop_wait_s"] + patroni["primary_start_timeout_s"]
+    return [
+        ["PostgreSQL process dies", f"up to about {crash:g} s without writes"],
+        ["host of the primary dies", f"up to about {patroni['ttl_s'] + election + 3:g} s without writes"],
+    ]
+
+
+def endpoints(ha: Mapping[str, Any]) -> list[Endpoint]:
+    """Writes, pooled where pgbouncer runs, the way around it, and reads."""
+    port, pooled = ha["ports"]["postgresql"], ha["pgbouncer"]["enabled"]
+    through = f", through pgbouncer, port {ha['ports']['pgbouncer']}" if pooled else ""
+    login = ("{postgresql}", "postgresql_application_password")
+    return [
+        Endpoint(
+            "postgresql_write",
+            f"PostgreSQL primary{', pooled' if pooled else ''}",
+            f"the primary, port {port}{through}",
+            *login,
+        ),
+        Endpoint("postgresql_direct", "PostgreSQL primary, direct", f"the primary, port {port}, not pooled", *login),
+        Endpoint("postgresql_read", "PostgreSQL replicas", f"the replicas, port {port}", *login),
+    ]
+
+
+def notes(ha: Mapping[str, Any]) -> list[str]:
+    """What becomes of acknowledged writes."""
+    mode, count = ha["postgresql"]["synchronous_mode"], ha["postgresql"]["synchronous_node_count"]
+    standbys = "1 standby confirms" if count == 1 else f"{count} standbys confirm"
+    return [
+        {
+            "off": "PostgreSQL replicates asynchronously: a failover may lose the last writes.",
+            "on": f"Synchronous mode on: {standbys} each write, as long as there are any.",
+            "quorum": f"Synchronous mode quorum: any {standbys} each write, as long as there are any.",
+            "strict": f"Synchronous mode strict: {standbys} each write, or it waits.",
+        }[mode]
+    ]
 
 
 def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[str, dict[str, Any]]:
@@ -106,6 +301,7 @@ def server_roles(layer: Layer) -> dict[str, dict[str, str]]:
 
 SERVICE = Service(
     name="postgresql",
+    title="PostgreSQL",
     role="postgresql",
     layer="postgresql",
     groups=("postgresql",),
@@ -163,13 +359,138 @@ SERVICE = Service(
             ("postgresql",),
         ),
     ),
+    # Patroni would write a traceback.
+    probe_port="postgresql",
+    probe_rank=3,
     proxied=True,
     tls_passed=True,
+    facts=facts,
+    part=part,
+    check_members=check_members,
+    survives=survives,
+    outages=outages,
+    endpoints=endpoints,
+    notes=notes,
+    # Patroni's minimums are those of its own validator.
+    timing=(
+        Timing(
+            part="patroni",
+            profiles={
+                "fast": {"ttl_s": 20, "loop_wait_s": 3, "retry_timeout_s": 5, "primary_start_timeout_s": 0},
+                "normal": {"ttl_s": 30, "loop_wait_s": 10, "retry_timeout_s": 10, "primary_start_timeout_s": 30},
+                "wan": {"ttl_s": 60, "loop_wait_s": 10, "retry_timeout_s": 20, "primary_start_timeout_s": 60},
+            },
+            limits={
+                "ttl_s": (20, 3600),
+                "loop_wait_s": (1, 600),
+                "retry_timeout_s": (3, 600),
+                "primary_start_timeout_s": (0, 3600),
+            },
+            check=check_patroni_timing,
+        ),
+        Timing(
+            part="postgresql",
+            profiles={
+                "fast": {
+                    "wal_receiver_timeout_ms": 3000,
+                    "wal_sender_timeout_ms": 5000,
+                    "wal_retrieve_retry_interval_ms": 500,
+                },
+                "normal": {
+                    "wal_receiver_timeout_ms": 10000,
+                    "wal_sender_timeout_ms": 15000,
+                    "wal_retrieve_retry_interval_ms": 500,
+                },
+                "wan": {
+                    "wal_receiver_timeout_ms": 30000,
+                    "wal_sender_timeout_ms": 40000,
+                    "wal_retrieve_retry_interval_ms": 1000,
+                },
+            },
+            limits={
+                "wal_receiver_timeout_ms": (1000, 600000),
+                "wal_sender_timeout_ms": (1000, 600000),
+                "wal_retrieve_retry_interval_ms": (1, 60000),
+            },
+            check=check_timing,
+        ),
+    ),
+    changes=(
+        Change(
+            "postgresql_data_directory",
+            REFUSED,
+            "To have the data on another disk, mount it there while the member is stopped",
+        ),
+        Change("postgresql_version", OPERATION, "playbooks/postgresql_major_upgrade.yml"),
+        Change("postgresql_synchronous_mode", APPLIED, _PATRONI),
+        Change("postgresql_synchronous_node_count", APPLIED, _PATRONI),
+        Change(
+            "postgresql_max_connections",
+            APPLIED,
+            "by Patroni, one member after the other, the primary first where it is lowered, see"
+            " [operations.md](operations.md#a-setting-that-needs-a-restart); the pools of pgbouncer follow",
+        ),
+        Change(
+            "postgresql_databases",
+            APPLIED,
+            "new ones are made; one taken out keeps its data, and pgbouncer lets nobody in. That of the application is refused",
+        ),
+        Change("ha_ports.postgresql", REFUSED, PORT),
+        Change("ha_ports.patroni_rest", REFUSED, PORT),
+        Change("ha_ports.postgresql_write", REFUSED, CLIENT_PORT),
+        Change("ha_ports.postgresql_direct", REFUSED, CLIENT_PORT),
+        Change("ha_ports.postgresql_read", APPLIED, RELOAD_HAPROXY),
+        Change("postgresql_superuser_password", REFUSED, NOT_ROTATED, "/etc/patroni/config.yml (superuser)"),
+        Change("postgresql_replication_password", REFUSED, NOT_ROTATED, "/etc/patroni/config.yml (replication)"),
+        Change("postgresql_rewind_password", REFUSED, NOT_ROTATED, "/etc/patroni/config.yml (rewind)"),
+        Change("postgresql_rest_password", APPLIED, "Patroni is reloaded on all members before anybody uses it"),
+        Change("postgresql_application_password", APPLIED, SWITCH.format("the backend", "the backend")),
+        Change("postgresql_pgbouncer_password", APPLIED, "every pgbouncer is updated together with PostgreSQL"),
+        Change("postgresql_drill_password", APPLIED, "at once"),
+        Change(
+            "postgresql_reaper_password",
+            APPLIED,
+            "the session reapers restart with it when the load balancers' turn comes; they serve no client",
+        ),
+    ),
+    compared=(
+        ("postgresql", "name", "inventory name", name),
+        ("postgresql", "cluster", "ha_cluster_name", cluster_name),
+        ("postgresql", "address", "ha_address", address),
+        ("postgresql", "port", "ha_ports.postgresql", port("postgresql")),
+        ("postgresql", "rest_port", "ha_ports.patroni_rest", port("patroni_rest")),
+        ("postgresql", "data_directory", "postgresql_data_directory", given("postgresql_data_directory")),
+        ("postgresql", "tls_directory", "ha_tls_directory", tls_directory),
+        ("haproxy", "postgresql_write", "ha_ports.postgresql_write", port("postgresql_write")),
+        ("haproxy", "postgresql_direct", "ha_ports.postgresql_direct", port("postgresql_direct")),
+    ),
     memory=8,
     settings={
         "postgresql_version": "{release[postgresql]}",
         "postgresql_data_directory": "/var/lib/postgresql/{postgresql_version}/{cluster}",
     },
+    numbers_or_empty=("postgresql_version",),
+    releases={
+        # Patroni 3.0.2: its validator refuses ports that it listens on itself, its leader writes the leader key without comparing, and
+        # synchronous_mode knows no quorum.
+        "12": {
+            "postgresql": "15",
+            "patroni_ignores_listen_port": False,
+            "patroni_compares": False,
+            "patroni_quorum": False,
+        },
+        "13": {
+            "postgresql": "17",
+            "patroni_ignores_listen_port": True,
+            "patroni_compares": True,
+            "patroni_quorum": True,
+        },
+    },
+    without={
+        "12": "version 15; Patroni 3.0.2 has no synchronous mode quorum, and the read port goes by a replica's lag alone; it is started by a "
+        "program that has it compare before it writes the leader key"
+    },
+    unsupported=unsupported,
     shared={
         "postgresql_synchronous_mode": "",
         "postgresql_synchronous_node_count": 1,

@@ -13,7 +13,8 @@ from ..common.text import size
 from ..common.values import number
 from .answers import cluster
 from .change import APPLIED, CLIENT_PORT, NOT_ROTATED, PORT, REFUSED, Change, address, given, port, tls_directory
-from .listener import HOST, VIP, Listener
+from .listener import HOST, VIP, Endpoint, Listener
+from .members import check_single
 from .service import Data, Layer, Service, Timing, member_of
 
 # Its configuration and ACL files give a meaning to them.
@@ -26,7 +27,7 @@ _BOTH = "every server accepts the old one too until the end of the run"
 _MASTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-def facts(settings: Mapping[str, Any], members: int, found: Any) -> dict[str, Any]:
+def facts(settings: Mapping[str, Any], hosts: Mapping[str, Any], found: Any) -> dict[str, Any]:
     """Return the master's name and min-replicas-to-write: 1 with three data nodes or more, else 0."""
     name = settings["redis_master_name"]
     if not isinstance(name, str) or not _MASTER_NAME.fullmatch(name):
@@ -36,6 +37,7 @@ def facts(settings: Mapping[str, Any], members: int, found: Any) -> dict[str, An
             f"is {name!r}",
             "Set 1 to 63 letters, digits, dots, hyphens and underscores, for example utmstack-redis",
         )
+    members = len(hosts)
     least = 1 if members >= 3 else 0
     given = settings["redis_min_replicas_to_write"]
     if given not in (None, ""):
@@ -69,6 +71,12 @@ def facts(settings: Mapping[str, Any], members: int, found: Any) -> dict[str, An
     return {"master_name": str(name), "min_replicas_to_write": least}
 
 
+def unsupported(_ha: Any, release: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[str, ...]:
+    if settings["redis_flavor"] != "valkey" or release["valkey"]:
+        return ()
+    return "redis_flavor is valkey, which it has no package of", "Set redis"
+
+
 def survives(ha: Mapping[str, Any]) -> int:
     """A master needs its replicas as min-replicas-to-write says."""
     return len(ha["redis"]["members"]) - 1 - ha["redis"]["min_replicas_to_write"]
@@ -78,6 +86,12 @@ def outages(ha: Mapping[str, Any]) -> list[list[str]]:
     """Down-after, up to two seconds until a sentinel begins, and the promotion."""
     down_after_s = ha["timing"]["redis"]["down_after_ms"] / 1000
     return [["Redis master dies", f"up to about {down_after_s + 3:g} s without writes"]]
+
+
+def endpoints(ha: Mapping[str, Any]) -> list[Endpoint]:
+    """The master, for clients that do not ask Sentinel."""
+    target = f"the master, port {ha['ports']['redis']}"
+    return [Endpoint("redis_master", "Redis master", target, "utmstack", "redis_application_password")]
 
 
 def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:
@@ -195,26 +209,35 @@ SERVICE = Service(
             ("redis",),
         ),
     ),
+    # It writes a line for each connection that speaks no TLS.
+    probe_port="redis",
+    probe_rank=4,
     proxied=True,
     tls_passed=True,
     facts=facts,
+    check_members=lambda members, found: check_single(
+        "redis", members["redis"], "there is no replica to take over", found
+    ),
     survives=survives,
     outages=outages,
+    endpoints=endpoints,
     # With min-replicas-max-lag a cut-off master takes writes for that long; below 2 s its replicas' acknowledgements, one a second, come
     # too seldom.
-    timing=Timing(
-        part="redis",
-        profiles={
-            "fast": {"down_after_ms": 1500, "failover_timeout_ms": 10000, "min_replicas_max_lag_s": 2},
-            "normal": {"down_after_ms": 3000, "failover_timeout_ms": 60000, "min_replicas_max_lag_s": 3},
-            "wan": {"down_after_ms": 10000, "failover_timeout_ms": 180000, "min_replicas_max_lag_s": 10},
-        },
-        limits={
-            "down_after_ms": (100, 600000),
-            "failover_timeout_ms": (1000, 3600000),
-            "min_replicas_max_lag_s": (1, 3600),
-        },
-        check=check_timing,
+    timing=(
+        Timing(
+            part="redis",
+            profiles={
+                "fast": {"down_after_ms": 1500, "failover_timeout_ms": 10000, "min_replicas_max_lag_s": 2},
+                "normal": {"down_after_ms": 3000, "failover_timeout_ms": 60000, "min_replicas_max_lag_s": 3},
+                "wan": {"down_after_ms": 10000, "failover_timeout_ms": 180000, "min_replicas_max_lag_s": 10},
+            },
+            limits={
+                "down_after_ms": (100, 600000),
+                "failover_timeout_ms": (1000, 3600000),
+                "min_replicas_max_lag_s": (1, 3600),
+            },
+            check=check_timing,
+        ),
     ),
     changes=(
         Change(
@@ -257,6 +280,9 @@ SERVICE = Service(
     memory=2,
     settings={"redis_flavor": "redis", "redis_data_directory": "/var/lib/{redis_flavor}/{cluster}"},
     choices={"redis_flavor": ("redis", "valkey")},
+    numbers_or_empty=("redis_takeover_wait_s",),
+    releases={"12": {"valkey": False}, "13": {"valkey": True}},
+    unsupported=unsupported,
     shared={"redis_master_name": "utmstack-redis", "redis_min_replicas_to_write": ""},
     passwords={
         "redis_admin_password": _FORBIDDEN,

@@ -30,6 +30,11 @@ def units() -> list[str]:
     return [unit for service in SERVICES.values() for unit in service.every(service.units)]
 
 
+def probed() -> list[Service]:
+    """The services by whose port a load balancer finds out whether another host is there."""
+    return [service for service in SERVICES.values() if service.probe_port]
+
+
 def leaderships() -> dict[str, Service]:
     """The services of which one host leads, by what that is called in -e service= of a switchover."""
     return {service.leadership or service.name: service for service in SERVICES.values() if service.leads}

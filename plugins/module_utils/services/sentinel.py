@@ -4,10 +4,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .change import PORT, REFUSED, Change, address, port
 from .listener import HOST, Listener
-from .redis import asks
+from .members import check_voters, quorum
+from .redis import asks, unsupported
 from .service import Data, Service
+
+
+def check_members(members: Mapping[str, list[str]], found: Any) -> None:
+    """Three are needed to agree on a failover, and a Redis to fail over."""
+    own, redis = members["sentinel"], members["redis"]
+    if redis and len(own) < 3:
+        found.refuse(
+            "group sentinel",
+            "members",
+            f"are {len(own)}, too few to agree on a failover of Redis",
+            "Add hosts until there are three; group sentinel may name others than group redis",
+        )
+    elif own:
+        check_voters("sentinel", own, found)
+    if own and not redis:
+        found.refuse("group redis", "members", "are none, while group sentinel has some", "Add two hosts or more to it")
+
 
 SERVICE = Service(
     name="sentinel",
@@ -27,6 +48,10 @@ SERVICE = Service(
             "Sentinel hosts, Redis hosts, swarm hosts (the application), clients that ask Sentinel",
         ),
     ),
+    part=lambda own, _ha: {**own, "quorum": quorum(len(own["members"]))},
+    check_members=check_members,
+    # A majority is needed.
+    survives=lambda ha: len(ha["sentinel"]["members"]) - ha["sentinel"]["quorum"],
     changes=(
         Change(
             "redis_master_name",
@@ -41,6 +66,7 @@ SERVICE = Service(
         ("sentinel", "port", "ha_ports.sentinel", port("sentinel")),
         ("sentinel", "master_name", "redis_master_name", lambda ha, host, given: ha["redis"]["master_name"]),
     ),
+    unsupported=unsupported,
     choices={"redis_flavor": ("redis", "valkey")},
     units=("{redis_flavor}-sentinel.service",),
     packages=("{redis_flavor}-sentinel", "{redis_flavor}-tools"),

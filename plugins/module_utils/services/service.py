@@ -15,7 +15,7 @@ from itertools import product
 from typing import Any, Optional
 
 from .change import Change, Wanted
-from .listener import Listener
+from .listener import Endpoint, Listener
 
 Layer = Optional[Mapping[str, Any]]  # noqa: UP045 (this is evaluated, and sanity judges it for Python 3.8)
 
@@ -36,7 +36,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Timing:
-    """A service's part of the failover timing, by profile; what it takes, smallest and largest; and the rule of it.
+    """A part of the failover timing, by profile; what it takes, smallest and largest; which figures may be parts of a whole; and the rule of it.
 
     check: (timing of all parts, require: called with whether it holds, setting, problem, remedy).
     """
@@ -44,6 +44,7 @@ class Timing:
     part: str
     profiles: Mapping[str, Mapping[str, float]]
     limits: Mapping[str, tuple[float, float]]
+    decimals: tuple[str, ...] = ()
     check: Callable[[Mapping[str, Any], Callable[[bool, str, str, str], None]], None] = lambda _timing, _require: None
 
 
@@ -69,19 +70,44 @@ class Service:
     # The settings of its role that others must know, with the role's defaults; and the values of those that are a choice.
     settings: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # Those that are a number or empty, which argument specs have no type for.
+    numbers_or_empty: tuple[str, ...] = ()
+    # What differs of it between Debian's releases, which the roles have as `ha.releases`; what a release does without by default, or does less
+    # well, as the plan says it; and what is asked for that the packages of a host's release can't do: of the topology as the host sees it, the
+    # release and the settings of all services, problem and remedy.
+    releases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    without: Mapping[str, str] = field(default_factory=dict)
+    unsupported: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], tuple[str, ...]] = (
+        lambda _ha, _release, _settings: ()
+    )
+    # Its settings of a single host that the topology looks at.
+    host_settings: tuple[str, ...] = ()
     # Its settings that hold for the whole cluster, which role topology documents, with their defaults.
     shared: Mapping[str, Any] = field(default_factory=dict)
     # What becomes of other values of its settings, passwords and ports; and what is compared: of what deployed_info knows (layer, key), the
     # setting that it comes from, and what the inventory wants.
     changes: tuple[Change, ...] = ()
     compared: tuple[tuple[str, str, str, Wanted], ...] = ()
-    # What others must know of it besides its members (settings of the platform, number of members, findings).
-    facts: Callable[[Mapping[str, Any], int, Any], Mapping[str, Any]] | None = None
+    # What else of a change is refused, of the topology and of what deployed_info returned by host.
+    check_changes: Callable[[Mapping[str, Any], Mapping[str, Mapping[str, Any]], Any], None] = (
+        lambda _ha, _hosts, _found: None
+    )
+    # Refuses and warns of numbers of members, of the members of all layers.
+    check_members: Callable[[Mapping[str, list[str]], Any], None] = lambda _members, _found: None
+    # What others must know of it besides its members, judged: of the settings of the platform and the variables of its hosts.
+    facts: Callable[[Mapping[str, Any], Mapping[str, Mapping[str, Any]], Any], Mapping[str, Any]] = (
+        lambda _settings, _hosts, _found: {}
+    )
+    # Its part of the topology, once all is right: of its members and facts, and of the platform (cluster, ports, virtual_ip, hosts).
+    part: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] = lambda own, _ha: own
     # How many of its members may be lost with it still doing all of its work; all but one where not said.
     survives: Callable[[Mapping[str, Any]], int] | None = None
     # What failures cost, computed from the timing: rows of what fails and for how long.
     outages: Callable[[Mapping[str, Any]], list[list[str]]] = lambda _ha: []
-    timing: Timing | None = None
+    timing: tuple[Timing, ...] = ()
+    # What clients reach of it by the virtual IP, of the topology; and what a plan says beneath its layers.
+    endpoints: Callable[[Mapping[str, Any]], list[Endpoint]] = lambda _ha: []
+    notes: Callable[[Mapping[str, Any]], list[str]] = lambda _ha: []
     # Its passwords, each with the characters that it must not have; and secrets that it makes by itself.
     passwords: Mapping[str, str] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
@@ -111,6 +137,10 @@ class Service:
     configs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # Where it listens on its hosts, and where HAProxy listens for it.
     listeners: tuple[Listener, ...] = ()
+    # The port, which every load balancer must reach anyhow, by which it finds out whether a host is there; of several the one with the smallest
+    # rank, whose server says least of a connection on which nothing is said.
+    probe_port: str = ""
+    probe_rank: int = 0
     # Whether HAProxy has a part for it: roles/haproxy/templates/services/NAME.cfg.j2.
     proxied: bool = False
     # Whether HAProxy passes its TLS through, so that its hosts' certificates must be valid for the virtual IP, too.

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from .answers import cluster
+from .change import APPLIED, PORT, REFUSED, Change, address, cluster_name, given, port
 from .listener import HOST, Listener
+from .members import check_voters
 from .service import Layer, Service, member_of
 
 
@@ -68,8 +70,31 @@ def table(state):
     return ", ".join([f"Swarm, leader {swarm['leader'] or 'NONE'}, quorum {swarm['quorum']}", *services]), rows
 
 
+def check_members(members: Mapping[str, list[str]], found: Any) -> None:
+    """Managers vote, and schedule for all."""
+    managers, hosts = members["swarm_managers"], members["backend"]
+    check_voters("swarm_managers", managers, found)
+    if members["swarm_workers"] and not managers:
+        found.refuse(
+            "group swarm_managers", "members", "are none, while group swarm_workers has some", "Add three hosts to it"
+        )
+    if len(managers) == 1 and len(hosts) > 1:
+        found.refuse(
+            "group swarm_managers",
+            "members",
+            f"are 1 of {len(hosts)} Swarm hosts, whose loss stops all scheduling",
+            "Add two more of them to group swarm_managers",
+        )
+
+
+def address_pools(_ha: Mapping, _host: Mapping, settings: Mapping) -> list[str]:
+    """Those of a swarm that is taken over are what they are."""
+    return [] if settings.get("swarm_adopt") else sorted(settings.get("swarm_address_pools") or [])
+
+
 SERVICE = Service(
     name="swarm",
+    title="the swarm",
     role="swarm",
     layer="swarm",
     groups=("swarm_managers", "swarm_workers"),
@@ -78,10 +103,39 @@ SERVICE = Service(
         Listener("backend", "Swarm (gossip)", "swarm_gossip", 7946, HOST, "swarm hosts"),
         Listener("backend", "Swarm (overlay, UDP)", "swarm_data", 4789, HOST, "swarm hosts"),
     ),
+    check_members=check_members,
+    changes=(
+        Change("swarm_data_root", REFUSED, "To have the data on another disk, mount it there while Docker is stopped"),
+        Change("swarm_address_pools", REFUSED, "To have others, deploy a new swarm"),
+        Change("ha_ports.swarm_cluster", REFUSED, PORT),
+        Change("ha_ports.swarm_data", REFUSED, PORT),
+        Change(
+            "ha_ports.swarm_gossip", APPLIED, "Docker has no such setting; the number is for firewalls and the plan"
+        ),
+        Change(
+            "swarm_unlock_key",
+            REFUSED,
+            "Docker makes it; `docker swarm unlock-key -q` on a manager prints it",
+            "/etc/utmstack-ha/swarm-unlock-key",
+        ),
+    ),
+    compared=(
+        ("swarm", "cluster", "ha_cluster_name", cluster_name),
+        ("swarm", "address", "ha_address", address),
+        ("swarm", "port", "ha_ports.swarm_cluster", port("swarm_cluster")),
+        ("swarm", "data_port", "ha_ports.swarm_data", port("swarm_data")),
+        ("swarm", "data_root", "swarm_data_root", given("swarm_data_root")),
+        ("swarm", "address_pools", "swarm_address_pools", address_pools),
+    ),
     settings={
         "swarm_adopt": False,
         "swarm_data_root": "/var/lib/docker",
         "swarm_address_pools": ["10.201.0.0/16"],
+    },
+    # docker.io 20.10 brings its client along, and can't judge its file (dockerd --validate, 23.0).
+    releases={
+        "12": {"docker_client": False, "docker_validates": False},
+        "13": {"docker_client": True, "docker_validates": True},
     },
     kept=("swarm_unlock_key",),
     units=("docker.service",),

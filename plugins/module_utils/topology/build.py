@@ -11,21 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..common.values import url
 from ..services.listener import VIP
+from ..services.members import quorum
 from ..services.registry import SERVICES, entry_points
 from ..services.service import Service
 from .addresses import check_hosts, check_name, host_address, virtual_ip
-from .certificates import check_certificates
+from .certificates import ca_file, check_certificates
 from .components import Options, check_components
 from .faults import Findings, TopologyError
-from .groups import check_members, groups, members_of, memory_share, quorum, synchronous_mode
+from .groups import check_members, groups, members_of, memory_share
 from .groups import layers as all_layers
 from .names import check_databases, check_names
 from .pooling import pooling
 from .ports import check_collisions, ports
-from .releases import RELEASES
-from .services import check_elasticsearch, elasticsearch, flavor, node_roles
+from .releases import releases
 from .settings import (
     Inventory,
     backup_servers,
@@ -46,8 +45,6 @@ from .timing import timing
 
 # What playbooks/maintenance.yml leaves on a host: since when, and why.
 MAINTENANCE_FILE = "/var/lib/utmstack-ha/maintenance"
-# The interpreter of tasks that act as the account postgres. Root is then all that sudo has to allow.
-POSTGRESQL_PYTHON = "/usr/local/lib/utmstack-ha/python-as-postgres"
 
 
 def build(
@@ -81,24 +78,12 @@ def build(
     memory = {host: memory_mb(inventory, host, found) for host in hosts}
     given_up = {host: take_over(inventory, host, found) for host in hosts}
     backup = backup_servers(inventory, members, hosts, found)
-    mode, node_count = synchronous_mode(
-        settings["postgresql_synchronous_mode"],
-        settings["postgresql_synchronous_node_count"],
-        len(members["postgresql"]),
-        found,
-    )
     pool = pooling(settings, members, found)
-    engine = flavor(settings["elasticsearch_flavor"], found)
-    roles = {
-        host: node_roles(host, inventory.variables(host).get("elasticsearch_node_roles"), engine, found)
-        for host in members["elasticsearch"]
-    }
-    check_elasticsearch(roles, found)
     encrypted = switch("group all", "backend_tls", settings["backend_tls"], found)
     facts = {
-        service.layer: service.facts(settings, len(members[service.layer]), found)
-        for service in SERVICES.values()
-        if service.facts and service.layer in members
+        name: service.facts(settings, {host: inventory.variables(host) for host in members[service.layer]}, found)
+        for name, service in SERVICES.items()
+        if service.layer in members
     }
     check_members(members, found)
     check_member_names(members["postgresql"], found)
@@ -115,24 +100,10 @@ def build(
     def listed(layer: str) -> list[dict[str, Any]]:
         return [{"name": host, "address": addresses[host]} for host in members[layer]]
 
-    search = [
-        entry | {"rack": _rack(inventory, entry["name"]), "roles": roles[entry["name"]]}
-        for entry in listed("elasticsearch")
-    ]
     balancers = [entry | {"priority": priority[entry["name"]]} for entry in listed("loadbalancer")]
-    return {
-        # Of services that nobody needs to know more of.
-        **{
-            service.layer: {
-                "members": listed(service.layer),
-                **facts.get(service.layer, {}),
-                **_client(service, vip, numbers),
-            }
-            for service in SERVICES.values()
-            if service.layer in members
-        },
+    platform = {
         "maintenance_file": MAINTENANCE_FILE,
-        "releases": RELEASES,
+        "releases": releases(),
         "cluster": cluster,
         "profile": settings["ha_failover_profile"],
         "timing": figures,
@@ -151,27 +122,26 @@ def build(
                 "memory_mb": memory[host],
                 "memory_share": memory_share(layers[host]),
                 "names": names[host],
+                "ca_file": ca_file(inventory.variables(host), settings["ha_secrets_dir"]),
                 "take_over": given_up[host],
                 "entry_points": entry_points(layers[host]),
             }
             for host in hosts
         },
+    }
+    parts = {
+        service.layer: service.part(
+            {"members": listed(service.layer), **facts[service.name], **_client(service, vip, numbers)}, platform
+        )
+        for service in SERVICES.values()
+        if service.layer in members
+    }
+    return {
+        **platform,
+        **parts,
         "loadbalancer": {"members": sorted(balancers, key=lambda entry: -entry["priority"])},
-        "etcd": _etcd(listed("etcd"), numbers),
         "postgresql": {
-            "members": [
-                entry | {"rest_url": url("https", entry["address"], numbers["patroni_rest"])}
-                for entry in listed("postgresql")
-            ],
-            "quorum": quorum(len(members["postgresql"])),
-            "synchronous_mode": mode,
-            "synchronous_node_count": node_count,
-            "python": POSTGRESQL_PYTHON,
-            "scope": cluster,
-            "namespace": "/service/",
-            "write": {"host": vip["address"], "port": numbers["postgresql_write"]},
-            "read": {"host": vip["address"], "port": numbers["postgresql_read"]},
-            "direct": {"host": vip["address"], "port": numbers["postgresql_direct"]},
+            **parts["postgresql"],
             "max_connections": pool["max_connections"],
             "databases": pool["databases"],
         },
@@ -181,8 +151,6 @@ def build(
             "members": [{"name": entry["name"], "address": entry["address"]} for entry in balancers if pool["enabled"]],
             "pool": pool["sizes"],
         },
-        "elasticsearch": elasticsearch(search, engine, cluster, vip, numbers),
-        "sentinel": {"members": listed("sentinel"), "quorum": quorum(len(members["sentinel"]))},
         "swarm": {
             "managers": listed("swarm_managers"),
             "workers": [entry for entry in listed("swarm_workers") if entry["name"] not in members["swarm_managers"]],
@@ -190,6 +158,7 @@ def build(
             "quorum": quorum(len(members["swarm_managers"])),
         },
         "backend": {
+            **facts["backend"],
             "members": [entry | {"backup": backup[entry["name"]]} for entry in listed("backend")],
             "tls": encrypted,
         },
@@ -232,18 +201,6 @@ def _addresses(inventory: Inventory, hosts: list[str], found: Findings) -> dict[
     usable = {host: address for host, address in addresses.items() if address}
     check_hosts(usable, found)
     return usable
-
-
-def _etcd(members: list[dict[str, Any]], numbers: Mapping[str, int]) -> dict[str, Any]:
-    for entry in members:
-        entry["client_url"] = url("https", entry["address"], numbers["etcd_client"])
-        entry["peer_url"] = url("https", entry["address"], numbers["etcd_peer"])
-    return {
-        "members": members,
-        "endpoints": [entry["client_url"] for entry in members],
-        "initial_cluster": ",".join(f"{entry['name']}={entry['peer_url']}" for entry in members),
-        "quorum": quorum(len(members)),
-    }
 
 
 def _certificate_names(host: str, address: str, layers: list[str], vip: Mapping[str, Any]) -> list[str]:

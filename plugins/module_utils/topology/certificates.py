@@ -26,6 +26,11 @@ def own_files(variables: Mapping[str, Any]) -> list[str]:
     return [*own, *([SERVED] if variables.get(SERVED) else [])]
 
 
+def ca_file(variables: Mapping[str, Any], secrets_dir: str) -> str:
+    """Return where the CA's certificate is on the controller, by a host's settings."""
+    return str(variables.get(CA, "")) if variables.get("tls_source") == "files" else f"{secrets_dir}/ca.crt"
+
+
 def check_certificates(inventory: Inventory, names: Mapping[str, list[str]], found: Findings) -> None:
     """Refuse files that are not there, do not belong together, or do not serve. names: by host, what its certificate is for."""
     for host, own in names.items():

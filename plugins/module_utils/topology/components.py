@@ -9,27 +9,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..services.passwords import kept, passwords
+from ..services.registry import SERVICES
 from .faults import Findings
 from .settings import Inventory, variables_seen
 from .values import troubles
 
 Options = Mapping[str, Mapping[str, Any]]
 
-# Argument specs have no type for a number that may be empty, so these are text there.
-NUMBERS_OR_EMPTY = (
-    "backend_memory_limit_mb",
-    "backend_replicas",
-    "elasticsearch_heap_mb",
-    "elasticsearch_min_replicas",
-    "elasticsearch_recover_after_data_nodes",
-    "elasticsearch_uid",
-    "postgresql_version",
-    "redis_takeover_wait_s",
-)
 # Former names of settings, and the present ones. They are accepted for one release; the roles' defaults take their values.
 FORMER_NAMES = {"host_reboot_timeout_s": "rolling_reboot_timeout_s"}
 # How much of the component's name, before the first underscore, and of the rest must be alike.
 LIKENESS = 0.8
+
+
+def numbers_or_empty() -> tuple[str, ...]:
+    """Return the settings that are a number or empty. They are text in the argument specs."""
+    return tuple(name for service in SERVICES.values() for name in service.numbers_or_empty)
 
 
 def check_components(inventory: Inventory, hosts: list[str], options: Options, found: Findings) -> None:
@@ -37,7 +32,7 @@ def check_components(inventory: Inventory, hosts: list[str], options: Options, f
 
     The rules of the topology's own settings know more of them than their argument spec.
     """
-    own = set(variables_seen())
+    own, numbers = set(variables_seen()), numbers_or_empty()
     for host in hosts:
         given = inventory.variables(host)
         for name, value in given.items():
@@ -54,7 +49,7 @@ def check_components(inventory: Inventory, hosts: list[str], options: Options, f
                     "Rename it: the next release does not know it",
                 )
             option = options[present]
-            if name in NUMBERS_OR_EMPTY and value != "":
+            if name in numbers and value != "":
                 option = {"type": "float" if name.endswith("_s") else "int"}
                 # The roles write them as they are: 17.0 would be a part of a package's name.
                 value = str(value) if isinstance(value, float) else value

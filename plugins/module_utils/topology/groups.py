@@ -1,14 +1,12 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Groups: which there are, how many members each needs, and what a number of members can survive."""
+"""Groups: which there are, who is in them, and how the layers of a host share its memory."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
 
-from ..common.values import number
 from ..services.registry import SERVICES
 from .faults import Findings
 
@@ -16,7 +14,6 @@ from .faults import Findings
 OTHER_GROUPS = ("web", "backup", "monitoring", "drill")
 # Ansible's pattern of no host.
 NOBODY = "!all"
-SYNCHRONOUS_MODES = ("off", "on", "strict", "quorum")
 
 # How much memory they need, relative to the services (Service.memory). PostgreSQL and Elasticsearch want the file system's cache as
 # much as their own memory, so they weigh most; etcd and HAProxy stay below 1 GiB. Three co-located hosts with PostgreSQL: 8 of 8 + 1 + 1, so 0.8.
@@ -42,11 +39,6 @@ def platform_groups(inventory_groups: Mapping[str, list[str]], otherwise: str = 
 def layers() -> tuple[str, ...]:
     """Return the groups, and `backend`, the hosts of both Swarm groups."""
     return (*groups(), "backend")
-
-
-def quorum(members: int) -> int:
-    """Return how many of the voters must agree: more than half."""
-    return members // 2 + 1 if members else 0
 
 
 def memory_share(layers: list[str]) -> dict[str, float]:
@@ -88,117 +80,7 @@ def members_of(inventory_groups: Mapping[str, list[str]], found: Findings) -> di
     return members
 
 
-def synchronous_mode(setting: Any, node_count: Any, members: int, found: Findings) -> tuple[str, int]:
-    """Return Patroni's synchronous mode and synchronous_node_count, checked against the number of members.
-
-    Unset, it is strict with three members or more, on with two (strict would stop all writes with the first host
-    lost) and off with one.
-    """
-    setting = {True: "on", False: "off"}.get(setting, setting) if isinstance(setting, bool) else setting
-    if setting in (None, ""):
-        setting = "strict" if members >= 3 else "on" if members == 2 else "off"
-    if setting not in SYNCHRONOUS_MODES:
-        found.refuse(
-            "group postgresql",
-            "postgresql_synchronous_mode",
-            f"is {setting!r}",
-            f"Set one of {', '.join(SYNCHRONOUS_MODES)}",
-        )
-        setting = "on"
-    count = number(node_count)
-    if not isinstance(count, int) or count < 1:
-        found.refuse(
-            "group postgresql", "postgresql_synchronous_node_count", f"is {node_count!r}", "Set a whole number from 1"
-        )
-        count = 1
-    needed = {"off": 1, "on": count + 1, "quorum": count + 1, "strict": count + 2}[setting]
-    if members and members < needed:
-        why = ", so that writes go on when one is lost" if setting == "strict" else ""
-        found.refuse(
-            "group postgresql",
-            "postgresql_synchronous_mode",
-            f"is {setting}, which with postgresql_synchronous_node_count {count} needs {needed} members{why}; "
-            f"there are {members}",
-            f"Add {needed - members} to group postgresql, or set a mode that needs fewer (on needs "
-            f"{count + 1}, off needs 1)",
-        )
-    if setting == "off" and members > 1:
-        found.warn(
-            "group postgresql",
-            "postgresql_synchronous_mode",
-            "is off: a failover may lose acknowledged writes",
-            "Leave it unset where none may be lost",
-        )
-    return setting, count
-
-
 def check_members(members: Mapping[str, list[str]], found: Findings) -> None:
     """Refuse numbers of members that can't work or that make things worse; warn about those that survive nothing."""
-    etcd, postgresql, redis = members["etcd"], members["postgresql"], members["redis"]
-    if postgresql and not etcd:
-        found.refuse(
-            "group etcd",
-            "members",
-            "are none, while group postgresql has some: Patroni keeps its state in etcd",
-            "Add three hosts to group etcd; they may be the PostgreSQL hosts",
-        )
-    _odd("etcd", etcd, found)
-    _odd("swarm_managers", members["swarm_managers"], found)
-    if members["swarm_workers"] and not members["swarm_managers"]:
-        found.refuse(
-            "group swarm_managers", "members", "are none, while group swarm_workers has some", "Add three hosts to it"
-        )
-    if len(members["swarm_managers"]) == 1 and len(members["backend"]) > 1:
-        found.refuse(
-            "group swarm_managers",
-            "members",
-            f"are 1 of {len(members['backend'])} Swarm hosts, whose loss stops all scheduling",
-            "Add two more of them to group swarm_managers",
-        )
-    sentinel = members["sentinel"]
-    if redis and len(sentinel) < 3:
-        found.refuse(
-            "group sentinel",
-            "members",
-            f"are {len(sentinel)}, too few to agree on a failover of Redis",
-            "Add hosts until there are three; group sentinel may name others than group redis",
-        )
-    elif sentinel:
-        _odd("sentinel", sentinel, found)
-    if sentinel and not redis:
-        found.refuse("group redis", "members", "are none, while group sentinel has some", "Add two hosts or more to it")
-    for group, what in (
-        ("loadbalancer", "with it the virtual IP is lost"),
-        ("etcd", "with it PostgreSQL stops taking writes"),
-        ("postgresql", "there is no replica to take over"),
-        ("redis", "there is no replica to take over"),
-    ):
-        if len(members[group]) == 1:
-            found.warn(f"group {group}", "members", f"are 1: {what}", "Have three where availability matters")
-    if len(postgresql) == 2:
-        found.warn(
-            "group postgresql",
-            "members",
-            "are 2: after the loss of one, no second copy of a write is kept",
-            "Have three where no write may be lost",
-        )
-    if not members["loadbalancer"]:
-        found.warn(
-            "group loadbalancer", "members", "are none: nothing here holds the virtual IP", "Have another system do it"
-        )
-
-
-def _odd(group: str, hosts: list[str], found: Findings) -> None:
-    count = len(hosts)
-    if count and count % 2 == 0:
-        found.refuse(
-            f"group {group}",
-            "members",
-            f"are {count} ({', '.join(hosts)}), an even number: it survives no more losses than {count - 1}, and "
-            "a split in halves stops it",
-            f"Have {count + 1} or {count - 1}",
-        )
-    elif count > 7:
-        found.refuse(
-            f"group {group}", "members", f"are {count}; each write waits for more than half of them", "Have 3, 5 or 7"
-        )
+    for service in SERVICES.values():
+        service.check_members(members, found)

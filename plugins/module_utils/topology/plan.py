@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..common.text import table
-from ..services.listener import HOST, VIP
+from ..services.listener import HOST, VIP, Endpoint
 from ..services.registry import SERVICES
-from .ports import listeners
+from .groups import layers as all_layers
+from .ports import all_listeners, listeners
 from .releases import without
 
 Topology = Mapping[str, Any]
 WIDTH = 110
-LAYERS = ("loadbalancer", "etcd", "postgresql", "elasticsearch", "redis", "sentinel", "backend", "web")
 
 
 def plan(topology: Topology) -> str:
@@ -44,24 +44,14 @@ def plan(topology: Topology) -> str:
 def survives(topology: Topology) -> dict[str, int]:
     """Return for each layer that has members how many of them may be lost with the layer still doing all of its work.
 
-    Voters need a majority. In strict synchronous mode PostgreSQL needs the primary and the standbys that confirm each
-    write; in the other modes the last one still takes writes. Elasticsearch needs a majority of its masters, and every
-    shard has one replica at least. Other services say it by themselves. Of the rest, one is enough.
+    What a service does not say by itself, one member is enough for.
     """
-    counts = {layer: len(topology[layer]["members"]) for layer in LAYERS}
-    result = {layer: count - 1 for layer, count in counts.items() if count}
-    for layer in ("etcd", "sentinel"):
-        if counts[layer]:
-            result[layer] = counts[layer] - topology[layer]["quorum"]
-    if counts["elasticsearch"]:
-        search = topology["elasticsearch"]
-        result["elasticsearch"] = min(len(search["masters"]) - search["quorum"], search["replicas"])
-    for service in SERVICES.values():
-        if service.survives and counts.get(service.layer):
-            result[service.layer] = service.survives(topology)
-    if counts["postgresql"] and topology["postgresql"]["synchronous_mode"] == "strict":
-        result["postgresql"] = counts["postgresql"] - 1 - topology["postgresql"]["synchronous_node_count"]
-    return result
+    own = {service.layer: service for service in SERVICES.values() if service.survives}
+    shown = {service.layer for service in SERVICES.values()} | {"web"}
+    counts = {layer: len(topology[layer]["members"]) for layer in all_layers() if layer in shown}
+    return {
+        layer: own[layer].survives(topology) if layer in own else count - 1 for layer, count in counts.items() if count
+    }
 
 
 def _layers_of(host: Mapping[str, Any]) -> list[str]:
@@ -99,12 +89,10 @@ def ways_in(topology: Topology, users: Mapping[str, str], ca: str) -> str:
     balancers, secrets = topology["loadbalancer"]["members"], topology["secrets_dir"]
     if not balancers:
         return ""
-    entries = {
-        "postgresql": (users["postgresql"], "postgresql_application_password"),
-        "elasticsearch": ("utmstack", "elasticsearch_application_password"),
-        "redis": ("utmstack", "redis_application_password"),
-    }
-    rows = [[what, address, *entries.get(layer, ("", ""))] for layer, what, address, _target in _routes(topology)]
+    rows = [
+        [entry.what, _address(topology, entry), entry.user.format(**users), entry.password]
+        for entry in _endpoints(topology)
+    ]
     statistics = f"https://{_socket(balancers[0]['address'], topology['ports']['stats'])}/stats"
     rows.append(["HAProxy's statistics", statistics, users["statistics"], "haproxy_stats_password"])
     lines = table([["service", "address", "user", "name of the password"], *rows])
@@ -120,50 +108,19 @@ def ways_in(topology: Topology, users: Mapping[str, str], ca: str) -> str:
 
 
 def _clients(topology: Topology) -> list[str]:
-    rows = [[what, address, target] for _layer, what, address, target in _routes(topology)]
+    rows = [[entry.what, _address(topology, entry), entry.target] for entry in _endpoints(topology)]
     return table([["service", "address", "goes to"], *rows]) if rows else []
 
 
-def _routes(topology: Topology) -> list[tuple[str, str, str, str]]:
-    """What leads through the virtual IP: (layer, what, address, where it goes)."""
-    ports, vip, present = topology["ports"], topology["virtual_ip"]["address"], _present(topology)
-    http = f"backend, port {ports['backend_http']}" if "backend" in present else ""
-    web = f"web servers, port {ports['web']}" if "web" in present else ""
-    both = f"/api and /websocket: {http}; the rest: {web}" if http and web else http or web
-    pooled = f", through pgbouncer, port {ports['pgbouncer']}" if "pgbouncer" in present else ""
-    routes = (
-        (
-            ("postgresql",),
-            "postgresql_write",
-            f"PostgreSQL primary{', pooled' if pooled else ''}",
-            f"the primary, port {ports['postgresql']}{pooled}",
-        ),
-        (
-            ("postgresql",),
-            "postgresql_direct",
-            "PostgreSQL primary, direct",
-            f"the primary, port {ports['postgresql']}, not pooled",
-        ),
-        (("postgresql",), "postgresql_read", "PostgreSQL replicas", f"the replicas, port {ports['postgresql']}"),
-        (
-            ("elasticsearch",),
-            "elasticsearch",
-            _engine(topology),
-            f"its nodes, port {ports['elasticsearch_http']}",
-        ),
-        (("redis",), "redis_master", "Redis master", f"the master, port {ports['redis']}"),
-        (("backend", "web"), "https", "HTTPS", both),
-        (("backend",), "grpc", "gRPC agents", f"backend, port {ports['backend_grpc']}"),
-    )
-    return [
-        (layers[0], what, _socket(vip, ports[key]), target)
-        for layers, key, what, target in routes
-        if present.intersection(layers)
-    ]
+def _endpoints(topology: Topology) -> list[Endpoint]:
+    """What leads through the virtual IP to a layer that there is."""
+    present = _present(topology)
+    keys = {entry.key for entry in all_listeners() if entry.bind == VIP and present.intersection(entry.serves)}
+    return [entry for service in SERVICES.values() for entry in service.endpoints(topology) if entry.key in keys]
 
 
-def _engine(topology: Topology) -> str:
-    return {"elasticsearch": "Elasticsearch", "opensearch": "OpenSearch"}[topology["elasticsearch"]["flavor"]]
+def _address(topology: Topology, endpoint: Endpoint) -> str:
+    return _socket(topology["virtual_ip"]["address"], topology["ports"][endpoint.key])
 
 
 def _listening(topology: Topology) -> list[str]:
@@ -194,19 +151,8 @@ def _layers(topology: Topology) -> list[str]:
         count = len(topology[layer]["members"])
         rows.append([layer, count, count - loss, loss])
     lines = table(rows)
-    postgresql = topology["postgresql"]
-    if postgresql["members"]:
-        mode, count = postgresql["synchronous_mode"], postgresql["synchronous_node_count"]
-        standbys = "1 standby confirms" if count == 1 else f"{count} standbys confirm"
-        lines.append("")
-        lines.append(
-            {
-                "off": "PostgreSQL replicates asynchronously: a failover may lose the last writes.",
-                "on": f"Synchronous mode on: {standbys} each write, as long as there are any.",
-                "quorum": f"Synchronous mode quorum: any {standbys} each write, as long as there are any.",
-                "strict": f"Synchronous mode strict: {standbys} each write, or it waits.",
-            }[mode]
-        )
+    notes = [note for service in SERVICES.values() if service.members(topology) for note in service.notes(topology)]
+    lines += ["", *notes] if notes else []
     if losses:
         least = min(losses.values())
         which = [layer for layer, loss in losses.items() if loss == least]
@@ -230,26 +176,11 @@ def _timing(topology: Topology) -> list[str]:
 
 
 def _expectations(topology: Topology) -> list[str]:
-    """What a failure costs, computed from the timings; `make test` measures it.
-
-    VRRP: RFC 5798, section 6.1: three
-    adverts and a skew of (256 - priority) / 256 adverts. PostgreSQL: the leader key lives for ttl and is renewed in full by
-    a new etcd leader; then Patroni probes the dead primary for 2 s.
-    """
-    timing, rows = topology["timing"], []
-    patroni, election = timing["patroni"], timing["etcd"]["election_timeout_ms"] / 1000
-    if topology["postgresql"]["members"]:
-        crash = 2 * patroni["loop_wait_s"] + patroni["primary_start_timeout_s"]
-        rows.append(["PostgreSQL process dies", f"up to about {crash:g} s without writes"])
-        rows.append(["host of the primary dies", f"up to about {patroni['ttl_s'] + election + 3:g} s without writes"])
+    """What failures cost, computed from the timings; `make test` measures it."""
+    rows = []
     for service in SERVICES.values():
         if service.members(topology):
             rows += service.outages(topology)
-    balancers = topology["loadbalancer"]["members"]
-    if len(balancers) > 1:
-        advert = timing["keepalived"]["advert_interval_s"]
-        takeover = 3 * advert + (256 - balancers[1]["priority"]) / 256 * advert
-        rows.append(["host of the virtual IP dies", f"{takeover:.1f} s until the next one has it"])
     return table(rows) if rows else []
 
 

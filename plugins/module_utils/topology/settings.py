@@ -40,7 +40,6 @@ HOST_SETTINGS = (
     "ha_memory_mb",
     "ha_backup_server",
     "ha_take_over",
-    "elasticsearch_node_roles",
 )
 # Names that begin with ha_ without being settings: what role topology sets itself.
 OTHER_NAMES = ("ha_secrets",)
@@ -59,9 +58,14 @@ def shared_settings() -> dict[str, Any]:
     return PLATFORM | {name: value for service in SERVICES.values() for name, value in service.shared.items()}
 
 
+def host_settings() -> tuple[str, ...]:
+    """Return the settings of a single host that the topology looks at."""
+    return (*HOST_SETTINGS, *(name for service in SERVICES.values() for name in service.host_settings))
+
+
 def variables_seen() -> tuple[str, ...]:
     """Return the names of a host's variables that the topology looks at."""
-    return (*shared_settings(), *HOST_SETTINGS, *passwords(), "ansible_host", "inventory_dir")
+    return (*shared_settings(), *host_settings(), *passwords(), "ansible_host", "inventory_dir")
 
 
 @dataclass(frozen=True)

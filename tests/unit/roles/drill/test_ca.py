@@ -10,9 +10,9 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import Inventory, build
 
 ROOT = Path(__file__).resolve().parents[4]
-HA = {"ha": {"secrets_dir": "/srv/secrets"}}
 
 
 def drill():
@@ -34,4 +34,7 @@ def ways_in():
     ],
 )
 def test_the_ca_is_where_the_inventory_has_it(expression, settings, path):
-    assert Templar(loader=DataLoader(), variables=HA | settings).template(trust_as_template(expression)) == path
+    inventory = Inventory({"etcd": ["node1"]}, {"node1": {"ha_address": "10.0.1.11", **settings}})
+    ha = build(inventory, {"ha_vip": "10.0.1.100", "ha_secrets_dir": "/srv/secrets"})
+    known = {"ha": ha | {"host": ha["hosts"]["node1"]}, **settings}
+    assert Templar(loader=DataLoader(), variables=known).template(trust_as_template(expression)) == path

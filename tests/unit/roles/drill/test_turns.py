@@ -96,11 +96,11 @@ def drill(tmp_path):
     )
     hosts = [{"name": name, "reachable": True, "error": "", "maintenance": ""} for name in NODES]
     well = {**whole(), "hosts": hosts, "problems": [], "healthy": True}
-    ha = topology({layer: NODES for layer in LAYERS}, "node1", ha_drill_allowed=True)
+    ha = topology({layer: NODES for layer in LAYERS}, "node1", ha_drill_allowed=True, ha_secrets_dir=str(tmp_path))
 
     def run(scenario, *, loses="", ill_at=(), **faults):
         given = {
-            "ha": {**ha, "secrets_dir": str(tmp_path)}, "well": well, "ill_at": ill_at, "faults": faults, "drill_scenario": scenario,
+            "ha": ha, "well": well, "ill_at": ill_at, "faults": faults, "drill_scenario": scenario,
             "drill_output": str(tmp_path / "out"), "drill_before_s": 0, "drill_heal_s": 2, "drill_look_again_s": 1,
             "drill_ledger_program": [sys.executable, str(place / "ledger.py")], "drill_ledger_settings": {"redis": {}},
             "drill_undo_files": [], "drill_former_undo": str(tmp_path / "former"), "ansible_playbook_python": sys.executable,

@@ -8,7 +8,7 @@ import re
 
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils.host.file_set import tolerable
-from ansible_collections.utmstack.ha.plugins.module_utils.topology.releases import RELEASES
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.releases import releases
 from role_templates import ROLES
 from role_vars import variable
 
@@ -20,9 +20,9 @@ PATRONI_3_0 = (
 )
 
 
-@pytest.mark.parametrize("version", RELEASES)
+@pytest.mark.parametrize("version", releases())
 def test_patroni_judges_with_what_its_version_knows(version):
-    known = {"ha": {"releases": RELEASES}, "base_host": {"distribution_version": version}}
+    known = {"base_host": {"release": releases()[version]}}
     options = variable("postgresql", "postgresql_validate_options", **known)
     tolerated = variable("postgresql", "postgresql_tolerated", **known)
     assert options == {"12": [], "13": ["--ignore-listen-port"]}[version]

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.utmstack.ha.plugins.module_utils.services.listener import HOST
 from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import (
     SERVICES,
     entry_points,
     handed_over,
     leaderships,
+    probed,
     processes,
     targets,
     units,
@@ -141,6 +143,12 @@ def test_a_port_has_one_name_and_one_number():
     for listener in all_listeners():
         numbers.setdefault(listener.key, set()).add(listener.port)
     assert [key for key, ports in numbers.items() if len(ports) > 1] == []
+
+
+def test_a_load_balancer_asks_a_port_on_which_the_host_listens_and_knows_which_of_several():
+    for service in probed():
+        assert (service.probe_port, HOST) in {(one.key, one.bind) for one in service.listeners}
+    assert len({service.probe_rank for service in probed()}) == len(probed()) > 1
 
 
 @each

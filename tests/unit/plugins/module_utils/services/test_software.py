@@ -103,7 +103,7 @@ def test_settings_have_the_defaults_of_their_roles():
             # Of what depends on the release, the role's vars have the rest.
             assert default == said or (said == "" and name in ("postgresql_version", "postgresql_data_directory")), name
     own = yaml.safe_load((ROOT / "roles" / "postgresql" / "vars" / "main" / "main.yml").read_text())
-    assert own["postgresql_major"] == "{{ postgresql_version | string or postgresql_release.postgresql }}"
+    assert own["postgresql_major"] == "{{ postgresql_version | string or base_host.release.postgresql }}"
     assert "'/var/lib/postgresql/' ~ postgresql_major ~ '/' ~ ha.cluster" in own["postgresql_data"]
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES
+from ansible_collections.utmstack.ha.plugins.module_utils.services.service import Service
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import build
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import TopologyError
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.groups import memory_share
@@ -19,8 +21,8 @@ from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import 
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import (
     HOST_SETTINGS,
     OTHER_NAMES,
+    PLATFORM,
     Inventory,
-    shared_settings,
 )
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.timing import limits, profiles
 
@@ -434,7 +436,7 @@ def test_three_hosts_and_a_virtual_ip_are_enough():
     assert result["hosts"]["node1"]["names"] == ["node1", "10.0.1.11", "10.0.1.100"]
     assert result["ports"] == defaults()
     assert result["web"] == {"members": []}
-    assert result["backend"] == {"members": [], "tls": False}
+    assert result["backend"] == {"members": [], "tls": False, "wanted": False}
     assert result["warnings"] == []
 
 
@@ -599,15 +601,24 @@ def test_thirty_hosts_take_less_than_a_second():
     assert time.monotonic() - start < 1
 
 
-def test_the_role_documents_every_setting_with_its_default():
-    role = ROOT / "roles" / "topology"
-    defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
-    assert {name: value for name, value in defaults.items() if name not in OTHER_NAMES} == shared_settings()
-    options = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["settings"][
-        "options"
-    ]
-    assert set(options) == {*defaults, *HOST_SETTINGS}
-    assert {name: entry["default"] for name, entry in options.items() if name in shared_settings()} == shared_settings()
+def test_roles_document_what_the_topology_takes_with_its_default():
+    """Role topology has what belongs to the platform; the settings of a service are in its own role."""
+    wanted = {"topology": PLATFORM, **{service.role: {} for service in SERVICES.values()}}
+    for service in SERVICES.values():
+        wanted[service.role] = wanted[service.role] | service.shared
+    for name, shared in wanted.items():
+        role = ROOT / "roles" / name
+        defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
+        specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+        options = specs["settings" if name == "topology" else "main"]["options"]
+        assert {setting: defaults[setting] for setting in shared} == shared
+        assert {setting: options[setting]["default"] for setting in shared} == shared
+        if name == "topology":
+            assert {*defaults} - {*OTHER_NAMES} == {*shared}
+            assert {*options} == {*defaults, *HOST_SETTINGS}
+    for service in SERVICES.values():
+        specs = yaml.safe_load((ROOT / "roles" / service.role / "meta" / "argument_specs.yml").read_text())
+        assert {*service.host_settings} <= {*specs["argument_specs"]["main"]["options"]}
 
 
 def test_a_layer_survives_what_its_quorum_or_synchronous_mode_allows():
@@ -705,6 +716,36 @@ def test_a_drill_is_allowed_only_where_the_inventory_says_so():
 
 
 def test_every_key_of_the_topology_is_documented():
-    topology = importlib.import_module("ansible_collections.utmstack.ha.plugins.modules.topology")
-    documented = yaml.safe_load(topology.RETURN)["topology"]["contains"]
-    assert documented.keys() == build(inventory(), {"ha_vip": "10.0.1.100/24"}).keys()
+    """Those of services on the pages of their roles."""
+    module = importlib.import_module("ansible_collections.utmstack.ha.plugins.modules.topology")
+    documented = yaml.safe_load(module.RETURN)["topology"]["contains"].keys()
+    everything = build(inventory({"redis": NODES, "elasticsearch": NODES}), {"ha_vip": "10.0.1.100/24"})
+    assert documented <= everything.keys()
+    for layer in everything.keys() - documented:
+        roles = {service.role for service in SERVICES.values() if service.layer == layer}
+        text = "".join((ROOT / "roles" / role / "README.md").read_text() for role in roles)
+        assert f"`ha.{layer}`" in text
+        told = text[text.index(f"`ha.{layer}`") :].split("\n\n")[0]
+        assert [key for key in everything[layer] if f"`{key}`" not in told] == []
+
+
+def test_a_service_judges_the_settings_of_its_hosts_and_gives_its_part_of_the_topology(monkeypatch):
+    def facts(_settings, hosts, found):
+        for name, own in hosts.items():
+            if own.get("queue_log_mb") == 0:
+                found.refuse(f"host {name}", "queue_log_mb", "is 0", "Set 1 or more")
+        return {"logs": {name: own.get("queue_log_mb", 100) for name, own in hosts.items()}}
+
+    def part(own, ha):
+        return {**own, "url": f"queue://{ha['virtual_ip']['address']}:{ha['ports']['web']}"}
+
+    queue = Service(
+        "queue", "queue", "queue", groups=("queue",), host_settings=("queue_log_mb",), facts=facts, part=part
+    )
+    monkeypatch.setitem(SERVICES, "queue", queue)
+    found = topology(groups={"queue": ["node1", "node3"]}, hosts={"node3": {"queue_log_mb": 7}})["queue"]
+    assert (found["logs"], found["url"]) == ({"node1": 100, "node3": 7}, "queue://10.0.1.100:80")
+    assert [one["name"] for one in found["members"]] == ["node1", "node3"]
+    assert faults(groups={"queue": ["node1"]}, hosts={"node1": {"queue_log_mb": 0}}) == [
+        "host node1: queue_log_mb is 0. Set 1 or more."
+    ]

@@ -14,9 +14,9 @@ from ansible_collections.utmstack.ha.plugins.module_utils.topology import change
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import build
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import defaults
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.settings import (
-    HOST_SETTINGS,
     OTHER_NAMES,
     Inventory,
+    host_settings,
     shared_settings,
     variables_seen,
 )
@@ -77,7 +77,7 @@ def everywhere():
 def test_every_setting_that_crosses_roles_and_every_password_has_a_row():
     rows = {name for row in changes.table() for name in row.setting.split(", ")}
     ports = {f"ha_ports.{name}" for name in defaults()}
-    assert {*shared_settings(), *HOST_SETTINGS, *OTHER_NAMES, *passwords(), *kept()} - {"ha_ports"} | ports <= rows
+    assert {*shared_settings(), *host_settings(), *OTHER_NAMES, *passwords(), *kept()} - {"ha_ports"} | ports <= rows
     assert len(changes.rows()) == len(changes.table())
 
 
@@ -133,6 +133,15 @@ def test_a_changed_setting_is_refused_once_with_all_hosts_and_the_remedy(case):
     assert told in text and remedy in text, text
     assert f"{count} fault" in text.splitlines()[0]
     assert case == "databases" or "hosts node1, node2, node3: " in text
+
+
+def test_directories_that_follow_a_new_name_of_the_cluster_are_not_refused_beside_it():
+    present = everywhere()
+    for host in present.values():
+        for setting in ("etcd_data_directory", "postgresql_data_directory", "redis_data_directory"):
+            host["settings"][setting] = host["settings"][setting].replace("/utmstack", "/other")
+    text = changes.refusal(topology(ha_cluster_name="other"), present)
+    assert "1 fault" in text.splitlines()[0] and "ha_cluster_name is other" in text, text
 
 
 PORTS = sorted(name for name in defaults() if changes.rows()[f"ha_ports.{name}"].effect == changes.REFUSED)

@@ -13,7 +13,7 @@ from ansible_collections.utmstack.ha.plugins.module_utils.topology import role_s
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import build
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.components import (
     FORMER_NAMES,
-    NUMBERS_OR_EMPTY,
+    numbers_or_empty,
     setting_meant,
 )
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import TopologyError
@@ -88,7 +88,7 @@ def test_a_value_of_another_type_is_refused_with_what_to_write(name, value, mess
     assert any(message in text for text in faults(**{name: value}))
 
 
-@pytest.mark.parametrize("name", NUMBERS_OR_EMPTY)
+@pytest.mark.parametrize("name", numbers_or_empty())
 def test_a_number_that_may_be_empty_is_a_number_otherwise(name):
     assert TYPES[name] == "str" and SETTINGS[name]["default"] == ""
     assert faults(**{name: ""}) == faults(**{name: 3}) == faults(**{name: "3"}) == []
