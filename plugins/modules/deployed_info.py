@@ -21,8 +21,12 @@ options:
       - What the inventory wants for this host of settings that are not the topology's. Returned as it is.
     type: dict
     required: true
+  units:
+    description: By service the units of systemd of which one starts with the host where the service does.
+    type: dict
+    required: true
   tls_directory:
-    description: Where the host's certificate is, where no deployed service tells it.
+    description: Where the host's certificate is. etcd itself tells where it has it.
     type: path
     required: true
   passwords:
@@ -57,7 +61,8 @@ EXAMPLES = r"""
   utmstack.ha.deployed_info:
     settings:
       etcd_data_directory: /var/lib/etcd/utmstack
-      redis_flavor: redis
+    units:
+      etcd: [etcd.service]
     tls_directory: /etc/utmstack-ha/tls
     passwords: "{{ ha_secrets }}"
     backend_secrets:
@@ -73,7 +78,7 @@ layers:
   returned: success
   sample: {etcd: {name: node1, cluster: utmstack, client_port: 2379}}
 enabled:
-  description: The layers whose service starts with the host.
+  description: The services of O(units) that start with the host.
   type: list
   elements: str
   returned: success
@@ -88,11 +93,13 @@ rotating:
   type: list
   elements: str
   returned: success
-  sample: [redis_application_password]
-redis_admin_noted:
-  description: Whether this host has noted the admin's password of Redis, by which the next one can be told.
-  type: bool
+  sample: [postgresql_application_password]
+noted:
+  description: The passwords that this host has a note of, by which its service can be told the next one.
+  type: list
+  elements: str
   returned: success
+  sample: []
 settings:
   description: O(settings).
   type: dict
