@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..common.values import url
 from .answers import cluster
 from .listener import HOST, VIP, Listener
 from .service import Data, Layer, Service, member_of
@@ -84,6 +85,19 @@ def table(state):
     return ", ".join([title, *moving]), rows
 
 
+def environment(ha: Mapping[str, Any], settings: Mapping[str, Any], _ca: str) -> dict[str, Any]:
+    host, port = ha["elasticsearch"]["client"]["host"], ha["elasticsearch"]["client"]["port"]
+    return {
+        "ELASTICSEARCH_HOST": host,
+        "ELASTICSEARCH_PORT": port,
+        "ELASTICSEARCH_SCHEME": "https",
+        "ELASTICSEARCH_USER": settings["elasticsearch_user"],
+        "SPRING_ELASTICSEARCH_URIS": url("https", host, port),
+        "SPRING_ELASTICSEARCH_USERNAME": settings["elasticsearch_user"],
+        "SPRING_ELASTICSEARCH_PASSWORD": "${ELASTICSEARCH_PASS}",
+    }
+
+
 SERVICE = Service(
     name="elasticsearch",
     role="elasticsearch",
@@ -148,6 +162,7 @@ SERVICE = Service(
     asks=asks,
     form=form,
     table=table,
+    environment=environment,
     # After it there is nothing to take back.
     whole_host=("health", "drain", "hold", "undrain"),
     serves=lambda layer, host: bool(member_of(layer, "nodes", host)),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..common.text import size
+from ..common.values import url
 from .answers import against_inventory, cluster
 from .listener import HOST, VIP, Listener
 from .service import Data, Layer, Service, member_of
@@ -102,6 +103,28 @@ def server_roles(layer: Layer) -> dict[str, dict[str, str]]:
     members = (layer or {}).get("members", [])
     found = {one["name"]: "primary" if one["role"] in LEADING_ROLES else "replica" for one in members}
     return {"postgresql_write": found, "postgresql_read": found}
+
+
+def environment(ha: Mapping[str, Any], settings: Mapping[str, Any], ca: str) -> dict[str, Any]:
+    """A dead connection is noticed within seconds, and each is given up before the load balancer would."""
+    host, port = ha["postgresql"]["write"]["host"], ha["postgresql"]["write"]["port"]
+    name, user = settings["database_name"], settings["database_user"]
+    options = f"sslmode=verify-full&sslrootcert={ca}&connectTimeout=2&socketTimeout=60&tcpKeepAlive=true"
+    return {
+        "DB_HOST": host,
+        "DB_PORT": port,
+        "DB_NAME": name,
+        "DB_USER": user,
+        "DB_SSLMODE": "verify-full",
+        "DB_SSLROOTCERT": ca,
+        "SPRING_DATASOURCE_URL": f"{url('jdbc:postgresql', host, port)}/{name}?{options}",
+        "SPRING_DATASOURCE_USERNAME": user,
+        "SPRING_DATASOURCE_PASSWORD": "${DB_PASS}",
+        "SPRING_DATASOURCE_HIKARI_CONNECTION_TIMEOUT": 5000,
+        "SPRING_DATASOURCE_HIKARI_VALIDATION_TIMEOUT": 2000,
+        "SPRING_DATASOURCE_HIKARI_KEEPALIVE_TIME": 30000,
+        "SPRING_DATASOURCE_HIKARI_MAX_LIFETIME": 600000,
+    }
 
 
 SERVICE = Service(
@@ -208,6 +231,7 @@ SERVICE = Service(
     form=form,
     table=table,
     server_roles=server_roles,
+    environment=environment,
     whole_host=("health", "drain", "hold", "release", "undrain"),
     serves=lambda layer, host: bool(member_of(layer, "members", host).get("serves")),
     refusal=paused,

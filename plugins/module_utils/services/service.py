@@ -132,6 +132,10 @@ class Service:
     # Who leads and who follows, by backend of HAProxy that is for one kind of them.
     server_roles: Callable[[Layer], dict[str, dict[str, str]]] = lambda _layer: {}
 
+    # -- the application: the variables that tell it of the service (topology, settings of role backend without its prefix, the CA's file
+    # in the container)
+    environment: Callable[[Mapping[str, Any], Mapping[str, Any], str], Mapping[str, Any]] | None = None
+
     # -- rolling operations: entry points of the role (docs/role-contract.md), and whether a turn drains the host
     restart: str = "restart"
     upgrade: str = "upgrade"
