@@ -154,6 +154,7 @@ SERVICE = Service(
             *(f"/etc/elasticsearch/{name}" for name in _FILES),
         )
     },
+    traces=lambda look, _unit: look.data(path for path in ("/var/lib/elasticsearch",) if look.filled(path)),
     versioned=False,
     # Elasticsearch and OpenSearch map their files into memory, and refuse to start below it.
     kernel={"vm.max_map_count": 262144},

@@ -106,6 +106,7 @@ SERVICE = Service(
     upgraded={"etcd.service": ()},
     data=Data("etcd_data_directory", "etcd"),
     configs={"etcd.service": ("/etc/default/etcd",)},
+    traces=lambda look, _unit: look.data(path.parent for path in look.glob("/var/lib/etcd/*/member")),
     asks=asks,
     form=form,
     table=table,

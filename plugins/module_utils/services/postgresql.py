@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -127,6 +128,11 @@ def environment(ha: Mapping[str, Any], settings: Mapping[str, Any], ca: str) -> 
     }
 
 
+def traces(look: Any, _unit: str) -> str:
+    scope = re.search(r"^scope: *(\S+)", look.text("/etc/patroni/config.yml"), re.MULTILINE)
+    return f"of scope {scope[1]}" if scope else ""
+
+
 SERVICE = Service(
     name="postgresql",
     role="postgresql",
@@ -227,6 +233,7 @@ SERVICE = Service(
     },
     data=Data("postgresql_data_directory", "postgres"),
     configs={"patroni.service": ("/etc/patroni/config.yml",)},
+    traces=traces,
     asks=asks,
     form=form,
     table=table,

@@ -195,6 +195,11 @@ def environment(ha: Mapping[str, Any], settings: Mapping[str, Any], _ca: str) ->
     }
 
 
+def traces(look: Any, unit: str) -> str:
+    place = f"/var/lib/{unit.split('-')[0]}"
+    return look.data(path for name in ("*.rdb", "appendonly*") for path in look.glob(f"{place}/{name}"))
+
+
 SERVICE = Service(
     name="redis",
     title="Redis",
@@ -298,6 +303,7 @@ SERVICE = Service(
     upgrades=("{redis_flavor}-server", "{redis_flavor}-tools", "{redis_flavor}-sentinel"),
     upgraded={"{redis_flavor}-server.service": (), "{redis_flavor}-sentinel.service": ()},
     data=Data("redis_data_directory", "{redis_flavor}", "/var/lib/{redis_flavor}/utmstack-ha.conf"),
+    traces=traces,
     # It forks to save its data.
     kernel={"vm.overcommit_memory": 1},
     asks=asks,

@@ -109,6 +109,8 @@ class Service:
     rivals: tuple[str, ...] = ()
     barred: tuple[str, ...] = ()
     configs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # A few words on what one of its units has left on a host, by its files (Look of host/conflicts_look.py) and the unit.
+    traces: Callable[[Any, str], str] = lambda _look, _unit: ""
     # Where it listens on its hosts, and where HAProxy listens for it.
     listeners: tuple[Listener, ...] = ()
     # Whether HAProxy has a part for it: roles/haproxy/templates/services/NAME.cfg.j2.

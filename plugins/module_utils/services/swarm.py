@@ -68,6 +68,11 @@ def table(state):
     return ", ".join([f"Swarm, leader {swarm['leader'] or 'NONE'}, quorum {swarm['quorum']}", *services]), rows
 
 
+def traces(look: Any, _unit: str) -> str:
+    count = len(list(look.glob("/var/lib/docker/containers/*")))
+    return f"{count} container{'s' if count != 1 else ''}" if count else ""
+
+
 SERVICE = Service(
     name="swarm",
     role="swarm",
@@ -94,6 +99,7 @@ SERVICE = Service(
     upgraded={"containerd.service": (), "docker.service": ()},
     barred=("docker-ce", "containerd.io"),
     configs={"docker.service": ("/etc/docker/daemon.json",)},
+    traces=traces,
     asks=asks,
     form=form,
     table=table,
