@@ -142,7 +142,8 @@ class Service:
     restart: str = "restart"
     upgrade: str = "upgrade"
     drain: bool = True
-    # The entry points that are called when a whole host is taken away and comes back.
+    # The entry points that are called when a whole host is taken away and comes back; and `retire`, after all clients have got new
+    # passwords, where former ones were let in until then.
     whole_host: tuple[str, ...] = ("health", "drain", "undrain")
     # Whether a host does its part. A service that nobody asks counts as serving.
     serves: Callable[[Layer, str], bool] = lambda _layer, _host: True
