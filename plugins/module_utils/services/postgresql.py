@@ -106,6 +106,15 @@ def server_roles(layer: Layer) -> dict[str, dict[str, str]]:
     return {"postgresql_write": found, "postgresql_read": found}
 
 
+def forbids(package, old, new, _installed):
+    """Return what an upgrade must not do, as Service.forbids says."""
+    if package == "patroni":
+        if old < (3, 1) and new >= (4,):
+            yield "Patroni's notes on 4.0 demand 3.1.0 or later before. Go there first, with -e version=3.3.x."
+    elif old[0] != new[0]:
+        yield f"{old[0]} to {new[0]} is a new major version, which needs other data files: see postgresql_major_upgrade.yml."
+
+
 def environment(ha: Mapping[str, Any], settings: Mapping[str, Any], ca: str) -> dict[str, Any]:
     """A dead connection is noticed within seconds, and each is given up before the load balancer would."""
     host, port = ha["postgresql"]["write"]["host"], ha["postgresql"]["write"]["port"]
@@ -244,6 +253,7 @@ SERVICE = Service(
     refusal=paused,
     leads="PostgreSQL's primary",
     successors=confirming,
+    forbids=forbids,
     processes={
         "postgresql": {"what": "PostgreSQL"},
         "postmaster": {"only": "postgres", "what": "PostgreSQL's postmaster"},

@@ -173,6 +173,11 @@ class Service:
     independent: bool = False
     # On hosts with this other service its packages come with that one's.
     comes_with: str = ""
+    # What the product forbids, beyond going back, as sentences with the remedy: package, the project's old and new version as numbers, and of
+    # all packages of the host the version as text and as numbers.
+    forbids: Callable[
+        [str, tuple[int, ...], tuple[int, ...], Mapping[str, tuple[str, tuple[int, ...]]]], Iterable[str]
+    ] = lambda _package, _old, _new, _installed: ()
 
     # -- the drill: processes that a fault may meet, by name; which of the units' (`only`, see processes() of drill/fault/host.py), or
     # those of a container; and what a report calls them
