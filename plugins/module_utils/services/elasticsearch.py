@@ -164,6 +164,7 @@ SERVICE = Service(
     form=form,
     table=table,
     environment=environment,
+    secrets={"ELASTICSEARCH_PASS": "elasticsearch_application_password"},
     # After it there is nothing to take back.
     whole_host=("health", "drain", "hold", "undrain"),
     serves=lambda layer, host: bool(member_of(layer, "nodes", host)),

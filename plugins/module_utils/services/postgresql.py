@@ -248,6 +248,7 @@ SERVICE = Service(
     table=table,
     server_roles=server_roles,
     environment=environment,
+    secrets={"DB_PASS": "postgresql_application_password"},
     whole_host=("health", "drain", "hold", "release", "undrain"),
     serves=lambda layer, host: bool(member_of(layer, "members", host).get("serves")),
     refusal=paused,

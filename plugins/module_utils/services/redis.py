@@ -311,6 +311,7 @@ SERVICE = Service(
     table=table,
     server_roles=server_roles,
     environment=environment,
+    secrets={"REDIS_PASSWORD": "redis_application_password"},
     whole_host=("health", "drain", "hold", "release", "undrain", "retire"),
     serves=answers,
     leads="Redis's master",

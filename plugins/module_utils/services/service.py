@@ -137,6 +137,8 @@ class Service:
     # -- the application: the variables that tell it of the service (topology, settings of role backend without its prefix, the CA's file
     # in the container)
     environment: Callable[[Mapping[str, Any], Mapping[str, Any], str], Mapping[str, Any]] | None = None
+    # Which passwords it gets as secrets, by the names that it knows them by.
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
     # -- rolling operations: entry points of the role (docs/role-contract.md), and whether a turn drains the host
     restart: str = "restart"
