@@ -37,16 +37,12 @@ options:
     description: What the inventory gives the application, such as C(ENCRYPTION_KEY) and C(DB_PASS).
     type: dict
     default: {}
-  elasticsearch_flavor:
-    description: The engine of the search cluster.
-    type: str
-    choices: [elasticsearch, opensearch]
-    default: elasticsearch
-  elasticsearch_urls:
-    description: Where its nodes are asked which passwords they accept. None is asked without.
-    type: list
-    elements: str
-    default: []
+  services:
+    description:
+      - By service what it needs to be compared besides, as P(utmstack.ha.deployed_questions#filter) returns it. Without it the search engine is
+        not asked which passwords it accepts.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: It never changes anything.

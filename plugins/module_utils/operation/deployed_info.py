@@ -50,8 +50,7 @@ QUESTION = Question(
         "tls_directory": {"type": "path", "required": True},
         "passwords": {"type": "dict", "required": True, "no_log": True},
         "backend_secrets": {"type": "dict", "default": {}, "no_log": True},
-        "elasticsearch_flavor": {"type": "str", "choices": ["elasticsearch", "opensearch"], "default": "elasticsearch"},
-        "elasticsearch_urls": {"type": "list", "elements": "str", "default": []},
+        "services": {"type": "dict", "default": {}},
     },
     answer,
 )

@@ -25,8 +25,10 @@ USERS = {
 def look(host: Host) -> Deployed:
     """The node, and what the cluster says to its users. Hosts without a node ask that, too, where they are given URLs."""
     found = engine(host.files, host.given["settings"])
-    statuses = statuses_of(host.given)
-    superuser = SUPERUSERS[host.given["elasticsearch_flavor"]]
+    asked = host.given["services"].get("elasticsearch", {"flavor": "elasticsearch", "urls": []})
+    superuser = SUPERUSERS[asked["flavor"]]
+    users = {superuser: host.given["passwords"]["elasticsearch_superuser_password"], **logins(host.given["passwords"])}
+    statuses = statuses_of(asked, users, host.given["tls_directory"])
     return Deployed(
         {"elasticsearch": found}, passwords(statuses, superuser) if found else {}, rotating=tuple(rotating(statuses))
     )
@@ -60,29 +62,26 @@ def engine(files: Files, settings: Mapping) -> dict[str, Any]:
 
 
 def logins(given: Mapping) -> dict[str, str]:
-    """User to password: of the superuser, the platform's users, and those of a rotation that was not finished."""
-    rotated = {user: given["passwords"][name] for user, name in USERS.items()}
+    """User to password: of the platform's users, and those of a rotation that was not finished."""
+    rotated = {user: given[name] for user, name in USERS.items()}
     return {
-        SUPERUSERS[given["elasticsearch_flavor"]]: given["passwords"]["elasticsearch_superuser_password"],
-        "utmstack-snapshots": given["passwords"]["elasticsearch_snapshot_password"],
+        "utmstack-snapshots": given["elasticsearch_snapshot_password"],
         **{f"{user}{suffix}": password for user, password in rotated.items() for suffix in ("", "-next")},
     }
 
 
-def statuses_of(given: Mapping) -> dict[str, int]:
+def statuses_of(asked: Mapping, users: Mapping[str, str], tls: str) -> dict[str, int]:
     """User to what the search engine says to its login, by the first node that answers; empty where none does."""
-    path = {"elasticsearch": "_security/_authenticate", "opensearch": "_plugins/_security/authinfo"}[
-        given["elasticsearch_flavor"]
-    ]
+    path = {"elasticsearch": "_security/_authenticate", "opensearch": "_plugins/_security/authinfo"}[asked["flavor"]]
     try:
-        send = https.sender(f"{given['tls_directory']}/ca.crt")
+        send = https.sender(f"{tls}/ca.crt")
     except OSError:
         return {}
-    for url in given["elasticsearch_urls"]:
+    for url in asked["urls"]:
         try:
             return {
                 user: send("GET", f"{url}/{path}", {"Authorization": basic(user, password)}, None, TIMEOUT_S)[0]
-                for user, password in logins(given).items()
+                for user, password in users.items()
             }
         except OSError:
             continue

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..common.values import url
@@ -41,6 +41,25 @@ def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[s
             "expected_nodes": [one["name"] for one in search["members"]],
             "timeout": 3,
         }
+    }
+
+
+def deployed_by(ha: Mapping[str, Any], groups: Iterable[str]) -> dict[str, Any]:
+    """Hosts that act on what it says to its users ask it, too: load balancers by their checks, and those of the application."""
+    asking = {"elasticsearch", "loadbalancer", "swarm_managers", "swarm_workers"}.intersection(groups)
+    return {"flavor": ha["elasticsearch"]["flavor"], "urls": ha["elasticsearch"]["urls"] if asking else []}
+
+
+def environment(ha: Mapping[str, Any], settings: Mapping[str, Any], _ca: str) -> dict[str, Any]:
+    host, port = ha["elasticsearch"]["client"]["host"], ha["elasticsearch"]["client"]["port"]
+    return {
+        "ELASTICSEARCH_HOST": host,
+        "ELASTICSEARCH_PORT": port,
+        "ELASTICSEARCH_SCHEME": "https",
+        "ELASTICSEARCH_USER": settings["elasticsearch_user"],
+        "SPRING_ELASTICSEARCH_URIS": url("https", host, port),
+        "SPRING_ELASTICSEARCH_USERNAME": settings["elasticsearch_user"],
+        "SPRING_ELASTICSEARCH_PASSWORD": "${ELASTICSEARCH_PASS}",
     }
 
 
@@ -83,19 +102,6 @@ def table(state):
     title += f", master {search['master'] or 'NONE'}"
     moving = [f"{search[key]} shards {key}" for key in ("unassigned", "initializing", "relocating") if search[key]]
     return ", ".join([title, *moving]), rows
-
-
-def environment(ha: Mapping[str, Any], settings: Mapping[str, Any], _ca: str) -> dict[str, Any]:
-    host, port = ha["elasticsearch"]["client"]["host"], ha["elasticsearch"]["client"]["port"]
-    return {
-        "ELASTICSEARCH_HOST": host,
-        "ELASTICSEARCH_PORT": port,
-        "ELASTICSEARCH_SCHEME": "https",
-        "ELASTICSEARCH_USER": settings["elasticsearch_user"],
-        "SPRING_ELASTICSEARCH_URIS": url("https", host, port),
-        "SPRING_ELASTICSEARCH_USERNAME": settings["elasticsearch_user"],
-        "SPRING_ELASTICSEARCH_PASSWORD": "${ELASTICSEARCH_PASS}",
-    }
 
 
 SERVICE = Service(
@@ -161,6 +167,7 @@ SERVICE = Service(
     # Its packages are Java; the server is an archive, which its role upgrades by the same loop.
     upgrade="upgrade_packages",
     asks=asks,
+    deployed_by=deployed_by,
     form=form,
     table=table,
     environment=environment,

@@ -126,6 +126,8 @@ class Service:
     # where not said. Services that are one part of the state are asked once.
     asks: Callable[[Mapping[str, Any], Mapping[str, str], str], Mapping[str, Mapping[str, Any]]] | None = None
     asked_groups: tuple[str, ...] = ()
+    # What its component is given, besides settings and passwords, to tell what is deployed of it on a host (topology, the host's groups).
+    deployed_by: Callable[[Mapping[str, Any], Iterable[str]], Mapping[str, Any]] | None = None
 
     # -- how it is shown: its part of the state of what the hosts said (topology, observations, by backend of HAProxy the role of each server),
     # and of the state its table, a title and rows. Without them it is shown as members with their health.

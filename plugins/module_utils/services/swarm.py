@@ -17,6 +17,11 @@ def drained(layer: Layer, host: str) -> list[str]:
     return [] if member_of(layer, "nodes", host, "hostname").get("availability") in (None, "active") else ["swarm"]
 
 
+def traces(look: Any, _unit: str) -> str:
+    count = len(list(look.glob("/var/lib/docker/containers/*")))
+    return f"{count} container{'s' if count != 1 else ''}" if count else ""
+
+
 def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
     """A manager tells of all nodes."""
     managers = [one["name"] for one in ha["swarm"]["managers"]]
@@ -66,11 +71,6 @@ def table(state):
         return "Swarm, nobody answers", [["-"]]
     services = [f"{one['name']} {one['running']} of {one['desired']}" for one in swarm["services"]]
     return ", ".join([f"Swarm, leader {swarm['leader'] or 'NONE'}, quorum {swarm['quorum']}", *services]), rows
-
-
-def traces(look: Any, _unit: str) -> str:
-    count = len(list(look.glob("/var/lib/docker/containers/*")))
-    return f"{count} container{'s' if count != 1 else ''}" if count else ""
 
 
 SERVICE = Service(

@@ -29,7 +29,7 @@ GIVEN = {
     "passwords": dict.fromkeys((*passwords(), *kept()), "a-password"),
 }
 # Defaults of the module's options.
-OPTIONS = {"backend_secrets": {}, "elasticsearch_flavor": "opensearch", "elasticsearch_urls": []}
+OPTIONS = {"backend_secrets": {}, "services": {}}
 
 
 def test_a_service_counts_as_enabled_that_starts_with_the_host(tmp_path):
