@@ -94,7 +94,7 @@ sanity: venv ## ansible-test sanity, without containers
 	@$(TIMED) "Sanity" tests/sanity/run.sh
 
 .PHONY: pages
-pages: venv ## docs/ports.md, docs/settings.md, the picture in docs/architecture.md and CHANGELOG.md from the code
+pages: venv ## docs/ports.md, docs/settings.md, docs/application.md, the picture in docs/architecture.md and CHANGELOG.md from the code
 	@python3 tests/pages/generate.py
 
 .PHONY: cores

@@ -13,9 +13,10 @@ from ..module_utils.host import programs
 
 def program_files(program: str) -> list[dict[str, str]]:
     """The files that a program on a host imports, as file_set takes them."""
-    if program not in programs.FOLDERS:
-        raise AnsibleFilterError(f"program_files: there is no program {program!r}")
-    return programs.files(program)
+    try:
+        return programs.files(program)
+    except KeyError as error:
+        raise AnsibleFilterError(f"program_files: there is no folder {error} in module_utils") from error
 
 
 class FilterModule:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ..module_utils.services.questions import questions
+from ..module_utils.services.questions import deployed_by, questions
 from ..module_utils.services.software import host_software
 
 
@@ -13,4 +13,4 @@ class FilterModule:
 
     def filters(self):
         """Name to function."""
-        return {"host_software": host_software, "service_questions": questions}
+        return {"deployed_questions": deployed_by, "host_software": host_software, "service_questions": questions}

@@ -21,8 +21,12 @@ options:
       - What the inventory wants for this host of settings that are not the topology's. Returned as it is.
     type: dict
     required: true
+  units:
+    description: By service the units of systemd of which one starts with the host where the service does.
+    type: dict
+    required: true
   tls_directory:
-    description: Where the host's certificate is, where no deployed service tells it.
+    description: Where the host's certificate is. etcd itself tells where it has it.
     type: path
     required: true
   passwords:
@@ -33,16 +37,12 @@ options:
     description: What the inventory gives the application, such as C(ENCRYPTION_KEY) and C(DB_PASS).
     type: dict
     default: {}
-  elasticsearch_flavor:
-    description: The engine of the search cluster.
-    type: str
-    choices: [elasticsearch, opensearch]
-    default: elasticsearch
-  elasticsearch_urls:
-    description: Where its nodes are asked which passwords they accept. None is asked without.
-    type: list
-    elements: str
-    default: []
+  services:
+    description:
+      - By service what it needs to be compared besides, as P(utmstack.ha.deployed_questions#filter) returns it. Without it the search engine is
+        not asked which passwords it accepts.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: It never changes anything.
@@ -57,7 +57,8 @@ EXAMPLES = r"""
   utmstack.ha.deployed_info:
     settings:
       etcd_data_directory: /var/lib/etcd/utmstack
-      redis_flavor: redis
+    units:
+      etcd: [etcd.service]
     tls_directory: /etc/utmstack-ha/tls
     passwords: "{{ ha_secrets }}"
     backend_secrets:
@@ -73,7 +74,7 @@ layers:
   returned: success
   sample: {etcd: {name: node1, cluster: utmstack, client_port: 2379}}
 enabled:
-  description: The layers whose service starts with the host.
+  description: The services of O(units) that start with the host.
   type: list
   elements: str
   returned: success
@@ -88,11 +89,13 @@ rotating:
   type: list
   elements: str
   returned: success
-  sample: [redis_application_password]
-redis_admin_noted:
-  description: Whether this host has noted the admin's password of Redis, by which the next one can be told.
-  type: bool
+  sample: [postgresql_application_password]
+noted:
+  description: The passwords that this host has a note of, by which its service can be told the next one.
+  type: list
+  elements: str
   returned: success
+  sample: []
 settings:
   description: O(settings).
   type: dict

@@ -16,8 +16,8 @@ options:
   questions:
     description:
       - The questions by a name of your own. Each is a dictionary of one module's full name and its options.
-      - The modules are M(utmstack.ha.elasticsearch_health), M(utmstack.ha.etcd_info), M(utmstack.ha.haproxy_info), M(utmstack.ha.host_info),
-        M(utmstack.ha.patroni_info), M(utmstack.ha.redis_sentinel_info), M(utmstack.ha.swarm_info) and M(utmstack.ha.vip_info).
+      - The modules are M(utmstack.ha.host_info) and those that tell of a service, such as M(utmstack.ha.etcd_info). Another one is refused with
+        the names of all.
     type: dict
     required: true
   secrets:

@@ -76,7 +76,8 @@ topology:
     drill: {description: "C(allowed), whether drills are, and C(members).", type: dict}
     maintenance_file: {description: The file on a host that is in maintenance., type: str}
     services:
-      description: "By service its C(role), C(groups), C(units) of systemd, and the C(settings) of its role that others must know."
+      description: "By service its C(role), C(groups), C(units) of systemd, the C(settings) of its role that others must know, and the
+        passwords that the application gets of it, by their names there (C(secrets))."
       type: dict
     warnings: {description: What is allowed but costs availability., type: list, elements: str}
 """

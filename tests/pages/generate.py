@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Write the generated pages and the changelog; `make pages` runs it, and a unit test compares what is committed.
 
-They are docs/ports.md, docs/settings.md, the picture in docs/architecture.md and the next version's changelog.
+They are docs/ports.md, docs/settings.md, docs/application.md, the picture in docs/architecture.md and the next version's changelog.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "collections"), str(Path(__file__).resolve().parent)]
 
 import architecture  # noqa: E402
+from ansible_collections.utmstack.ha.plugins.module_utils.backend import stack  # noqa: E402
 from ansible_collections.utmstack.ha.plugins.module_utils.services.listener import (  # noqa: E402
     EVERYWHERE,
     HOST,
@@ -27,6 +28,8 @@ from ansible_collections.utmstack.ha.plugins.module_utils.services.listener impo
     Listener,
 )
 from ansible_collections.utmstack.ha.plugins.module_utils.services.passwords import kept, passwords  # noqa: E402
+from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES  # noqa: E402
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import Inventory, build  # noqa: E402
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.changes import table as changes_table  # noqa: E402
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import all_listeners  # noqa: E402
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.role_specs import OF_SETTINGS  # noqa: E402
@@ -124,6 +127,19 @@ Some are set with `-e` on the command line, for one run: those of the drill (`-e
 [drill.md](drill.md) and [operations.md](operations.md).
 """
 
+APPLICATION_TEXT = """# What the application is told
+
+Role [backend](../roles/backend/README.md) derives these variables from the topology, in the names that UTMStack knows and in Spring Boot's. `backend_environment`
+overrides them; null takes one away. Put no password there. The values are those of three hosts with all services and the virtual IP 10.0.1.100.
+"""
+
+APPLICATION_SECRETS = """
+## Secrets
+
+By these names the application gets passwords of `passwords.yml`; how, `backend_secret_environment` says. `backend_secrets` adds further ones, or gives another value.
+
+"""
+
 
 def ports() -> str:
     """Return docs/ports.md."""
@@ -158,6 +174,37 @@ def _port(entry: Listener) -> tuple[str, ...]:
         f"`{entry.key}`",
         effects[f"ha_ports.{entry.key}"],
     )
+
+
+def application() -> str:
+    """Return docs/application.md."""
+    hosts = {f"node{number}": {"ha_address": f"10.0.1.1{number}"} for number in (1, 2, 3)}
+    groups = [group for service in SERVICES.values() for group in service.groups if group != "swarm_workers"]
+    ha = build(Inventory(dict.fromkeys(groups, list(hosts)), hosts), {"ha_vip": "10.0.1.100/24"})
+    given = {name.removeprefix("backend_"): spec.get("default", "") for name, spec in settings("backend")}
+    given |= {"tls": False, "secret_environment": "environment"}
+    told = stack.environment(ha, given, [])
+    of = {
+        name: service.name
+        for service in SERVICES.values()
+        for name in (service.environment(ha, given, stack.CA) if service.environment else ())
+    }
+    text = NOTE.format(source="the services' objects, and from backend/stack.py") + "\n" + APPLICATION_TEXT + "\n"
+    text += table(
+        ("variable", "value", "service"),
+        ((f"`{name}`", f"`{_as_text(value)}`", of.get(name, "")) for name, value in told.items()),
+    )
+    rows = (
+        (f"`{name}`", f"`{password}`", service.name)
+        for service in SERVICES.values()
+        for name, password in service.secrets.items()
+    )
+    return text + APPLICATION_SECRETS + table(("secret", "password", "service"), rows)
+
+
+def _as_text(value: Any) -> str:
+    """As a variable of an environment."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def page_of_settings() -> str:
@@ -254,6 +301,7 @@ def changelog() -> str:
 
 
 PAGES = {
+    "docs/application.md": application,
     "docs/architecture.md": architecture.page,
     "docs/ports.md": ports,
     "docs/settings.md": page_of_settings,

@@ -9,6 +9,7 @@ docs/role-contract.md besides, a line in registry.py, and one in operation/infos
 from __future__ import annotations
 
 import pytest
+from ansible_collections.utmstack.ha.plugins.module_utils.backend.stack import environment
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.scenario import choice
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.scenario import plan as drill
 from ansible_collections.utmstack.ha.plugins.module_utils.host import conflicts
@@ -31,6 +32,7 @@ from role_templates import topology
 
 BROKERS = ["node1", "node2", "node3"]
 GROUPS = {"loadbalancer": BROKERS, "etcd": BROKERS, "postgresql": BROKERS, "queue": BROKERS}
+BACKEND = {"database_name": "utmstack", "database_user": "utmstack"}
 QUEUE = Service(
     name="queue",
     role="queue",
@@ -65,6 +67,7 @@ QUEUE = Service(
     asks=lambda ha, _secrets, host: {
         "utmstack.ha.queue_info": {"servers": [one["address"] for one in ha["queue"]["members"]]}
     },
+    environment=lambda ha, _settings, ca: {"QUEUE_PORT": ha["ports"]["queue_bootstrap"], "QUEUE_CA": ca},
     serves=lambda layer, host: bool(member_of(layer, "members", host).get("healthy")),
     leads="the queue's controller",
     processes={"queue": {"what": "the queue"}},
@@ -201,6 +204,11 @@ def test_its_settings_passwords_timing_and_figures_are_known(ha):
         topology(GROUPS, "node1", queue_admin_password="a-password#of-a-queue")
     assert "controller of the queue dies" in shown(ha)
     assert ha["services"]["queue"]["proxied"] and ha["queue"]["client"] == {"host": "10.0.1.100", "port": 9095}
+
+
+def test_the_application_is_told_where_it_is(ha):
+    told = environment(ha, {"tls": False, "secret_environment": "environment", "environment": {}, **BACKEND}, [])
+    assert (told["QUEUE_PORT"], told["QUEUE_CA"]) == (9095, "/run/utmstack/ca.crt")
 
 
 def test_what_must_not_change_of_it_is_refused():

@@ -27,6 +27,7 @@ BY_VARIABLE = {
     "{{ rolling_role }}": {*ROLL, "{{ rolling_entry_point }}"},
     "{{ rolling_switchover.role }}": {"health", "switchover"},
     "utmstack.ha.{{ rolling_host_service }}": {*ROLL, "hold", "release"},
+    "utmstack.ha.{{ service_role }}": {"retire"},
 }
 # Verbs of whole hosts that the filter `operation_plan` passes on as they are; maintenance.yml includes the file `maintenance` by its name.
 WHOLE_HOST = "reboot"

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..services.registry import SERVICES
 from ..swarm.bootstrap import BACKEND_LABEL
 
 # Where things are in the container.
@@ -135,12 +136,9 @@ def environment(ha: Mapping, settings: Mapping, secrets: list[str]) -> dict[str,
         # Of the container's memory; Java would take a quarter.
         "JAVA_TOOL_OPTIONS": "-XX:MaxRAMPercentage=70",
     }
-    if ha["postgresql"]["members"]:
-        found |= _database(ha, settings)
-    if ha["elasticsearch"]["members"]:
-        found |= _search(ha, settings)
-    if ha["redis"]["members"]:
-        found |= _redis(ha, settings)
+    for service in SERVICES.values():
+        if service.environment and service.members(ha):
+            found |= service.environment(ha, settings, CA)
     if settings["tls"]:
         found |= {
             "SERVER_SSL_ENABLED": True,
@@ -151,67 +149,6 @@ def environment(ha: Mapping, settings: Mapping, secrets: list[str]) -> dict[str,
         found |= {f"{name}_FILE": f"{SECRETS}/{name}" for name in secrets}
         found["SPRING_CONFIG_IMPORT"] = f"optional:configtree:{SECRETS}/"
     return {name: value for name, value in (found | settings["environment"]).items() if value is not None}
-
-
-def _database(ha: Mapping, settings: Mapping) -> dict[str, Any]:
-    """PostgreSQL. A dead connection is noticed within seconds, and each is given up before the load balancer would."""
-    host, port = ha["postgresql"]["write"]["host"], ha["postgresql"]["write"]["port"]
-    name, user = settings["database_name"], settings["database_user"]
-    options = f"sslmode=verify-full&sslrootcert={CA}&connectTimeout=2&socketTimeout=60&tcpKeepAlive=true"
-    return {
-        "DB_HOST": host,
-        "DB_PORT": port,
-        "DB_NAME": name,
-        "DB_USER": user,
-        "DB_SSLMODE": "verify-full",
-        "DB_SSLROOTCERT": CA,
-        "SPRING_DATASOURCE_URL": f"jdbc:postgresql://{_in_url(host)}:{port}/{name}?{options}",
-        "SPRING_DATASOURCE_USERNAME": user,
-        "SPRING_DATASOURCE_PASSWORD": "${DB_PASS}",
-        "SPRING_DATASOURCE_HIKARI_CONNECTION_TIMEOUT": 5000,
-        "SPRING_DATASOURCE_HIKARI_VALIDATION_TIMEOUT": 2000,
-        "SPRING_DATASOURCE_HIKARI_KEEPALIVE_TIME": 30000,
-        "SPRING_DATASOURCE_HIKARI_MAX_LIFETIME": 600000,
-    }
-
-
-def _search(ha: Mapping, settings: Mapping) -> dict[str, Any]:
-    """Elasticsearch or OpenSearch."""
-    host, port = ha["elasticsearch"]["client"]["host"], ha["elasticsearch"]["client"]["port"]
-    return {
-        "ELASTICSEARCH_HOST": host,
-        "ELASTICSEARCH_PORT": port,
-        "ELASTICSEARCH_SCHEME": "https",
-        "ELASTICSEARCH_USER": settings["elasticsearch_user"],
-        "SPRING_ELASTICSEARCH_URIS": f"https://{_in_url(host)}:{port}",
-        "SPRING_ELASTICSEARCH_USERNAME": settings["elasticsearch_user"],
-        "SPRING_ELASTICSEARCH_PASSWORD": "${ELASTICSEARCH_PASS}",
-    }
-
-
-def _redis(ha: Mapping, settings: Mapping) -> dict[str, Any]:
-    """Redis by its sentinels, in the names of Spring Boot 3 (spring.data.redis) and 2 (spring.redis)."""
-    user = settings["redis_user"]
-    nodes = [f"{_in_url(one['address'])}:{ha['ports']['sentinel']}" for one in ha["sentinel"]["members"]]
-    properties = {
-        "SENTINEL_MASTER": ha["redis"]["master_name"],
-        "SENTINEL_NODES": ",".join(nodes),
-        "SENTINEL_USERNAME": user,
-        "SENTINEL_PASSWORD": "${REDIS_PASSWORD}",
-        "USERNAME": user,
-        "PASSWORD": "${REDIS_PASSWORD}",
-        "CONNECT_TIMEOUT": "2s",
-        "TIMEOUT": "3s",
-        "LETTUCE_POOL_ENABLED": True,
-        "LETTUCE_POOL_MAX_ACTIVE": 20,
-        "LETTUCE_POOL_MAX_IDLE": 10,
-    }
-    return {
-        **{f"SPRING_DATA_REDIS_{name}": value for name, value in properties.items()},
-        **{f"SPRING_REDIS_{name}": value for name, value in properties.items()},
-        "SPRING_DATA_REDIS_SSL_ENABLED": True,
-        "SPRING_REDIS_SSL": True,
-    }
 
 
 def _mounts(ha: Mapping, settings: Mapping) -> list[dict]:
@@ -230,10 +167,6 @@ def _resources(ha: Mapping, given: Any) -> dict | None:
     if given in ("", None) and all(host["memory_mb"] for host in hosts):
         limit = min(int(host["memory_mb"] * host["memory_share"]["backend"]) for host in hosts)
     return {"limits": {"memory": f"{int(limit)}M"}} if limit else None
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _config_name(path: str) -> str:

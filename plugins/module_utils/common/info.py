@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .deployed import Deployed, Host
+
 
 class Unanswered(Exception):
     """There is no answer, for the reason given. facts: what is known all the same."""
@@ -24,11 +26,13 @@ class Question:
 
     answer: what the module returns, but for `changed`, of the module (for running programs) and its options. It raises
     Unanswered, and never ends the module.
+    deployed: what the component tells for module deployed_info.
     """
 
     arguments: dict[str, dict]
     answer: Callable[[Any, dict], dict]
     required_together: Sequence[Sequence[str]] = ()
+    deployed: Callable[[Host], Deployed] | None = None
 
     def secrets(self, given: dict) -> dict:
         """Those of the options given that must not be logged."""

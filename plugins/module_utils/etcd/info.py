@@ -7,6 +7,7 @@ from __future__ import annotations
 from ..common.info import Question, wait, waiting
 from . import client as etcd
 from . import cluster as etcd_cluster
+from . import deployed
 
 
 def reached(found: dict, goal: str) -> bool:
@@ -37,4 +38,5 @@ QUESTION = Question(
     },
     answer,
     etcd.REQUIRED_TOGETHER,
+    deployed=deployed.look,
 )

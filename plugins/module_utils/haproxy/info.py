@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from ..common.info import Question, Unanswered
+from . import deployed
 from . import runtime as haproxy
 
 
@@ -30,4 +31,5 @@ QUESTION = Question(
         "timeout": {"type": "float", "default": 3},
     },
     answer,
+    deployed=deployed.look,
 )

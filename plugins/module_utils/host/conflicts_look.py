@@ -20,13 +20,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..common import directories
+from ..services.registry import SERVICES
 from . import freshness
 from .conflicts import CLAIMS, DROP_IN, OWN_DIRECTORIES, OWN_SERVER, OWN_UNIT, Seen, Socket, Unit
 from .packages import QUERY_FORMAT, parse_query
 
 PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,FragmentPath"
-# Of whose files dpkg knows how they came.
-CONFIGURED_PACKAGES = ("etcd-server", "haproxy", "keepalived", "patroni", "pgbouncer", "docker.io", "elasticsearch")
 # tcp(7) and udp: TCP_LISTEN, and a UDP socket without a peer.
 _LISTENING = {"tcp": "0A", "udp": "07"}
 _WITHIN_UNIT = re.compile(r"/([^/]+\.(?:service|scope|socket))(?:/|$)")
@@ -101,30 +100,17 @@ class Look:
 
     def detail(self, name: str) -> str:
         """Where its data are, as far as files tell."""
-        if name == "etcd.service":
-            return self._data(sorted(str(path.parent) for path in self._glob("/var/lib/etcd/*/member")))
-        if name.split(".")[0] in ("redis-server", "valkey-server"):
-            place = f"/var/lib/{name.split('-')[0]}"
-            return self._data(
-                sorted(str(path) for ending in ("*.rdb", "appendonly*") for path in self._glob(f"{place}/{ending}"))
-            )
-        if name == "docker.service":
-            count = len(list(self._glob("/var/lib/docker/containers/*")))
-            return f"{count} container{'s' if count != 1 else ''}" if count else ""
-        if name == "elasticsearch.service":
-            return self._data(["/var/lib/elasticsearch"] if self.filled("/var/lib/elasticsearch") else [])
-        if name == "patroni.service":
-            scope = re.search(r"^scope: *(\S+)", self.text("/etc/patroni/config.yml"), re.MULTILINE)
-            return f"of scope {scope[1]}" if scope else ""
-        return ""
+        return next((one.traces(self, name) for one in SERVICES.values() if name in one.every(one.units)), "")
 
-    def _glob(self, pattern: str) -> Iterable[Path]:
+    def glob(self, pattern: str) -> Iterable[Path]:
         for path in Path(self.root).glob(pattern.lstrip("/")):
             yield Path("/", path.relative_to(self.root))
 
     @staticmethod
-    def _data(paths: list[str]) -> str:
-        return f"data in {', '.join(paths)}" if paths else ""
+    def data(paths: Iterable[str | Path]) -> str:
+        """A few words on where data are."""
+        found = sorted(map(str, paths))
+        return f"data in {', '.join(found)}" if found else ""
 
     def clusters(self) -> dict[str, str]:
         """Units of PostgreSQL's servers: those of Debian's clusters with port and data directory, and an administrator's own."""
@@ -132,7 +118,7 @@ class Look:
         own = self.path(OWN_UNIT.format(OWN_SERVER))
         if own.is_file() and not own.is_symlink():
             found[OWN_SERVER] = f"by {OWN_UNIT.format(OWN_SERVER)}"
-        for path in sorted(self._glob("/etc/postgresql/*/*/postgresql.conf")):
+        for path in sorted(self.glob("/etc/postgresql/*/*/postgresql.conf")):
             version, name = path.parts[-3:-1]
             text = self.text(str(path))
             port = re.search(r"^port *= *(\d+)", text, re.MULTILINE)
@@ -156,9 +142,10 @@ class Look:
         present = [path for paths in of_units.values() for path in paths if self.path(path).exists()]
         if not present:
             return []
-        query = ["dpkg-query", "--show", "--showformat=${Conffiles}\\n", *CONFIGURED_PACKAGES]
-        shipped = dict(line.split()[:2] for line in self.run(query)[1].splitlines() if len(line.split()) >= 2)
-        return [path for path in present if self._digest(path) != shipped.get(path)]
+        # Of all packages: one may have left its files to another.
+        query = ["dpkg-query", "--show", "--showformat=${Conffiles}\\n"]
+        shipped = {tuple(line.split()[:2]) for line in self.run(query)[1].splitlines()}
+        return [path for path in present if (path, self._digest(path)) not in shipped]
 
     def _digest(self, path: str) -> str:
         return hashlib.md5(self.path(path).read_bytes(), usedforsecurity=False).hexdigest()

@@ -1,6 +1,10 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The information modules that utmstack.ha.observe can ask in one process, by their full names."""
+"""The information modules that utmstack.ha.observe can ask in one process, by their full names.
+
+The components that have one are also those that utmstack.ha.deployed_info asks. Ansible ships to hosts what is imported by name, so a new
+component has its line here.
+"""
 
 from __future__ import annotations
 

@@ -2,9 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The state of the whole platform from what its hosts said.
 
-`status` merges plain values: the topology and, by host, what the modules vip_info, haproxy_info, etcd_info, patroni_info,
-elasticsearch_health, redis_sentinel_info and swarm_info returned there. `screen` of status_screen lays its result out.
-Neither asks anybody.
+`status` merges plain values: the topology and, by host, what host_info and the services' information modules returned there. `screen` of
+screen.py lays its result out. Neither asks anybody.
 """
 
 from __future__ import annotations
@@ -22,11 +21,10 @@ def status(topology: Mapping[str, Any], observations: Mapping[str, Mapping[str, 
     """Merge what the hosts said into one state.
 
     topology: what `build` of module_utils.topology returned. observations: by host what M(utmstack.ha.observe) returned:
-    reachable, error and answers, with the answers host, vip, haproxy, etcd, postgresql, elasticsearch, redis and swarm where the
-    host was asked for them.
+    reachable, error and answers: of `host`, and of the services' parts of the state that the host was asked for.
 
-    Returns healthy, problems (sentences, each begins with the layer or host it is about), cluster, hosts, and for each layer
-    a dict or, where the topology has no such layer, None: vip, etcd, postgresql, elasticsearch, redis, swarm, haproxy and so on.
+    Returns healthy, problems (sentences, each begins with the layer or host it is about), cluster, hosts, and for each part of parts() a
+    dict or, where the topology has no such layer, None.
     """
     hosts = _hosts(topology, observations)
     roles: dict[str, dict[str, str]] = {}

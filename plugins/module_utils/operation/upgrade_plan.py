@@ -8,60 +8,13 @@ what the hosts run: a package that is not configured, a service whose program wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..common.text import table
 from ..host.packages import choose, compare, numbers
 from ..services.registry import SERVICES
 from .plan import members
-
-# etcd's guides to each minor version name the patch version that all members must have before.
-_ETCD_FIRST = {(3, 6): (3, 5, 26), (3, 7): (3, 6, 11)}
-# From these on etcd answers requests without a login no more that older versions of Patroni make (Patroni's pull request 3580).
-_ETCD_STRICT = {(3, 4): (3, 4, 42), (3, 5): (3, 5, 28), (3, 6): (3, 6, 9)}
-_PATRONI_FOR_STRICT = (4, 1, 1)
-
-
-def _dotted(version: Sequence[int]) -> str:
-    return ".".join(map(str, version))
-
-
-def _etcd(name, old, new, packages):
-    if name != "etcd-server":
-        return
-    minors = old[:2], new[:2]
-    if new[:1] != old[:1] or new[1] > old[1] + 1:
-        yield (
-            f"etcd goes one minor version at a time, and {_dotted(minors[0])} to {_dotted(minors[1])} skips {old[0]}.{old[1] + 1}. Go "
-            f"there first, with -e version={old[0]}.{old[1] + 1}.x."
-        )
-    elif minors == ((3, 4), (3, 5)):
-        yield (
-            "members of 3.4 and 3.5 can't be one cluster where it has users, as here (etcd's guide \"Upgrade etcd from 3.4 to 3.5\"). "
-            "Rebuild it: back up etcd and PostgreSQL, pause Patroni, stop all members, upgrade them all, start them."
-        )
-    elif minors[0] != minors[1] and old < _ETCD_FIRST.get(minors[1], ()):
-        first = _dotted(_ETCD_FIRST[minors[1]])
-        yield f"etcd's guide to {_dotted(minors[1])} demands {first} or later before. Go there first, with -e version={first}."
-    patroni = packages.get("patroni", {}).get("installed")
-    strict = new[:2] > max(_ETCD_STRICT) or new >= _ETCD_STRICT.get(new[:2], (4,))
-    if patroni and strict and numbers(patroni) < _PATRONI_FOR_STRICT:
-        yield (
-            f"Patroni {patroni} can't log in to etcd {_dotted(new)}, {_dotted(_PATRONI_FOR_STRICT)} can. Upgrade service=postgresql first."
-        )
-
-
-def _postgresql(name, old, new, _packages):
-    if name == "patroni":
-        if old < (3, 1) and new >= (4,):
-            yield "Patroni's notes on 4.0 demand 3.1.0 or later before. Go there first, with -e version=3.3.x."
-    elif old[0] != new[0]:
-        yield f"{old[0]} to {new[0]} is a new major version, which needs other data files: see postgresql_major_upgrade.yml."
-
-
-# What a product forbids beyond going back: package, the project's old and new version, all packages of the host -> sentences.
-_RULES = {"etcd": _etcd, "postgresql": _postgresql}
 
 
 def plan_upgrade(
@@ -140,7 +93,9 @@ def _forbidden(service, host, change, packages):
                 f"in a newer form. Give -e version={old} or a newer one, or restore a backup on hosts with the older one."
             )
             continue
-        for fault in _RULES.get(service, lambda *_: ())(name, numbers(old), numbers(new), packages):
+        present = {one: own.get("installed") for one, own in packages.items()}
+        installed = {one: (version, numbers(version)) for one, version in present.items() if version}
+        for fault in SERVICES[service].forbids(name, numbers(old), numbers(new), installed):
             yield f"{service}: {host}, {name} {old} to {new}: {fault}"
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ..common.info import Question, Unanswered, waiting
 from . import client as patroni_client
+from . import deployed
 from . import operations as patroni_operations
 
 
@@ -34,4 +35,5 @@ QUESTION = Question(
     },
     answer,
     patroni_client.REQUIRED_TOGETHER,
+    deployed=deployed.look,
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 from ..common.info import Question, wait, waiting
 from . import client as redis_client
 from . import cluster as redis_cluster
+from . import deployed
 
 
 def reached(found: dict, goal: str) -> bool:
@@ -44,4 +45,5 @@ QUESTION = Question(
     },
     answer,
     redis_cluster.REQUIRED_TOGETHER,
+    deployed=deployed.look,
 )

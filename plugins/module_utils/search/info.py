@@ -7,6 +7,7 @@ from __future__ import annotations
 from ..common.info import Question, Unanswered, waiting
 from . import client as search_client
 from . import cluster as search_cluster
+from . import deployed
 
 
 def answer(_module, given: dict) -> dict:
@@ -36,4 +37,5 @@ QUESTION = Question(
     },
     answer,
     search_client.REQUIRED_TOGETHER,
+    deployed=deployed.look,
 )

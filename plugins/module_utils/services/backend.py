@@ -98,6 +98,7 @@ SERVICE = Service(
     passwords={"backend_internal_key": "", "backend_encryption_key": ""},
     # Role swarm cares for it.
     whole_host=(),
+    secrets={"INTERNAL_KEY": "backend_internal_key", "ENCRYPTION_KEY": "backend_encryption_key"},
     # Before its first deployment there is nothing to take.
     present=lambda state: bool((state["swarm"] or {}).get("services")),
     hands_over=(),

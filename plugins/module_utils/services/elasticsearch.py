@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..common.text import nearest
@@ -195,6 +195,25 @@ def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[s
     }
 
 
+def deployed_by(ha: Mapping[str, Any], groups: Iterable[str]) -> dict[str, Any]:
+    """Hosts that act on what it says to its users ask it, too: load balancers by their checks, and those of the application."""
+    asking = {"elasticsearch", "loadbalancer", "swarm_managers", "swarm_workers"}.intersection(groups)
+    return {"flavor": ha["elasticsearch"]["flavor"], "urls": ha["elasticsearch"]["urls"] if asking else []}
+
+
+def environment(ha: Mapping[str, Any], settings: Mapping[str, Any], _ca: str) -> dict[str, Any]:
+    host, port = ha["elasticsearch"]["client"]["host"], ha["elasticsearch"]["client"]["port"]
+    return {
+        "ELASTICSEARCH_HOST": host,
+        "ELASTICSEARCH_PORT": port,
+        "ELASTICSEARCH_SCHEME": "https",
+        "ELASTICSEARCH_USER": settings["elasticsearch_user"],
+        "SPRING_ELASTICSEARCH_URIS": url("https", host, port),
+        "SPRING_ELASTICSEARCH_USERNAME": settings["elasticsearch_user"],
+        "SPRING_ELASTICSEARCH_PASSWORD": "${ELASTICSEARCH_PASS}",
+    }
+
+
 def form(topology, observations, _roles):
     """Return its part of the state of the platform, as Service.form says."""
     if not topology["elasticsearch"]["members"]:
@@ -368,14 +387,18 @@ SERVICE = Service(
             *(f"/etc/elasticsearch/{name}" for name in _FILES),
         )
     },
+    traces=lambda look, _unit: look.data(path for path in ("/var/lib/elasticsearch",) if look.filled(path)),
     versioned=False,
     # Elasticsearch and OpenSearch map their files into memory, and refuse to start below it.
     kernel={"vm.max_map_count": 262144},
     # Its packages are Java; the server is an archive, which its role upgrades by the same loop.
     upgrade="upgrade_packages",
     asks=asks,
+    deployed_by=deployed_by,
     form=form,
     table=table,
+    environment=environment,
+    secrets={"ELASTICSEARCH_PASS": "elasticsearch_application_password"},
     # After it there is nothing to take back.
     whole_host=("health", "drain", "hold", "undrain"),
     serves=lambda layer, host: bool(member_of(layer, "nodes", host)),

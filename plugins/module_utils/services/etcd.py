@@ -49,6 +49,12 @@ def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, s
         f"Set it to {5 * heartbeat} or more, better {10 * heartbeat}",
     )
 
+# etcd's guides to each minor version name the patch version that all members must have before.
+_FIRST = {(3, 6): (3, 5, 26), (3, 7): (3, 6, 11)}
+# From these on etcd answers requests without a login no more that older versions of Patroni make (Patroni's pull request 3580).
+_STRICT = {(3, 4): (3, 4, 42), (3, 5): (3, 5, 28), (3, 6): (3, 6, 9)}
+_PATRONI_FOR_STRICT = (4, 1, 1)
+
 
 def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
     """One member tells of all."""
@@ -124,6 +130,36 @@ def table(state):
     return f"etcd, {healthy} of {len(rows) - 1} healthy, quorum {etcd['quorum']}", rows
 
 
+def forbids(package, old, new, installed):
+    """Return what an upgrade must not do, as Service.forbids says."""
+    if package != "etcd-server":
+        return
+    minors = old[:2], new[:2]
+    if new[:1] != old[:1] or new[1] > old[1] + 1:
+        yield (
+            f"etcd goes one minor version at a time, and {_dotted(minors[0])} to {_dotted(minors[1])} skips {old[0]}.{old[1] + 1}. Go "
+            f"there first, with -e version={old[0]}.{old[1] + 1}.x."
+        )
+    elif minors == ((3, 4), (3, 5)):
+        yield (
+            "members of 3.4 and 3.5 can't be one cluster where it has users, as here (etcd's guide \"Upgrade etcd from 3.4 to 3.5\"). "
+            "Rebuild it: back up etcd and PostgreSQL, pause Patroni, stop all members, upgrade them all, start them."
+        )
+    elif minors[0] != minors[1] and old < _FIRST.get(minors[1], ()):
+        first = _dotted(_FIRST[minors[1]])
+        yield f"etcd's guide to {_dotted(minors[1])} demands {first} or later before. Go there first, with -e version={first}."
+    patroni, numbers = installed.get("patroni", ("", ()))
+    strict = new[:2] > max(_STRICT) or new >= _STRICT.get(new[:2], (4,))
+    if patroni and strict and numbers < _PATRONI_FOR_STRICT:
+        yield (
+            f"Patroni {patroni} can't log in to etcd {_dotted(new)}, {_dotted(_PATRONI_FOR_STRICT)} can. Upgrade service=postgresql first."
+        )
+
+
+def _dotted(version):
+    return ".".join(map(str, version))
+
+
 SERVICE = Service(
     name="etcd",
     title="etcd",
@@ -181,10 +217,12 @@ SERVICE = Service(
     upgraded={"etcd.service": ()},
     data=Data("etcd_data_directory", "etcd"),
     configs={"etcd.service": ("/etc/default/etcd",)},
+    traces=lambda look, _unit: look.data(path.parent for path in look.glob("/var/lib/etcd/*/member")),
     asks=asks,
     form=form,
     table=table,
     serves=lambda layer, host: bool(member_of(layer, "members", host).get("healthy")),
     leads="etcd's leader",
+    forbids=forbids,
     processes={"etcd": {"only": "main", "what": "etcd"}},
 )

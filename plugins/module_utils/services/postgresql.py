@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -299,6 +300,42 @@ def server_roles(layer: Layer) -> dict[str, dict[str, str]]:
     return {"postgresql_write": found, "postgresql_read": found}
 
 
+def forbids(package, old, new, _installed):
+    """Return what an upgrade must not do, as Service.forbids says."""
+    if package == "patroni":
+        if old < (3, 1) and new >= (4,):
+            yield "Patroni's notes on 4.0 demand 3.1.0 or later before. Go there first, with -e version=3.3.x."
+    elif old[0] != new[0]:
+        yield f"{old[0]} to {new[0]} is a new major version, which needs other data files: see postgresql_major_upgrade.yml."
+
+
+def environment(ha: Mapping[str, Any], settings: Mapping[str, Any], ca: str) -> dict[str, Any]:
+    """A dead connection is noticed within seconds, and each is given up before the load balancer would."""
+    host, port = ha["postgresql"]["write"]["host"], ha["postgresql"]["write"]["port"]
+    name, user = settings["database_name"], settings["database_user"]
+    options = f"sslmode=verify-full&sslrootcert={ca}&connectTimeout=2&socketTimeout=60&tcpKeepAlive=true"
+    return {
+        "DB_HOST": host,
+        "DB_PORT": port,
+        "DB_NAME": name,
+        "DB_USER": user,
+        "DB_SSLMODE": "verify-full",
+        "DB_SSLROOTCERT": ca,
+        "SPRING_DATASOURCE_URL": f"{url('jdbc:postgresql', host, port)}/{name}?{options}",
+        "SPRING_DATASOURCE_USERNAME": user,
+        "SPRING_DATASOURCE_PASSWORD": "${DB_PASS}",
+        "SPRING_DATASOURCE_HIKARI_CONNECTION_TIMEOUT": 5000,
+        "SPRING_DATASOURCE_HIKARI_VALIDATION_TIMEOUT": 2000,
+        "SPRING_DATASOURCE_HIKARI_KEEPALIVE_TIME": 30000,
+        "SPRING_DATASOURCE_HIKARI_MAX_LIFETIME": 600000,
+    }
+
+
+def traces(look: Any, _unit: str) -> str:
+    scope = re.search(r"^scope: *(\S+)", look.text("/etc/patroni/config.yml"), re.MULTILINE)
+    return f"of scope {scope[1]}" if scope else ""
+
+
 SERVICE = Service(
     name="postgresql",
     title="PostgreSQL",
@@ -525,15 +562,19 @@ SERVICE = Service(
     },
     data=Data("postgresql_data_directory", "postgres"),
     configs={"patroni.service": ("/etc/patroni/config.yml",)},
+    traces=traces,
     asks=asks,
     form=form,
     table=table,
     server_roles=server_roles,
+    environment=environment,
+    secrets={"DB_PASS": "postgresql_application_password"},
     whole_host=("health", "drain", "hold", "release", "undrain"),
     serves=lambda layer, host: bool(member_of(layer, "members", host).get("serves")),
     refusal=paused,
     leads="PostgreSQL's primary",
     successors=confirming,
+    forbids=forbids,
     processes={
         "postgresql": {"what": "PostgreSQL"},
         "postmaster": {"only": "postgres", "what": "PostgreSQL's postmaster"},

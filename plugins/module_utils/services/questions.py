@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .registry import of_groups
+from .registry import SERVICES, of_groups
 
 
 def questions(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[str, dict[str, Any]]:
@@ -18,3 +18,9 @@ def questions(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> d
         for service in of_groups(groups)
         if service.asks and set(service.asked_groups or service.groups).intersection(groups)
     }
+
+
+def deployed_by(ha: Mapping[str, Any], host: str) -> dict[str, dict[str, Any]]:
+    """Return by service what module deployed_info needs of it on a host besides settings and passwords."""
+    groups = ha["hosts"][host]["groups"]
+    return {name: dict(one.deployed_by(ha, groups)) for name, one in SERVICES.items() if one.deployed_by}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..common.secrets import HAPROXY_FORBIDS
 from ..common.text import size
-from ..common.values import number
+from ..common.values import number, url
 from .answers import cluster
 from .change import APPLIED, CLIENT_PORT, NOT_ROTATED, PORT, REFUSED, Change, address, given, port, tls_directory
 from .listener import HOST, VIP, Endpoint, Listener
@@ -184,6 +184,36 @@ def sentinel_word(sentinel) -> str:
     return ", ".join(sentinel["flags"]).upper() or f"sees {sentinel['master'] or 'NO MASTER'}"
 
 
+def environment(ha: Mapping[str, Any], settings: Mapping[str, Any], _ca: str) -> dict[str, Any]:
+    """It is found by its sentinels, in the names of Spring Boot 3 (spring.data.redis) and 2 (spring.redis)."""
+    user = settings["redis_user"]
+    nodes = [url("", one["address"], ha["ports"]["sentinel"]).removeprefix("://") for one in ha["sentinel"]["members"]]
+    properties = {
+        "SENTINEL_MASTER": ha["redis"]["master_name"],
+        "SENTINEL_NODES": ",".join(nodes),
+        "SENTINEL_USERNAME": user,
+        "SENTINEL_PASSWORD": "${REDIS_PASSWORD}",
+        "USERNAME": user,
+        "PASSWORD": "${REDIS_PASSWORD}",
+        "CONNECT_TIMEOUT": "2s",
+        "TIMEOUT": "3s",
+        "LETTUCE_POOL_ENABLED": True,
+        "LETTUCE_POOL_MAX_ACTIVE": 20,
+        "LETTUCE_POOL_MAX_IDLE": 10,
+    }
+    return {
+        **{f"SPRING_DATA_REDIS_{name}": value for name, value in properties.items()},
+        **{f"SPRING_REDIS_{name}": value for name, value in properties.items()},
+        "SPRING_DATA_REDIS_SSL_ENABLED": True,
+        "SPRING_REDIS_SSL": True,
+    }
+
+
+def traces(look: Any, unit: str) -> str:
+    place = f"/var/lib/{unit.split('-')[0]}"
+    return look.data(path for name in ("*.rdb", "appendonly*") for path in look.glob(f"{place}/{name}"))
+
+
 SERVICE = Service(
     name="redis",
     title="Redis",
@@ -299,13 +329,16 @@ SERVICE = Service(
     upgrades=("{redis_flavor}-server", "{redis_flavor}-tools", "{redis_flavor}-sentinel"),
     upgraded={"{redis_flavor}-server.service": (), "{redis_flavor}-sentinel.service": ()},
     data=Data("redis_data_directory", "{redis_flavor}", "/var/lib/{redis_flavor}/utmstack-ha.conf"),
+    traces=traces,
     # It forks to save its data.
     kernel={"vm.overcommit_memory": 1},
     asks=asks,
     form=form,
     table=table,
     server_roles=server_roles,
-    whole_host=("health", "drain", "hold", "release", "undrain"),
+    environment=environment,
+    secrets={"REDIS_PASSWORD": "redis_application_password"},
+    whole_host=("health", "drain", "hold", "release", "undrain", "retire"),
     serves=answers,
     leads="Redis's master",
     leader="master",

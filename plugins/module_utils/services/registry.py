@@ -63,7 +63,7 @@ def entry_points(groups: Iterable[str]) -> dict[str, list[str]]:
     """
     away = sorted(reversed(of_groups(groups)), key=lambda service: "vip" in service.gives())
     found = {}
-    for name in ("drain", "hold", "release", "undrain", "health"):
+    for name in ("drain", "hold", "release", "undrain", "health", "retire"):
         own = [service.role for service in away if name in service.whole_host]
         found[name] = list(dict.fromkeys(reversed(own) if name in ("undrain", "health") else own))
     # What comes back by another service's undrain, as the virtual IP does by HAProxy's, is asked when all that it stands on serves.

@@ -135,6 +135,8 @@ class Service:
     rivals: tuple[str, ...] = ()
     barred: tuple[str, ...] = ()
     configs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # A few words on what one of its units has left on a host, by its files (Look of host/conflicts_look.py) and the unit.
+    traces: Callable[[Any, str], str] = lambda _look, _unit: ""
     # Where it listens on its hosts, and where HAProxy listens for it.
     listeners: tuple[Listener, ...] = ()
     # The port, which every load balancer must reach anyhow, by which it finds out whether a host is there; of several the one with the smallest
@@ -154,6 +156,8 @@ class Service:
     # where not said. Services that are one part of the state are asked once.
     asks: Callable[[Mapping[str, Any], Mapping[str, str], str], Mapping[str, Mapping[str, Any]]] | None = None
     asked_groups: tuple[str, ...] = ()
+    # What its component is given, besides settings and passwords, to tell what is deployed of it on a host (topology, the host's groups).
+    deployed_by: Callable[[Mapping[str, Any], Iterable[str]], Mapping[str, Any]] | None = None
 
     # -- how it is shown: its part of the state of what the hosts said (topology, observations, by backend of HAProxy the role of each server),
     # and of the state its table, a title and rows. Without them it is shown as members with their health.
@@ -162,11 +166,18 @@ class Service:
     # Who leads and who follows, by backend of HAProxy that is for one kind of them.
     server_roles: Callable[[Layer], dict[str, dict[str, str]]] = lambda _layer: {}
 
+    # -- the application: the variables that tell it of the service (topology, settings of role backend without its prefix, the CA's file
+    # in the container)
+    environment: Callable[[Mapping[str, Any], Mapping[str, Any], str], Mapping[str, Any]] | None = None
+    # Which passwords it gets as secrets, by the names that it knows them by.
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
     # -- rolling operations: entry points of the role (docs/role-contract.md), and whether a turn drains the host
     restart: str = "restart"
     upgrade: str = "upgrade"
     drain: bool = True
-    # The entry points that are called when a whole host is taken away and comes back.
+    # The entry points that are called when a whole host is taken away and comes back; and `retire`, after all clients have got new
+    # passwords, where former ones were let in until then.
     whole_host: tuple[str, ...] = ("health", "drain", "undrain")
     # Whether a host does its part. A service that nobody asks counts as serving.
     serves: Callable[[Layer, str], bool] = lambda _layer, _host: True
@@ -196,6 +207,11 @@ class Service:
     independent: bool = False
     # On hosts with this other service its packages come with that one's.
     comes_with: str = ""
+    # What the product forbids, beyond going back, as sentences with the remedy: package, the project's old and new version as numbers, and of
+    # all packages of the host the version as text and as numbers.
+    forbids: Callable[
+        [str, tuple[int, ...], tuple[int, ...], Mapping[str, tuple[str, tuple[int, ...]]]], Iterable[str]
+    ] = lambda _package, _old, _new, _installed: ()
 
     # -- the drill: processes that a fault may meet, by name; which of the units' (`only`, see processes() of drill/fault/host.py), or
     # those of a container; and what a report calls them

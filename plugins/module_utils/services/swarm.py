@@ -19,6 +19,11 @@ def drained(layer: Layer, host: str) -> list[str]:
     return [] if member_of(layer, "nodes", host, "hostname").get("availability") in (None, "active") else ["swarm"]
 
 
+def traces(look: Any, _unit: str) -> str:
+    count = len(list(look.glob("/var/lib/docker/containers/*")))
+    return f"{count} container{'s' if count != 1 else ''}" if count else ""
+
+
 def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
     """A manager tells of all nodes."""
     managers = [one["name"] for one in ha["swarm"]["managers"]]
@@ -148,6 +153,7 @@ SERVICE = Service(
     upgraded={"containerd.service": (), "docker.service": ()},
     barred=("docker-ce", "containerd.io"),
     configs={"docker.service": ("/etc/docker/daemon.json",)},
+    traces=traces,
     asks=asks,
     form=form,
     table=table,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ..common.info import Question, wait, waiting
 from . import cluster as swarm
+from . import deployed
 from . import engine as docker_engine
 
 MEMBER = {
@@ -50,4 +51,5 @@ QUESTION = Question(
         **waiting("leader", "healthy", seconds=60.0),
     },
     answer,
+    deployed=deployed.look,
 )

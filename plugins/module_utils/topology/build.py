@@ -172,6 +172,7 @@ def build(
                 "groups": list(service.groups),
                 "units": service.every(service.units),
                 "settings": list(service.settings),
+                "secrets": dict(service.secrets),
             }
             for name, service in SERVICES.items()
         },

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 
 from ..common.info import Question, Unanswered
-from . import vip
+from . import deployed, vip
 
 
 def keepalived_of(module, unit, instance, state_file):
@@ -91,4 +91,5 @@ QUESTION = Question(
         "probe_seconds": {"type": "float", "default": 0.3},
     },
     answer,
+    deployed=deployed.look,
 )

@@ -19,7 +19,12 @@ def variable(role, name, **known):
     expressions = role_variables(role)
     needed = {key for key in expressions if re.search(rf"\b{key}\b", str(expressions[name]))}
     found = {key: variable(role, key, **known) for key in needed}
-    return Templar(loader=DataLoader(), variables=found | known).template(_trusted(expressions[name]))
+    return evaluated(expressions[name], **(found | known))
+
+
+def evaluated(value, **known):
+    """A value with templates, such as an option of a task."""
+    return Templar(loader=DataLoader(), variables=known).template(_trusted(value))
 
 
 def _trusted(value):

@@ -9,6 +9,6 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.utmstack.ha.plugins.filter.programs import program_files
 
 
-def test_a_program_that_there_is_not_is_told():
-    with pytest.raises(AnsibleFilterError, match="there is no program 'redist'"):
+def test_a_folder_that_there_is_not_is_told():
+    with pytest.raises(AnsibleFilterError, match="there is no folder 'redist'"):
         program_files("redist")

@@ -279,6 +279,25 @@ def test_units_are_ours_by_a_drop_in_that_systemd_may_not_have_read_yet(tmp_path
     }
 
 
+@pytest.mark.parametrize(
+    ("unit", "files", "told"),
+    [
+        ("etcd.service", ["/var/lib/etcd/b/member/x", "/var/lib/etcd/a/member/x"], "data in /var/lib/etcd/a, /var/lib/etcd/b"),
+        ("patroni.service", ["/etc/patroni/config.yml"], "of scope other"),
+        ("elasticsearch.service", ["/var/lib/elasticsearch/nodes"], "data in /var/lib/elasticsearch"),
+        ("valkey-server.service", ["/var/lib/valkey/dump.rdb", "/var/lib/redis/dump.rdb"], "data in /var/lib/valkey/dump.rdb"),
+        ("redis-sentinel.service", ["/var/lib/redis/dump.rdb"], ""),
+        ("docker.service", ["/var/lib/docker/containers/1/x", "/var/lib/docker/containers/2/x"], "2 containers"),
+        ("docker.socket", ["/var/lib/docker/containers/1/x"], ""),
+    ],
+)  # fmt: skip
+def test_what_a_unit_has_left_is_told_by_its_service(tmp_path, unit, files, told):
+    assert look(tmp_path).detail(unit) == ""
+    for path in files:
+        put(tmp_path, path, "scope: other\n")
+    assert look(tmp_path).detail(unit) == told
+
+
 def test_a_cluster_of_debians_is_told_with_port_and_data(tmp_path):
     put(tmp_path, "/etc/postgresql/17/main/postgresql.conf", "data_directory = '/srv/17'\nport = 5433\n")
     assert look(tmp_path).clusters() == {"postgresql@17-main.service": "port 5433, data in /srv/17"}
@@ -300,6 +319,8 @@ def test_a_file_as_its_package_brought_it_is_nobodys(tmp_path):
     shipped = look(tmp_path, {"dpkg-query": known.replace("4e8fd8d2ed8a0ba2bbc0b18ee78aa7ae", md5("shipped"))})
     assert shipped.configs(of_units) == ["/etc/docker/daemon.json"]
     assert len(look(tmp_path, {"dpkg-query": known}).configs(of_units)) == 2
+    former = f"\n /etc/haproxy/haproxy.cfg {md5('shipped')} obsolete\n{known}"
+    assert look(tmp_path, {"dpkg-query": former}).configs(of_units) == ["/etc/docker/daemon.json"]
 
 
 def md5(text):

@@ -19,18 +19,32 @@ from role_templates import role_variables
 
 ROOT = Path(__file__).resolve().parents[5]
 # Debian's packages that a program brings along, and what no program on a host imports of a folder that has it.
-PACKAGES = {"drill_ledger": {"psycopg"}}
+PACKAGES = {"drill/ledger": {"psycopg"}}
 UNUSED = {"common/certificates.py": {"cryptography"}, "search/password_hash.py": {"bcrypt"}}
 STARTED = {
-    "drill_fault": ["drill.fault.keeper"],
-    "drill_ledger": ["drill.ledger.ledger"],
+    "drill/fault": ["drill.fault.keeper"],
+    "drill/ledger": ["drill.ledger.ledger"],
     "redis": ["redis.start", "redis.follow"],
     "search": ["search.replicas", "search.schedule"],
 }
 
 
+@pytest.mark.parametrize(
+    ("program", "folders"),
+    [
+        ("drill/fault", ["drill/fault"]),
+        ("drill/ledger", ["common", "drill/ledger", "redis"]),
+        ("redis", ["common", "redis"]),
+        ("search", ["common", "search"]),
+    ],
+)
+def test_a_program_brings_along_the_folders_that_its_own_imports_from_and_no_more(program, folders):
+    assert programs.folders(program) == folders
+
+
 def test_a_folder_is_shipped_whole_below_one_parent():
-    for program, folders in programs.FOLDERS.items():
+    for program in STARTED:
+        folders = programs.folders(program)
         paths = [entry["path"] for entry in programs.files(program)]
         there = {path for folder in folders for path in (programs.UTILS / folder).iterdir() if path.suffix}
         assert paths == sorted(set(paths))
@@ -39,9 +53,9 @@ def test_a_folder_is_shipped_whole_below_one_parent():
         }
 
 
-@pytest.mark.parametrize("program", programs.FOLDERS)
+@pytest.mark.parametrize("program", STARTED)
 def test_shipped_folders_import_each_other_relatively_and_python_but_never_ansible(program):
-    folders = [programs.UTILS / folder for folder in programs.FOLDERS[program]]
+    folders = [programs.UTILS / folder for folder in programs.folders(program)]
     for path in (path for folder in folders for path in folder.glob("*.py")):
         name = str(path.relative_to(programs.UTILS))
         for node in ast.walk(ast.parse(path.read_text())):
@@ -67,7 +81,7 @@ def test_a_program_finds_all_that_it_imports_without_the_collection_and_site_pac
 def test_the_program_that_undoes_a_fault_is_where_its_timer_looks_for_it():
     assert programs.PACKAGE == keeper.PACKAGE
     assert f"{keeper.PACKAGE}/{keeper.PROGRAM.replace('.', '/')}.py" in [
-        entry["path"] for entry in programs.files("drill_fault")
+        entry["path"] for entry in programs.files("drill/fault")
     ]
 
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.utmstack.ha.plugins.module_utils.operation.infos import QUESTIONS
-from ansible_collections.utmstack.ha.plugins.module_utils.services.questions import questions
+from ansible_collections.utmstack.ha.plugins.module_utils.services.questions import deployed_by, questions
 from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES
 from role_templates import topology
 from role_vars import variable
@@ -58,3 +58,9 @@ def test_role_status_asks_every_host_for_its_units_too():
     asked = variable("status", "status_questions", ha=HA, ha_secrets=SECRETS, inventory_hostname="node4")
     assert list(asked) == ["host", "redis"]
     assert "valkey-sentinel.service" in asked["host"]["utmstack.ha.host_info"]["units"]
+
+
+@pytest.mark.parametrize(("host", "asks"), [("node1", True), ("node4", False), ("node5", True)])
+def test_hosts_that_act_on_the_search_engines_users_ask_it_which_passwords_it_accepts(host, asks):
+    urls = [f"https://10.0.1.1{number}:9200" for number in (1, 2, 3)]
+    assert deployed_by(HA, host) == {"elasticsearch": {"flavor": "elasticsearch", "urls": urls if asks else []}}

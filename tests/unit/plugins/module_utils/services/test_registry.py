@@ -22,6 +22,7 @@ from ansible_collections.utmstack.ha.plugins.module_utils.services.registry impo
 )
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.ports import all_listeners
 from platform_state import whole
+from role_vars import evaluated
 
 ROOT = Path(__file__).resolve().parents[5]
 
@@ -100,8 +101,25 @@ def test_a_whole_host_gives_its_services_up_in_the_opposite_order_and_the_virtua
     assert found["drain"] == drained and found["undrain"] == drained[::-1]
     assert found["hold"] == kept
     assert set(found["release"]) == set(kept) - {"elasticsearch"}
+    assert found["retire"] == [role for role in drained if role == "redis"]
     # The address has then had the time of all other gates to come back.
     assert found["health"] == drained[::-1] + ["keepalived"] * ("haproxy" in drained)
+
+
+@pytest.mark.parametrize(
+    ("rotating", "limited", "retired"),
+    [
+        (["redis_admin_password"], False, True),
+        (["postgresql_application_password"], False, False),
+        ([], False, False),
+        (["redis_admin_password"], True, False),
+    ],
+)
+def test_former_passwords_end_where_one_of_the_roles_own_was_changed_in_a_whole_run(rotating, limited, retired):
+    (play,) = yaml.safe_load((ROOT / "playbooks" / "retire.yml").read_text())
+    known = {"service_role": "redis", "base_deployed": {"rotating": rotating}, "ansible_check_mode": False}
+    known |= {"ansible_limit": "node1"} if limited else {}
+    assert evaluated(f"{{{{ {play['tasks'][-1]['when']} }}}}", **known) is retired
 
 
 def test_no_playbook_names_the_groups_of_more_than_one_role():

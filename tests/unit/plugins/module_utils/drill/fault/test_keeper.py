@@ -369,7 +369,7 @@ def test_the_program_stands_alone(tmp_path):
     """With those files that the role ships, without the collection and without site packages."""
     done = subprocess.run(
         [sys.executable, "-S", "-m", "utmstack_ha.drill.fault.keeper"],
-        cwd=ship("drill_fault", tmp_path),
+        cwd=ship("drill/fault", tmp_path),
         capture_output=True,
         text=True,
         check=False,

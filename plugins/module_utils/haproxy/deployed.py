@@ -1,0 +1,38 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is deployed of HAProxy on a host, and which passwords pgbouncer has beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..common.deployed import Deployed, Files, Host
+
+
+def look(host: Host) -> Deployed:
+    """The ports, and pgbouncer's passwords."""
+    return Deployed(
+        {"haproxy": ports(host.files)}, rotating=tuple(pgbouncer_rotating(host.files, host.given["passwords"]))
+    )
+
+
+def ports(files: Files) -> dict[str, Any]:
+    """The ports that HAProxy has of the virtual IP, by its frontends."""
+    if not files.ours("haproxy.service"):
+        return {}
+    found = re.findall(
+        r"^frontend (\S+) from .*(?:\n    .*)*?\n    bind (\S+):(\d+) ",
+        files.text("/etc/haproxy/haproxy.cfg"),
+        re.MULTILINE,
+    )
+    return {name: int(port) for name, _address, port in found}
+
+
+def pgbouncer_rotating(files: Files, given: Mapping[str, str]) -> list[str]:
+    """The passwords of pgbouncer's own users that are not those of its file."""
+    found = re.findall(r'^"((?:[^"]|"")*)" "((?:[^"]|"")*)"$', files.text("/etc/pgbouncer/userlist.txt"), re.MULTILINE)
+    present = {user: password.replace('""', '"') for user, password in found}
+    names = {"pgbouncer": "postgresql_pgbouncer_password", "pgbouncer_admin": "pgbouncer_admin_password"}
+    return [name for user, name in names.items() if user in present and present[user] != given[name]]
