@@ -181,7 +181,7 @@ def test_it_is_drilled(ha):
         "fault": {"kind": "signal", "signal": "KILL", "process": "queue"},
         "hold_s": 10,
     }
-    chosen = choice.scenario("own.yml", {}, {}, {"faults": [{"name": "queue-sigkill", **fault}]}, hosts=NODES)
+    chosen = choice.scenario("own.yml", {}, {"faults": [{"name": "queue-sigkill", **fault}]}, hosts=NODES)
     assert chosen["problems"] == []
     met = drill.target(fault, ha, state())
     assert (met["host"], met["why"]) == ("node2", "")

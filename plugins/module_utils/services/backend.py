@@ -4,8 +4,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from ..common.values import url
+from .drill import REPLICA, Fault, LedgerPath, frozen, killed
 from .listener import HOST, VIP, Listener
 from .service import Service
+
+
+def ledger(ha: Mapping[str, Any], _secrets: Mapping[str, str]) -> dict[str, Any]:
+    """Where its clients reach it; the requests are the operator's."""
+    return {"url": url("https", ha["virtual_ip"]["address"], ha["ports"]["https"])}
+
 
 SERVICE = Service(
     name="backend",
@@ -34,4 +45,16 @@ SERVICE = Service(
     hands_over=(),
     processes={"backend": {"container": "_backend", "what": "a replica of the application"}},
     peers=True,
+    faults=(
+        Fault(
+            "backend-sigkill",
+            "A replica of the application is killed",
+            REPLICA,
+            killed("backend"),
+            hold_s=15,
+            target_s=2,
+        ),
+        Fault("backend-sigstop", "A replica of the application is frozen", REPLICA, frozen("backend"), hold_s=20),
+    ),
+    ledger=(LedgerPath("api", "Backend API", "api", ledger, requested=True, host_lost_s=26),),
 )

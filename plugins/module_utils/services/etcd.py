@@ -9,6 +9,7 @@ from typing import Any
 
 from ..common.text import size
 from .answers import against_inventory, cluster
+from .drill import CUT_OFF, LEADER, LOSSY, Fault, frozen, killed
 from .listener import HOST, Listener
 from .service import Data, Service, member_of
 
@@ -112,4 +113,10 @@ SERVICE = Service(
     serves=lambda layer, host: bool(member_of(layer, "members", host).get("healthy")),
     leads="etcd's leader",
     processes={"etcd": {"only": "main", "what": "etcd"}},
+    faults=(
+        Fault("etcd-sigkill", "The leader of etcd is killed", LEADER, killed("etcd"), hold_s=15),
+        Fault("etcd-sigstop", "The leader of etcd is frozen", LEADER, frozen("etcd"), hold_s=20),
+        Fault("etcd-partition", "The host of etcd's leader is cut off from all others", LEADER, CUT_OFF, hold_s=45),
+        Fault("etcd-lossy", "The host of etcd's leader loses a share of its packets", LEADER, LOSSY, hold_s=60),
+    ),
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..common.secrets import HAPROXY_FORBIDS
 from .answers import answers_of, together
+from .drill import VIP_HOLDER, Fault, frozen, killed
 from .listener import HOST, VIP, Listener
 from .service import Layer, Service, member_of
 
@@ -169,4 +170,21 @@ SERVICE = Service(
     hands_over=("vip",),
     independent=True,
     processes={"haproxy": {"what": "HAProxy"}},
+    faults=(
+        Fault(
+            "haproxy-sigkill",
+            "HAProxy is killed on the holder of the virtual IP",
+            VIP_HOLDER,
+            killed("haproxy"),
+            hold_s=10,
+            target_s=1,
+        ),
+        Fault(
+            "haproxy-sigstop",
+            "HAProxy is frozen on the holder of the virtual IP",
+            VIP_HOLDER,
+            frozen("haproxy"),
+            hold_s=15,
+        ),
+    ),
 )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from .change import PORT, REFUSED, Change, address, port
+from .drill import REPLICA, Fault, frozen, killed
 from .listener import HOST, Listener
 from .redis import asks
 from .service import Data, Service
@@ -57,4 +58,8 @@ SERVICE = Service(
     comes_with="redis",
     processes={"sentinel": {"what": "Sentinel"}},
     peers=True,
+    faults=(
+        Fault("sentinel-sigkill", "A sentinel is killed", REPLICA, killed("sentinel"), hold_s=10),
+        Fault("sentinel-sigstop", "A sentinel is frozen", REPLICA, frozen("sentinel"), hold_s=15),
+    ),
 )
