@@ -234,4 +234,5 @@ SERVICE = Service(
         ),
     ),
     ledger=(LedgerPath("elasticsearch", "Elasticsearch", "search", ledger, host_lost_s=20),),
+    shares="elasticsearch_repository_directories",
 )

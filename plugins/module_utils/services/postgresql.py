@@ -339,4 +339,5 @@ SERVICE = Service(
         LedgerPath("bank", "Bank", "bank", ledger("write"), most_rate=BANK_RATE, accounts=True),
         LedgerPath("bank_direct", "Bank, not pooled", "bank", ledger("direct"), most_rate=BANK_RATE, accounts=True),
     ),
+    certificate=("patroni.service", "patroni_rest"),
 )

@@ -178,6 +178,10 @@ class Service:
     ledger: tuple[LedgerPath, ...] = ()
     # What a report calls what it leads, where it has no path of that name.
     reported: str = ""
+    # The unit that reads the host's certificate anew when it is reloaded, and the port that serves it then.
+    certificate: tuple[str, str] | None = None
+    # The setting with the directories that all of its hosts share.
+    shares: str = ""
 
     def every(self, texts: Iterable[str]) -> list[str]:
         """The texts with each value of what is a choice."""

@@ -10,7 +10,7 @@ from typing import Any
 from ...common.text import nearest, table
 from ...operation.plan import ill, leaders
 from ...services.drill import LEADER, LEADER_OF_ALL, REPLICA, VIP_HOLDER
-from ...services.registry import handed_over, leaderships, ledger_paths, processes, targets
+from ...services.registry import SERVICES, handed_over, leaderships, ledger_paths, processes, targets
 
 Topology = Mapping[str, Any]
 State = Mapping[str, Any]
@@ -216,11 +216,14 @@ def injection(
         own["content"] = settings["certificate"] if expired else ""
         if expired and not own["content"]:
             why = "the controller has no key of the CA, to sign an expired certificate with"
-        own |= {"path": topology["tls"]["certificate"], "key": topology["tls"]["key"], "reload": ["patroni.service"]}
-        own |= {"address": address, "port": topology["ports"]["patroni_rest"]}
+        unit, port = _with("certificate", fault).certificate
+        own |= {"path": topology["tls"]["certificate"], "key": topology["tls"]["key"], "reload": [unit]}
+        own |= {"address": address, "port": topology["ports"][port]}
     elif kind == "unshare":
-        own |= {"path": next(iter(settings["snapshots"]), ""), "units": processes()["elasticsearch"]["units"]}
-        why = "" if own["path"] else "the inventory has no elasticsearch_repository_directories"
+        service = _with("shares", fault)
+        own |= {"path": next(iter(settings["snapshots"]), ""), "setting": service.shares}
+        own["units"] = service.every(service.units)
+        why = "" if own["path"] else f"the inventory has no {service.shares}"
     elif kind in COMMANDS:
         do, undo = (list(settings["commands"][name]) for name in COMMANDS[kind])
         own = {"kind": "command", "do": do, "undo": undo, "address": address, "port": ssh}
@@ -230,6 +233,11 @@ def injection(
         "limit_s": fault["hold_s"] + MARGIN_S,
         "why": why,
     }
+
+
+def _with(what, fault):
+    """The service that has such a field: that of the fault, else the first."""
+    return next(one for one in (targets().get(fault.get("service")), *SERVICES.values()) if one and getattr(one, what))
 
 
 def _cut(whom, chosen, topology):

@@ -196,6 +196,18 @@ def test_faults_that_make_a_host_ill_are_in_all_and_in_no_shorter_suite():
     assert not ill & {*SCENARIOS["default"]["faults"], *SCENARIOS["short"]["faults"]}
 
 
+def test_the_services_say_who_reads_a_certificate_anew_and_who_has_shared_directories():
+    expired = {"target": "node2", "fault": {"kind": "certificate", "certificate": "expired"}, "hold_s": 5}
+    given = drill_scenario.injection(expired, meets(**expired), THREE, SETTINGS)["fault"]
+    assert (given["reload"], given["port"]) == (["patroni.service"], 8008)
+    lost = CATALOGUE["snapshots-lost"]
+    given = drill_scenario.injection(lost, meets(**lost), THREE, SETTINGS | {"snapshots": []})
+    assert given["fault"]["units"] == ["elasticsearch.service"]
+    assert given["why"] == "the inventory has no elasticsearch_repository_directories"
+    with pytest.raises(drill_kinds.Refused, match="is no directory here. Correct elasticsearch_repository_directories"):
+        drill_kinds.Unshare.prepare(given["fault"], None)
+
+
 def test_the_share_that_is_lost_is_a_setting_and_a_fault_may_have_its_own():
     lossy = CATALOGUE["postgresql-lossy"]
     given = drill_scenario.injection(lossy, meets(**lossy), THREE, SETTINGS)["fault"]
