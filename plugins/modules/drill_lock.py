@@ -80,7 +80,7 @@ holder:
     - It has C(id), C(user), C(controller), C(pid), C(doing), and C(since) and C(until) in seconds since 1970.
   type: dict
   returned: always
-  sample: {id: "ctl1 4f1a 4711 123", user: root, controller: ctl1, pid: 4711, doing: 03-redis-sigkill, since: 1772366400.5, until: 1772367000.5}
+  sample: {id: "ctl1 4f1a 4711 123", user: root, controller: ctl1, pid: 4711, doing: 03-etcd-sigkill, since: 1772366400.5, until: 1772367000.5}
 """
 
 from ansible.module_utils.basic import AnsibleModule

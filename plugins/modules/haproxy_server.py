@@ -27,7 +27,7 @@ options:
   backends:
     description:
       - The backends in which they are taken out or back. There is no default, as a server may be in a backend for another reason
-        than its health, as those of PostgreSQL and Redis are.
+        than its health, as those of PostgreSQL are.
       - A backend or server that this HAProxy does not have is told in RV(absent) and is no failure.
     type: list
     elements: str

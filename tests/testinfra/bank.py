@@ -16,7 +16,7 @@ from cluster import ROOT, Cluster
 sys.path.insert(0, str(ROOT / "plugins"))
 
 from module_utils.drill.ledger import ledger as drill_ledger  # noqa: E402
-from module_utils.drill.scenario.settings import BANK_RATE  # noqa: E402
+from module_utils.services.postgresql import BANK_RATE  # noqa: E402
 
 PORTS = {"bank": 5432, "bank_direct": 5434}
 # Longer than any test.
@@ -29,12 +29,12 @@ class Bank:
     def __init__(self, cluster: Cluster):
         self._cluster = cluster
         login = {
-            "host": cluster.vip, "dbname": "utmstack", "user": "utmstack_drill", "rate": BANK_RATE,
+            "client": "bank", "host": cluster.vip, "dbname": "utmstack", "user": "utmstack_drill", "rate": BANK_RATE,
             "members": {name: [address, 5432] for name, address in cluster.hosts.items()},
         }  # fmt: skip
         self._settings = {
             "run": f"test-{uuid.uuid4().hex[:12]}", "rate": BANK_RATE, "duration_s": DURATION_S, "ca": str(cluster.ca),
-            **{name: login | {"port": port} for name, port in PORTS.items()},
+            "paths": {name: login | {"port": port} for name, port in PORTS.items()},
         }  # fmt: skip
         self._know_password()
         self._directory = tempfile.TemporaryDirectory(prefix="bank-")
@@ -59,7 +59,7 @@ class Bank:
 
     def _know_password(self) -> None:
         for name in PORTS:
-            self._settings[name]["password"] = self._cluster.passwords["postgresql_drill_password"]
+            self._settings["paths"][name]["password"] = self._cluster.passwords["postgresql_drill_password"]
 
     @property
     def figures(self) -> dict:

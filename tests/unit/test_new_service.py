@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """A service that is added to the registry is planned, installed, ordered, shown, rolled and drilled, without a change to anything shared.
 
-The service is a queue of brokers, one of which leads. Its object is all that is given here; a real one has a role with the entry points of
-docs/role-contract.md besides, a line in registry.py, and one in operation/infos.py, since Ansible ships to hosts only what is imported.
+The service is a queue of brokers, one of which leads: support/new_service. Here its object is all that counts; test_new_service_run.py runs
+playbooks with its role and its information module, too.
 """
 
 from __future__ import annotations
@@ -17,61 +17,22 @@ from ansible_collections.utmstack.ha.plugins.module_utils.operation import plan 
 from ansible_collections.utmstack.ha.plugins.module_utils.operation import upgrade_plan
 from ansible_collections.utmstack.ha.plugins.module_utils.operation.screen import screen
 from ansible_collections.utmstack.ha.plugins.module_utils.operation.status import status
-from ansible_collections.utmstack.ha.plugins.module_utils.services.change import REFUSED, Change, port
-from ansible_collections.utmstack.ha.plugins.module_utils.services.listener import HOST, VIP, Listener
 from ansible_collections.utmstack.ha.plugins.module_utils.services.passwords import passwords
 from ansible_collections.utmstack.ha.plugins.module_utils.services.questions import questions
 from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES
-from ansible_collections.utmstack.ha.plugins.module_utils.services.service import Data, Service, Timing, member_of
 from ansible_collections.utmstack.ha.plugins.module_utils.services.software import host_software
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import changes
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import TopologyError
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.plan import plan as shown
+from collection_with import queue_service
+from drill_catalogue import SCENARIOS
 from platform_state import NODES, whole
 from role_templates import topology
 
 BROKERS = ["node1", "node2", "node3"]
 GROUPS = {"loadbalancer": BROKERS, "etcd": BROKERS, "postgresql": BROKERS, "queue": BROKERS}
 BACKEND = {"database_name": "utmstack", "database_user": "utmstack"}
-QUEUE = Service(
-    name="queue",
-    role="queue",
-    layer="queue",
-    groups=("queue",),
-    listeners=(
-        Listener("queue", "Queue", "queue", 9092, HOST, "clients"),
-        Listener("loadbalancer", "HAProxy (queue)", "queue_bootstrap", 9095, VIP, "clients", ("queue",)),
-    ),
-    memory=2,
-    proxied=True,
-    shared={"queue_replicas": 3},
-    passwords={"queue_admin_password": "#"},
-    changes=(Change("queue_admin_password", REFUSED, "Put it back"),),
-    compared=(("queue", "port", "ha_ports.queue", port("queue")),),
-    timing=(
-        Timing(
-            "queue", {name: {"session_ms": 9000} for name in ("fast", "normal", "wan")}, {"session_ms": (1000, 60000)}
-        ),
-    ),
-    survives=lambda ha: len(ha["queue"]["members"]) - 2,
-    outages=lambda _ha: [["controller of the queue dies", "9 s"]],
-    settings={"queue_data_directory": "/var/lib/queue/{cluster}"},
-    units=("queue.service",),
-    packages=("queue-server", "openjdk-{release[java]}-jre-headless"),
-    held=("queue-server",),
-    upgrades=("queue-server",),
-    upgraded={"queue.service": ()},
-    data=Data("queue_data_directory", "queue"),
-    configs={"queue.service": ("/etc/queue/server.properties",)},
-    kernel={"vm.max_map_count": 262144},
-    asks=lambda ha, _secrets, host: {
-        "utmstack.ha.queue_info": {"servers": [one["address"] for one in ha["queue"]["members"]]}
-    },
-    environment=lambda ha, _settings, ca: {"QUEUE_PORT": ha["ports"]["queue_bootstrap"], "QUEUE_CA": ca},
-    serves=lambda layer, host: bool(member_of(layer, "members", host).get("healthy")),
-    leads="the queue's controller",
-    processes={"queue": {"what": "the queue"}},
-)
+QUEUE = queue_service()
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +98,7 @@ def test_what_is_in_its_way_is_refused(ha):
 
 def test_it_is_asked_and_shown_with_its_problems(ha):
     assert questions(ha, dict.fromkeys(("etcd_root_password",), "x"), "node1")["queue"] == {
-        "utmstack.ha.queue_info": {"servers": ["10.0.1.11", "10.0.1.12", "10.0.1.13"]}
+        "utmstack.ha.queue_info": {"home": "/var/lib/queue", "brokers": BROKERS}
     }
     found = status(ha, answers(healthy=["node1", "node2"]))
     assert found["queue"]["leader"] == "node2"
@@ -178,21 +139,19 @@ def test_its_leader_is_handed_over(ha):
 
 
 def test_it_is_drilled(ha):
-    fault = {
-        "text": "The queue's controller is killed",
-        "target": "leader",
-        "service": "queue",
-        "alone": True,
-        "fault": {"kind": "signal", "signal": "KILL", "process": "queue"},
-        "hold_s": 10,
-    }
-    chosen = choice.scenario("own.yml", {}, {}, {"faults": [{"name": "queue-sigkill", **fault}]}, hosts=NODES)
+    chosen = choice.scenario("queue-sigkill", SCENARIOS, hosts=NODES)
     assert chosen["problems"] == []
+    fault = chosen["faults"]["queue-sigkill"]
     met = drill.target(fault, ha, state())
     assert (met["host"], met["why"]) == ("node2", "")
+    assert [one["service"] for one in met["handovers"]] == ["etcd"]
     injected = drill.injection(fault, met, ha, {"volumes": {}, "snapshots": [], "commands": {}, "certificate": ""})
     assert injected["fault"]["units"] == ["queue.service"]
     assert "queue" in drill.leading(state())
+
+
+def test_a_drill_with_every_fault_has_its_own_after_those_that_are_in_a_list():
+    assert list(choice.scenario("all", SCENARIOS)["faults"]) == [*SCENARIOS["all"]["faults"], "queue-sigkill"]
 
 
 def test_its_settings_passwords_timing_and_figures_are_known(ha):

@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..common.values import url
 from .change import APPLIED, REFUSED, RELOAD_HAPROXY, Change, given, port
+from .drill import REPLICA, Fault, LedgerPath, frozen, killed
 from .listener import HOST, VIP, Endpoint, Listener
 from .service import Service
 
@@ -37,6 +39,11 @@ def check_changes(ha: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]],
                 f"lacks {name}, which the deployed backend uses: nobody could connect to it any more",
                 "Put it back into the list",
             )
+
+
+def ledger(ha: Mapping[str, Any], _secrets: Mapping[str, str]) -> dict[str, Any]:
+    """Where its clients reach it; the requests are the operator's."""
+    return {"url": url("https", ha["virtual_ip"]["address"], ha["ports"]["https"])}
 
 
 SERVICE = Service(
@@ -104,4 +111,16 @@ SERVICE = Service(
     hands_over=(),
     processes={"backend": {"container": "_backend", "what": "a replica of the application"}},
     peers=True,
+    faults=(
+        Fault(
+            "backend-sigkill",
+            "A replica of the application is killed",
+            REPLICA,
+            killed("backend"),
+            hold_s=15,
+            target_s=2,
+        ),
+        Fault("backend-sigstop", "A replica of the application is frozen", REPLICA, frozen("backend"), hold_s=20),
+    ),
+    ledger=(LedgerPath("api", "Backend API", "api", ledger, requested=True, host_lost_s=26),),
 )

@@ -24,10 +24,13 @@ from .change import (
     name,
     port,
 )
+from .drill import LEADER, LOSSY, POWER_OFF, REPLICA, Fault, LedgerPath, frozen, killed
 from .listener import HOST, VIP, Endpoint, Listener
 from .members import quorum
 from .service import Data, Layer, Service, member_of
 
+# Role elasticsearch makes the drill's user where ha_drill_allowed is true, with the right to indices of this begin only.
+DRILL_USER, DRILL_INDEX = "utmstack-drill", "utmstack-drill"
 _ENGINES = {"elasticsearch": "Elasticsearch", "opensearch": "OpenSearch"}
 _FILES = ("elasticsearch.yml", "opensearch.yml", "jvm.options", "log4j2.properties")
 
@@ -211,6 +214,18 @@ def environment(ha: Mapping[str, Any], settings: Mapping[str, Any], _ca: str) ->
         "SPRING_ELASTICSEARCH_URIS": url("https", host, port),
         "SPRING_ELASTICSEARCH_USERNAME": settings["elasticsearch_user"],
         "SPRING_ELASTICSEARCH_PASSWORD": "${ELASTICSEARCH_PASS}",
+    }
+
+
+def ledger(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """The address that applications use, and the nodes that read back."""
+    search = ha["elasticsearch"]
+    return {
+        "url": url("https", search["client"]["host"], search["client"]["port"]),
+        "username": DRILL_USER,
+        "password": secrets["elasticsearch_drill_password"],
+        "index": DRILL_INDEX,
+        "members": {member["name"]: member["url"] for member in search["members"] if member["serves"]},
     }
 
 
@@ -407,4 +422,67 @@ SERVICE = Service(
     leader="master",
     candidates="masters",
     processes={"elasticsearch": {"what": "Elasticsearch"}},
+    faults=(
+        Fault(
+            "elasticsearch-sigkill",
+            "The elected master of the search cluster is killed",
+            LEADER,
+            killed("elasticsearch"),
+            hold_s=20,
+            target_s=6,
+        ),
+        Fault(
+            "elasticsearch-sigstop",
+            "The elected master of the search cluster is frozen",
+            LEADER,
+            frozen("elasticsearch"),
+            hold_s=60,
+        ),
+        Fault(
+            "elasticsearch-host-power-off",
+            "The host of the search cluster's elected master loses its power, and leads nothing else",
+            LEADER,
+            POWER_OFF,
+            hold_s=45,
+            target_s={"elasticsearch": 20},
+            alone=True,
+        ),
+        Fault(
+            "elasticsearch-lossy",
+            "The host of the search cluster's elected master loses a share of its packets",
+            LEADER,
+            LOSSY,
+            hold_s=60,
+        ),
+        Fault(
+            "elasticsearch-disk-full",
+            "The data volume of a search node runs full",
+            REPLICA,
+            {"kind": "fill", "volume": "elasticsearch"},
+            hold_s=45,
+        ),
+        Fault(
+            "elasticsearch-disk-dead",
+            "A search node can write no file",
+            REPLICA,
+            {"kind": "dead", "process": "elasticsearch"},
+            hold_s=60,
+        ),
+        Fault(
+            "elasticsearch-disk-hung",
+            "The data volume of a search node hangs",
+            REPLICA,
+            {"kind": "hung", "volume": "elasticsearch"},
+            hold_s=60,
+        ),
+        Fault(
+            "snapshots-lost",
+            "The shared snapshot folder is lost on the elected master",
+            LEADER,
+            {"kind": "unshare"},
+            hold_s=30,
+        ),
+    ),
+    ledger=(LedgerPath("elasticsearch", "Elasticsearch", "search", ledger, host_lost_s=20),),
+    shares="elasticsearch_repository_directories",
 )

@@ -11,6 +11,7 @@ from ..common.text import size
 from ..common.values import url
 from .answers import against_inventory, cluster
 from .change import NOT_ROTATED, PORT, REFUSED, Change, address, cluster_name, given, name, port, tls_directory
+from .drill import CUT_OFF, LEADER, LOSSY, Fault, frozen, killed
 from .listener import HOST, Listener
 from .members import check_single, check_voters, quorum
 from .service import Data, Service, Timing, member_of
@@ -225,4 +226,10 @@ SERVICE = Service(
     leads="etcd's leader",
     forbids=forbids,
     processes={"etcd": {"only": "main", "what": "etcd"}},
+    faults=(
+        Fault("etcd-sigkill", "The leader of etcd is killed", LEADER, killed("etcd"), hold_s=15),
+        Fault("etcd-sigstop", "The leader of etcd is frozen", LEADER, frozen("etcd"), hold_s=20),
+        Fault("etcd-partition", "The host of etcd's leader is cut off from all others", LEADER, CUT_OFF, hold_s=45),
+        Fault("etcd-lossy", "The host of etcd's leader loses a share of its packets", LEADER, LOSSY, hold_s=60),
+    ),
 )

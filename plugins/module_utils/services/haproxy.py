@@ -10,6 +10,7 @@ from typing import Any
 from ..common.secrets import HAPROXY_FORBIDS
 from .answers import answers_of, together
 from .change import APPLIED, RELOAD_HAPROXY, Change
+from .drill import VIP_HOLDER, Fault, frozen, killed
 from .listener import HOST, VIP, Endpoint, Listener
 from .service import Layer, Service, Timing, member_of
 
@@ -252,4 +253,21 @@ SERVICE = Service(
     hands_over=("vip",),
     independent=True,
     processes={"haproxy": {"what": "HAProxy"}},
+    faults=(
+        Fault(
+            "haproxy-sigkill",
+            "HAProxy is killed on the holder of the virtual IP",
+            VIP_HOLDER,
+            killed("haproxy"),
+            hold_s=10,
+            target_s=1,
+        ),
+        Fault(
+            "haproxy-sigstop",
+            "HAProxy is frozen on the holder of the virtual IP",
+            VIP_HOLDER,
+            frozen("haproxy"),
+            hold_s=15,
+        ),
+    ),
 )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .answers import answers_of, together
+from .drill import LOSSY, POWER_OFF, VIP_HOLDER, Fault, frozen, killed
 from .members import check_single
 from .service import Service, Timing, member_of
 
@@ -159,4 +160,45 @@ SERVICE = Service(
     leader="holder",
     independent=True,
     processes={"keepalived": {"what": "keepalived"}},
+    faults=(
+        Fault(
+            "keepalived-sigkill",
+            "keepalived is killed on the holder of the virtual IP",
+            VIP_HOLDER,
+            killed("keepalived"),
+            hold_s=10,
+        ),
+        Fault(
+            "keepalived-sigstop",
+            "keepalived is frozen on the holder of the virtual IP",
+            VIP_HOLDER,
+            frozen("keepalived"),
+            hold_s=15,
+        ),
+        Fault(
+            "vip-host-power-off",
+            "The host of the virtual IP loses its power, and leads nothing else",
+            VIP_HOLDER,
+            POWER_OFF,
+            hold_s=40,
+            target_s={"postgresql": 2},
+            alone=True,
+        ),
+        Fault(
+            "clients-partition",
+            "Clients are cut off from the holder of the virtual IP, which its peers see well; nobody can notice",
+            VIP_HOLDER,
+            {"kind": "partition", "cut": "clients"},
+            hold_s=10,
+        ),
+        Fault(
+            "vip-host-lossy",
+            "The host of the virtual IP loses a share of its packets, and leads nothing else",
+            VIP_HOLDER,
+            LOSSY,
+            hold_s=60,
+            alone=True,
+        ),
+    ),
+    reported="Virtual IP",
 )

@@ -28,6 +28,7 @@ from .change import (
     port,
     tls_directory,
 )
+from .drill import CUT_OFF, LEADER, LOSSY, POWER_OFF, REPLICA, Fault, LedgerPath, addresses, frozen, killed
 from .listener import HOST, VIP, Endpoint, Listener
 from .members import check_single, quorum
 from .service import Data, Layer, Service, Timing, member_of
@@ -39,6 +40,10 @@ SYNCHRONOUS_MODES = ("off", "on", "strict", "quorum")
 _PYTHON = "/usr/local/lib/utmstack-ha/python-as-postgres"
 # How a setting of the cluster arrives.
 _PATRONI = "by Patroni, one member after the other where a restart is needed"
+# Role postgresql makes it where ha_drill_allowed is true.
+DRILL_USER = "utmstack_drill"
+# Transfers that each of the bank's clients may begin in a second. It holds its rows for longer than a slot: about three are made, and it is seldom idle.
+BANK_RATE = 8
 
 
 def confirming(layer: Layer) -> list[str]:
@@ -230,6 +235,17 @@ def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[s
             "ca_path": ha["tls"]["ca"],
             "timeout": 3,
         }
+    }
+
+
+def ledger(way: str) -> Callable[[Mapping[str, Any], Mapping[str, str]], dict[str, Any]]:
+    """The address that applications use, as the topology has it for `write` or `direct`, and the members that read back."""
+    return lambda ha, secrets: {
+        **ha["postgresql"][way],
+        "dbname": ha["postgresql"]["databases"][0],
+        "user": DRILL_USER,
+        "password": secrets["postgresql_drill_password"],
+        "members": addresses(ha["postgresql"], ha["ports"]["postgresql"]),
     }
 
 
@@ -580,4 +596,110 @@ SERVICE = Service(
         "postmaster": {"only": "postgres", "what": "PostgreSQL's postmaster"},
         "patroni": {"only": "main", "what": "Patroni"},
     },
+    faults=(
+        Fault(
+            "postmaster-sigkill",
+            "PostgreSQL's postmaster is killed on the primary",
+            LEADER,
+            killed("postmaster"),
+            hold_s=15,
+            target_s=4,
+        ),
+        Fault("patroni-sigkill", "Patroni is killed beside the primary", LEADER, killed("patroni"), hold_s=15),
+        Fault(
+            "postmaster-sigstop",
+            "PostgreSQL's postmaster is frozen on the primary",
+            LEADER,
+            frozen("postmaster"),
+            hold_s=40,
+        ),
+        Fault("patroni-sigstop", "Patroni is frozen beside the primary", LEADER, frozen("patroni"), hold_s=40),
+        Fault(
+            "postgresql-host-power-off",
+            "The host of the primary loses its power, and leads nothing else",
+            LEADER,
+            POWER_OFF,
+            hold_s=45,
+            target_s={"postgresql": 26},
+            alone=True,
+        ),
+        Fault(
+            "postgresql-partition",
+            "The host of the primary is cut off from all others",
+            LEADER,
+            CUT_OFF,
+            hold_s=45,
+            target_s={"postgresql": 26},
+        ),
+        Fault(
+            "postgresql-pair-partition",
+            "The hosts of the primary and of one replica are cut off from each other",
+            LEADER,
+            {**CUT_OFF, "cut": "one"},
+            hold_s=45,
+        ),
+        Fault(
+            "postgresql-deaf",
+            "The host of the primary hears nothing of the others, and is heard",
+            LEADER,
+            {**CUT_OFF, "direction": "in"},
+            hold_s=45,
+        ),
+        Fault(
+            "postgresql-mute",
+            "The host of the primary is not heard by the others, and hears them",
+            LEADER,
+            {**CUT_OFF, "direction": "out"},
+            hold_s=45,
+        ),
+        Fault("postgresql-lossy", "The host of the primary loses a share of its packets", LEADER, LOSSY, hold_s=60),
+        Fault(
+            "postgresql-disk-full",
+            "The data volume of the primary runs full",
+            LEADER,
+            {"kind": "fill", "volume": "postgresql"},
+            hold_s=45,
+        ),
+        Fault(
+            "postgresql-disk-dead",
+            "PostgreSQL and Patroni on the primary's host can write no file",
+            LEADER,
+            {"kind": "dead", "process": "postgresql"},
+            hold_s=45,
+        ),
+        Fault(
+            "postgresql-disk-hung",
+            "The data volume of the primary hangs",
+            LEADER,
+            {"kind": "hung", "volume": "postgresql"},
+            hold_s=45,
+        ),
+        Fault(
+            "clock-step",
+            "The clock of the primary's host jumps five minutes ahead",
+            LEADER,
+            {"kind": "clock", "step_s": 300},
+            hold_s=30,
+        ),
+        Fault(
+            "certificate-expired",
+            "The certificate of a replica's host has expired",
+            REPLICA,
+            {"kind": "certificate", "certificate": "expired"},
+            hold_s=30,
+        ),
+        Fault(
+            "certificate-wrong",
+            "The certificate of a replica's host is one that nobody trusts",
+            REPLICA,
+            {"kind": "certificate", "certificate": "wrong"},
+            hold_s=30,
+        ),
+    ),
+    ledger=(
+        LedgerPath("postgresql", "PostgreSQL", "postgresql", ledger("write"), host_lost_s=26),
+        LedgerPath("bank", "Bank", "bank", ledger("write"), most_rate=BANK_RATE, accounts=True),
+        LedgerPath("bank_direct", "Bank, not pooled", "bank", ledger("direct"), most_rate=BANK_RATE, accounts=True),
+    ),
+    certificate=("patroni.service", "patroni_rest"),
 )

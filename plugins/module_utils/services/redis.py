@@ -13,6 +13,7 @@ from ..common.text import size
 from ..common.values import number, url
 from .answers import cluster
 from .change import APPLIED, CLIENT_PORT, NOT_ROTATED, PORT, REFUSED, Change, address, given, port, tls_directory
+from .drill import CUT_OFF, LEADER, LOSSY, POWER_OFF, Fault, LedgerPath, addresses, frozen, killed
 from .listener import HOST, VIP, Endpoint, Listener
 from .members import check_single
 from .service import Data, Layer, Service, Timing, member_of
@@ -21,6 +22,8 @@ from .service import Data, Layer, Service, Timing, member_of
 _FORBIDDEN = "\"'\\#"
 # How its passwords change.
 _BOTH = "every server accepts the old one too until the end of the run"
+# Role redis makes it where ha_drill_allowed is true, with the right to the drill's keys only.
+DRILL_USER = "drill"
 
 
 # Sentinel splits its configuration at blanks and takes these characters in a master's name.
@@ -125,6 +128,46 @@ def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], _host: str) -> dict[
             "password": secrets["redis_admin_password"],
         }
     }
+
+
+def ledger(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """The sentinels that name the master, as applications ask them, and the servers that read back."""
+    password = secrets["redis_drill_password"]
+    return {
+        "sentinels": [[member["address"], ha["ports"]["sentinel"]] for member in ha["sentinel"]["members"]],
+        "master_name": ha["redis"]["master_name"],
+        "username": DRILL_USER,
+        "password": password,
+        "sentinel_username": DRILL_USER,
+        "sentinel_password": password,
+        "members": addresses(ha["redis"], ha["ports"]["redis"]),
+    }
+
+
+def expected_loss(kind: str, ha: Mapping[str, Any]) -> tuple[float, str]:
+    """How many seconds of acknowledged writes a master costs by design that is cut off, and why.
+
+    A master that is cut off takes its clients' writes until it misses its replicas (min-replicas-max-lag). Where nothing stops it, that
+    is no design but a setting, and every loss counts. One that hears them now and then may lose as much when another is promoted; more
+    counts as a loss, though nothing in Redis keeps it from that.
+    """
+    if not ha["redis"]["min_replicas_to_write"]:
+        return 0, ""
+    # Redis takes both times in whole seconds, so lag + 1 s may have to pass, and looks once a second; half a second more if it is busy.
+    lag = ha["timing"]["redis"]["min_replicas_max_lag_s"]
+    if kind == "lossy":
+        why = (
+            f"What had not reached a replica is lost when another one is promoted. The master takes writes until its replicas have been "
+            f"silent for more than min-replicas-max-lag, {lag:g} s, so this much is told as expected. It is no limit here: where their "
+            "signs of life arrive and its data do not, more can be lost, which then counts as a loss."
+        )
+    else:
+        why = (
+            f"The cut-off Redis master takes writes of clients that still reach it until its replicas have been silent for more "
+            f"than min-replicas-max-lag, {lag:g} s. It counts in whole seconds and looks once a second, so this takes up to "
+            f"{lag + 2:g} s, and a little more on a busy machine; the new master does not have these writes."
+        )
+    return lag + 2.5, why
 
 
 def form(topology, observations, _roles):
@@ -343,4 +386,20 @@ SERVICE = Service(
     leads="Redis's master",
     leader="master",
     processes={"redis": {"what": "Redis"}},
+    faults=(
+        Fault("redis-sigkill", "The Redis master is killed", LEADER, killed("redis"), hold_s=15, target_s=5),
+        Fault("redis-sigstop", "The Redis master is frozen", LEADER, frozen("redis"), hold_s=20, target_s={"redis": 5}),
+        Fault(
+            "redis-host-power-off",
+            "The host of the Redis master loses its power, and leads nothing else",
+            LEADER,
+            POWER_OFF,
+            hold_s=40,
+            target_s={"redis": 5},
+            alone=True,
+        ),
+        Fault("redis-partition", "The host of the Redis master is cut off from all others", LEADER, CUT_OFF, hold_s=30),
+        Fault("redis-lossy", "The host of the Redis master loses a share of its packets", LEADER, LOSSY, hold_s=60),
+    ),
+    ledger=(LedgerPath("redis", "Redis", "redis", ledger, host_lost_s=5, expected_loss=expected_loss),),
 )

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import backend, elasticsearch, etcd, haproxy, keepalived, pgbouncer, postgresql, redis, sentinel, swarm
+from .drill import LedgerPath
 from .service import Service, processes_of
 
 SERVICES: dict[str, Service] = {
@@ -48,6 +49,21 @@ def processes() -> dict[str, dict[str, Any]]:
 def targets() -> dict[str, Service]:
     """The services of which a fault may meet the leader or a replica: those that one host leads, and those of peers."""
     return {**leaderships(), **{service.name: service for service in SERVICES.values() if service.peers}}
+
+
+def faults() -> dict[str, dict[str, Any]]:
+    """The faults that the services bring into the catalogue of a drill, as a scenario's file has them."""
+    return {
+        fault.name: fault.plain(service.leadership or service.name)
+        for service in SERVICES.values()
+        for fault in service.faults
+    }
+
+
+def ledger_paths() -> dict[str, LedgerPath]:
+    """The paths on which a drill's ledger may write, those between accounts last."""
+    found = [path for service in SERVICES.values() for path in service.ledger]
+    return {path.name: path for path in sorted(found, key=lambda path: path.accounts)}
 
 
 def handed_over() -> dict[str, Service]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .change import PORT, REFUSED, Change, address, port
+from .drill import REPLICA, Fault, frozen, killed
 from .listener import HOST, Listener
 from .members import check_voters, quorum
 from .redis import asks, unsupported
@@ -83,4 +84,8 @@ SERVICE = Service(
     comes_with="redis",
     processes={"sentinel": {"what": "Sentinel"}},
     peers=True,
+    faults=(
+        Fault("sentinel-sigkill", "A sentinel is killed", REPLICA, killed("sentinel"), hold_s=10),
+        Fault("sentinel-sigstop", "A sentinel is frozen", REPLICA, frozen("sentinel"), hold_s=15),
+    ),
 )

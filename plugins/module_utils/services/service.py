@@ -15,6 +15,7 @@ from itertools import product
 from typing import Any, Optional
 
 from .change import Change, Wanted
+from .drill import Fault, LedgerPath
 from .listener import Endpoint, Listener
 
 Layer = Optional[Mapping[str, Any]]  # noqa: UP045 (this is evaluated, and sanity judges it for Python 3.8)
@@ -218,6 +219,15 @@ class Service:
     processes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     # None of its hosts leads, and any of them is a replica to a fault.
     peers: bool = False
+    # The faults that meet it, and the paths on which the ledger writes to it.
+    faults: tuple[Fault, ...] = ()
+    ledger: tuple[LedgerPath, ...] = ()
+    # What a report calls what it leads, where it has no path of that name.
+    reported: str = ""
+    # The unit that reads the host's certificate anew when it is reloaded, and the port that serves it then.
+    certificate: tuple[str, str] | None = None
+    # The setting with the directories that all of its hosts share.
+    shares: str = ""
 
     def every(self, texts: Iterable[str]) -> list[str]:
         """The texts with each value of what is a choice."""

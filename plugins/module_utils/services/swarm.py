@@ -9,6 +9,7 @@ from typing import Any
 
 from .answers import cluster
 from .change import APPLIED, PORT, REFUSED, Change, address, cluster_name, given, port
+from .drill import LEADER, Fault, frozen, killed
 from .listener import HOST, Listener
 from .members import check_voters
 from .service import Layer, Service, member_of
@@ -165,4 +166,9 @@ SERVICE = Service(
     successor=False,
     candidates="managers",
     processes={"dockerd": {"only": "main", "what": "Docker"}},
+    faults=(
+        Fault("dockerd-sigkill", "Docker is killed on the leader of the swarm", LEADER, killed("dockerd"), hold_s=20),
+        Fault("dockerd-sigstop", "Docker is frozen on the leader of the swarm", LEADER, frozen("dockerd"), hold_s=30),
+    ),
+    reported="Swarm",
 )

@@ -243,12 +243,12 @@ def _serves(fault: Fault, text: str) -> str:
 
 
 class Unshare:
-    """path: a shared directory, over which an empty one is mounted that takes no files. units: services with a view of their own."""
+    """path: a shared directory, over which an empty one is mounted that takes no files; `setting` names it. units: services with a view of their own."""
 
     @staticmethod
     def prepare(fault: Fault, host: Host) -> Memory:
         if not os.path.isdir(fault["path"]):
-            raise Refused(f"{fault['path']} is no directory here. Correct elasticsearch_repository_directories")
+            raise Refused(f"{fault['path']} is no directory here. Correct {fault['setting']}")
         return {}
 
     @staticmethod

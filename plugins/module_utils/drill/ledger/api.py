@@ -98,6 +98,9 @@ class Api(Path):
         return f"{self._run}-{number}"
 
 
+CLIENT = Api
+
+
 def fill(template, values: dict, ids: list[str] | None = None):
     """A copy of the template with its {names} replaced, at any depth; other braces stay."""
     if isinstance(template, dict):

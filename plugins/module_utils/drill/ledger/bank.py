@@ -177,6 +177,9 @@ class Bank(PostgreSQL):
         return (address or "", status) == (left.address, "in progress")
 
 
+CLIENT = Bank
+
+
 def wrong(rows: list[tuple[int, int, int]]) -> list[str]:
     """What is wrong with (account, its balance, its balance as the journal has it), each as the end of a sentence."""
     found, total = [], sum(balance for _account, balance, _journal in rows)

@@ -20,7 +20,7 @@ import time
 
 from .judge import injected_at, judge, unjudged
 from .paths import paths
-from .records import ACKNOWLEDGED, FAILED, PATHS, UNKNOWN, Book, Failed, Ledger, LedgerError
+from .records import ACKNOWLEDGED, FAILED, UNKNOWN, Book, Failed, Ledger, LedgerError
 
 # Every so many acknowledged records the newest one is read.
 READ_EVERY = 10
@@ -89,7 +89,7 @@ def run(settings: dict, directory: str, asked_to_stop, opened=None) -> int:
     def worker(name: str) -> None:
         try:
             book = Book(ledger_file(directory, name))
-            rate = settings.get(name, {}).get("rate", settings["rate"])
+            rate = settings["paths"].get(name, {}).get("rate", settings["rate"])
             book.start(at, settings["run"], rate)
             work(opened[name], book, rate, clock, halt)
         except OSError as error:
@@ -143,9 +143,7 @@ def clean(settings: dict) -> int:
 
 
 def ledger_file(directory: str, name: str) -> str:
-    """Where a path's ledger is. Raises ValueError for a path that the formats do not know."""
-    if name not in PATHS:
-        raise ValueError(f"{name} is no path")
+    """Where a path's ledger is."""
     return os.path.join(directory, "ledger", f"{name}.jsonl")
 
 

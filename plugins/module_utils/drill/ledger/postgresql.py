@@ -125,6 +125,9 @@ class PostgreSQL(Path):
         return self._connection
 
 
+CLIENT = PostgreSQL
+
+
 def refused(error: Exception) -> bool:
     """Whether the server itself undid the statement: an ERROR is one, while FATAL may also be a pooler that lost its server."""
     return getattr(getattr(error, "diag", None), "severity_nonlocalized", None) == "ERROR"

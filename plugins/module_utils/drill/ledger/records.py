@@ -14,25 +14,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Their records are transfers between the same accounts, so they wait for each other and for what was left behind.
-BANKS = ("bank", "bank_direct")
-PATHS = ("postgresql", "elasticsearch", "redis", "api", *BANKS)
 ACKNOWLEDGED, FAILED, UNKNOWN = "acknowledged", "failed", "unknown"
 OUTCOMES = (ACKNOWLEDGED, FAILED, UNKNOWN)
 # More than the longest line.
 _TAIL_BYTES = 4096
 _WHY_CHARACTERS = 300
-
-
-def lost(path: str, verdict: dict, expected_loss_s: float) -> bool:
-    """Whether a path has lost an acknowledged write that it must not lose, or its accounts are wrong.
-
-    verdict: a path's entry of verdict.json. expected_loss_s: how long Redis may lose what a client cut off with its master writes
-    (expected_loss() of drill/scenario/plan.py); no other path may lose anything.
-    """
-    if verdict.get("sum_right") is False:
-        return True
-    return bool(verdict.get("missing")) and not (path == "redis" and (verdict.get("lost_s") or 0) <= expected_loss_s)
 
 
 class Failed(Exception):

@@ -116,6 +116,9 @@ class Redis(Path):
         raise redis_client.RedisError(f"no sentinel names a master ({'; '.join(said)})")
 
 
+CLIENT = Redis
+
+
 def ascending(numbers: Iterable[int], window: int) -> Iterator[int]:
     """Nearly sorted numbers, sorted. Raises ValueError where one comes more than `window` numbers too late."""
     heap: list[int] = []

@@ -103,6 +103,9 @@ class Search(Path):
             drill_http.accepted(reply)
 
 
+CLIENT = Search
+
+
 def primary(routing: dict) -> str:
     """The node with the primary shard, of what _search_shards replied; empty where there is none."""
     for shard in routing["shards"][0]:

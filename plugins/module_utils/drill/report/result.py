@@ -12,14 +12,19 @@ import os
 import statistics
 from collections.abc import Iterable
 
-from ..ledger.records import BANKS, PATHS, Ledger, LedgerError, lost
+from ...services.drill import LedgerPath
+from ...services.registry import leaderships, ledger_paths
+from ..ledger.records import Ledger, LedgerError
 
 SCHEMA = 1
-TITLES = {
-    "postgresql": "PostgreSQL", "elasticsearch": "Elasticsearch", "redis": "Redis", "api": "Backend API",
-    "bank": "Bank", "bank_direct": "Bank, not pooled",
-    "etcd": "etcd", "vip": "Virtual IP", "swarm": "Swarm",
-}  # fmt: skip
+PATHS: dict[str, LedgerPath] = ledger_paths()
+BANKS = tuple(name for name, path in PATHS.items() if path.accounts)
+# What people call the paths, and what one host leads; last what nobody can hand over.
+TITLES = {name: path.title for name, path in PATHS.items()} | {
+    name: service.reported or name
+    for name, service in sorted(leaderships().items(), key=lambda one: not one[1].successor)
+    if name not in PATHS
+}
 
 
 def read(out: str) -> tuple[dict, list[dict]]:
@@ -125,7 +130,7 @@ def late_paths(turn: dict) -> list[tuple[str, float]]:
 
 def lost_paths(turn: dict) -> list[str]:
     """The paths that lost more acknowledged writes than the turn is known to cost."""
-    return [path for path, found in turn["paths"].items() if lost(path, found, turn["expected_loss_s"])]
+    return [path for path, found in turn["paths"].items() if PATHS[path].lost(found, turn["expected_loss_s"])]
 
 
 def other_problems(turn: dict, times: dict[str, float]) -> list[str]:
@@ -200,7 +205,7 @@ def summary(drill: dict, turns: list[dict], faults: list[dict]) -> dict:
             found.get("missing") or 0
             for turn in turns
             for path, found in turn["paths"].items()
-            if not lost(path, found, turn["expected_loss_s"])
+            if not PATHS[path].lost(found, turn["expected_loss_s"])
         ),
         "longest_outage_s": longest and longest["outage_s"],
         "longest_outage_turn": longest and longest["name"],

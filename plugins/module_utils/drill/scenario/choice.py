@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Which faults are chosen, and what is wrong with the choice: judged on the controller, before any host is asked or touched.
 
-A fault of the catalogue (role drill, vars/main/faults.yml) is {text, target, service, alone, fault, hold_s, target_s}; a scenario
-is {text, faults}, with names of the catalogue, or such faults of its own with a name besides.
+A fault of catalogue.py is {text, target, service, alone, fault, hold_s, target_s}; a scenario is {text, faults}, with names of the
+catalogue, or such faults of its own with a name besides.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from ...common.text import nearest
 from ...services.registry import processes, targets
+from .catalogue import catalogue
 from .plan import ROLES, Topology
 
 Named = Mapping[str, Mapping[str, Any]]
@@ -52,16 +53,17 @@ KINDS: dict[str, dict[str, Sequence[str] | Callable[[Any], str]]] = {
 def scenario(
     name: Any,
     scenarios: Named,
-    catalogue: Named,
     own: Any = None,
     volumes: Sequence[str] = (),
     hosts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The faults that a name stands for: of a scenario, of one fault of the catalogue, `all`, or several of them with commas in between.
 
-    own: what a file said in place of a name. volumes, hosts: those that a fault of one's own may name.
+    scenarios: those of the role; its `all` gives the order, and what it does not name comes last. own: what a file said in place of a name.
+    volumes, hosts: those that a fault of one's own may name.
     Returns {text, faults: name to fault, problems: what is wrong, each with its remedy}.
     """
+    every = catalogue()
     if own is not None:
         if not isinstance(own, Mapping) or not isinstance(own.get("faults"), list):
             return _nothing(
@@ -70,21 +72,22 @@ def scenario(
         chosen, text = own["faults"], own.get("text", name)
     else:
         names = list(dict.fromkeys(word.strip() for word in str(name).split(",") if word.strip()))
-        known = {"all": {"text": "every fault", "faults": list(catalogue)}, **scenarios}
-        unknown = [_unknown(one, (*known, *catalogue)) for one in names if one not in known and one not in catalogue]
+        ordered = scenarios["all"]
+        known = {**scenarios, "all": {**ordered, "faults": list(dict.fromkeys((*ordered["faults"], *every)))}}
+        unknown = [_unknown(one, (*known, *every)) for one in names if one not in known and one not in every]
         if unknown or not names:
             return _nothing(*(unknown or ["No scenario is chosen. docs/drill.md lists them."]))
         chosen = [label for one in names for label in (known[one]["faults"] if one in known else [one])]
-        text = ", ".join(known[one]["text"] if one in known else catalogue[one]["text"] for one in names)
+        text = ", ".join(known[one]["text"] if one in known else every[one]["text"] for one in names)
     faults, problems = {}, []
     for entry in chosen:
         label = entry.get("name", "") if isinstance(entry, Mapping) else str(entry)
         if isinstance(entry, Mapping):
-            faults[label] = {**catalogue.get(label, {}), **entry}
-        elif label in catalogue:
-            faults[label] = dict(catalogue[label])
+            faults[label] = {**every.get(label, {}), **entry}
+        elif label in every:
+            faults[label] = dict(every[label])
         else:
-            problems.append(f"scenario={name} has a fault {label}, which is not known. {nearest(label, catalogue)}")
+            problems.append(f"scenario={name} has a fault {label}, which is not known. {nearest(label, every)}")
     for label, fault in faults.items():
         told = f"scenario={name}: the fault {label or '(without a name)'}"
         problems += [f"{told} {problem}" for problem in _problems(label, fault, volumes, hosts)]

@@ -9,15 +9,15 @@ from typing import Any
 
 from ...common.text import nearest, table
 from ...operation.plan import ill, leaders
-from ...services.registry import handed_over, processes, targets
-from ..ledger import records as drill_records
+from ...services.drill import LEADER, LEADER_OF_ALL, REPLICA, VIP_HOLDER
+from ...services.registry import SERVICES, handed_over, leaderships, ledger_paths, processes, targets
 
 Topology = Mapping[str, Any]
 State = Mapping[str, Any]
 
 
 # Whom a fault may meet, but for a host by its name.
-ROLES = ("leader", "replica", "vip_holder", "leader_of_all")
+ROLES = (LEADER, REPLICA, VIP_HOLDER, LEADER_OF_ALL)
 # Kinds of which the controller runs the commands: what takes the host away, and what brings it back.
 COMMANDS = {"power": ("power_off", "power_on"), "frozen": ("freeze", "thaw")}
 # How long a fault may last beyond its time until the host undoes it by itself, in seconds.
@@ -115,18 +115,18 @@ def target(fault: Mapping[str, Any], topology: Topology, state: State) -> dict[s
     led = leaders(state)
     handovers: list[dict[str, str]] = []
     host, why = None, ""
-    if role == "leader":
+    if role == LEADER:
         host = led.get(service)
         why = f"{service or 'a service that is not named'} has no leader"
-    elif role == "vip_holder":
+    elif role == VIP_HOLDER:
         service, host = "vip", led.get("vip")
         why = "no host of this inventory holds the virtual IP"
-    elif role == "replica":
+    elif role == REPLICA:
         others = [one for one in hosts_of(topology, service) if one != led.get(service)]
         sick = ill(state, targets()[service].name, others) if others else []
         host = next(iter(sorted((one for one in others if one not in sick), key=list(led.values()).count)), None)
         why = f"{service or 'a service that is not named'} has no healthy replica"
-    elif role == "leader_of_all":
+    elif role == LEADER_OF_ALL:
         host, handovers = _leader_of_all(topology, state, led)
         why = "no host has a part in all that is led here"
     elif role in topology["hosts"]:
@@ -216,11 +216,14 @@ def injection(
         own["content"] = settings["certificate"] if expired else ""
         if expired and not own["content"]:
             why = "the controller has no key of the CA, to sign an expired certificate with"
-        own |= {"path": topology["tls"]["certificate"], "key": topology["tls"]["key"], "reload": ["patroni.service"]}
-        own |= {"address": address, "port": topology["ports"]["patroni_rest"]}
+        unit, port = _with("certificate", fault).certificate
+        own |= {"path": topology["tls"]["certificate"], "key": topology["tls"]["key"], "reload": [unit]}
+        own |= {"address": address, "port": topology["ports"][port]}
     elif kind == "unshare":
-        own |= {"path": next(iter(settings["snapshots"]), ""), "units": processes()["elasticsearch"]["units"]}
-        why = "" if own["path"] else "the inventory has no elasticsearch_repository_directories"
+        service = _with("shares", fault)
+        own |= {"path": next(iter(settings["snapshots"]), ""), "setting": service.shares}
+        own["units"] = service.every(service.units)
+        why = "" if own["path"] else f"the inventory has no {service.shares}"
     elif kind in COMMANDS:
         do, undo = (list(settings["commands"][name]) for name in COMMANDS[kind])
         own = {"kind": "command", "do": do, "undo": undo, "address": address, "port": ssh}
@@ -230,6 +233,11 @@ def injection(
         "limit_s": fault["hold_s"] + MARGIN_S,
         "why": why,
     }
+
+
+def _with(what, fault):
+    """The service that has such a field: that of the fault, else the first."""
+    return next(one for one in (targets().get(fault.get("service")), *SERVICES.values()) if one and getattr(one, what))
 
 
 def _cut(whom, chosen, topology):
@@ -251,32 +259,17 @@ def _cut(whom, chosen, topology):
 
 
 def expected_loss(fault: Mapping[str, Any], host: str, topology: Topology, led: Mapping[str, str]) -> dict[str, Any]:
-    """How many seconds of acknowledged writes a fault costs by design, and why.
-
-    A Redis master that is cut off takes its clients' writes until it misses its replicas (min-replicas-max-lag). Where nothing stops
-    it, that is no design but a setting, and every loss counts. One that hears them now and then may lose as much when another is
-    promoted; more counts as a loss, though nothing in Redis keeps it from that.
-    """
-    redis = topology["redis"]
+    """How many seconds of acknowledged writes a fault costs by design, and why: those of a leader that is cut off."""
     kind, whom = fault["fault"]["kind"], fault["fault"].get("cut")
     cut_off = kind == "partition" and whom == "rest" or kind == "lossy" and whom in ("rest", "everyone")
-    if not cut_off or led.get("redis") != host or not redis["min_replicas_to_write"]:
-        return {"expected_loss_s": 0, "expected_loss_why": ""}
-    # Redis takes both times in whole seconds, so lag + 1 s may have to pass, and looks once a second; half a second more if it is busy.
-    lag = topology["timing"]["redis"]["min_replicas_max_lag_s"]
-    if kind == "lossy":
-        why = (
-            f"What had not reached a replica is lost when another one is promoted. The master takes writes until its replicas have been "
-            f"silent for more than min-replicas-max-lag, {lag:g} s, so this much is told as expected. It is no limit here: where their "
-            "signs of life arrive and its data do not, more can be lost, which then counts as a loss."
-        )
-        return {"expected_loss_s": lag + 2.5, "expected_loss_why": why}
-    why = (
-        f"The cut-off Redis master takes writes of clients that still reach it until its replicas have been silent for more "
-        f"than min-replicas-max-lag, {lag:g} s. It counts in whole seconds and looks once a second, so this takes up to "
-        f"{lag + 2:g} s, and a little more on a busy machine; the new master does not have these writes."
-    )
-    return {"expected_loss_s": lag + 2.5, "expected_loss_why": why}
+    costs = [
+        path.expected_loss(kind, topology)
+        for name, service in leaderships().items()
+        for path in service.ledger
+        if cut_off and led.get(name) == host and path.expected_loss
+    ]
+    seconds, why = max(costs, default=(0, ""))
+    return {"expected_loss_s": seconds, "expected_loss_why": why}
 
 
 def restoring(before: Mapping[str, str], state: State) -> list[dict[str, str]]:
@@ -300,14 +293,14 @@ def problems_after(name: str, verdicts: Mapping[str, Mapping[str, Any]], loss: M
 
     verdicts: verdict.json. loss: what expected_loss() returned.
     """
-    found = []
+    found, known = [], ledger_paths()
     for path, verdict in verdicts.items():
         missing = verdict.get("missing")
         if missing is None:
             found.append(f"{name}: {path} could not be judged ({verdict.get('problem') or 'nothing was read back'}).")
         elif verdict.get("sum_right") is False:
             found.append(f"{name}: the accounts of {path} are wrong ({verdict['problem']}).")
-        elif drill_records.lost(path, verdict, loss["expected_loss_s"]):
+        elif known[path].lost(verdict, loss["expected_loss_s"]):
             found.append(
                 f"{name}: {missing} acknowledged writes of {path} are missing ({verdict['lost_s']:g} s of them)."
             )

@@ -102,7 +102,7 @@ def drill(tmp_path):
         given = {
             "ha": ha, "well": well, "ill_at": ill_at, "faults": faults, "drill_scenario": scenario,
             "drill_output": str(tmp_path / "out"), "drill_before_s": 0, "drill_heal_s": 2, "drill_look_again_s": 1,
-            "drill_ledger_program": [sys.executable, str(place / "ledger.py")], "drill_ledger_settings": {"redis": {}},
+            "drill_ledger_program": [sys.executable, str(place / "ledger.py")], "drill_ledger_settings": {"paths": {"redis": {}}},
             "drill_undo_files": [], "drill_former_undo": str(tmp_path / "former"), "ansible_playbook_python": sys.executable,
         }  # fmt: skip
         (tmp_path / "given.json").write_text(json.dumps(given))

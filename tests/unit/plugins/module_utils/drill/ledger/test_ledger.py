@@ -329,7 +329,7 @@ sys.exit(drill_ledger.main(["run", {settings!r}, {directory!r}]))
 @pytest.fixture
 def program(tmp_path):
     settings = tmp_path / "settings.json"
-    settings.write_text(json.dumps({"run": RUN, "rate": 50, "duration_s": 60}))
+    settings.write_text(json.dumps({"run": RUN, "rate": 50, "duration_s": 60, "paths": {}}))
     source = PROGRAM.format(tests=str(ROOT / "tests" / "unit"), settings=str(settings), directory=str(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", source], stderr=subprocess.PIPE, text=True)
     yield process
@@ -371,7 +371,7 @@ def test_killed_in_the_middle_it_has_noted_all_that_was_acknowledged(program, tm
 def test_all_paths_are_judged_into_one_file(tmp_path):
     stores = {kind: Store(drop={3} if kind == "redis" else ()) for kind in ALL}
     opened = {kind: KINDS[kind](store) for kind, store in stores.items()}
-    settings = {"run": RUN, "rate": 100, "duration_s": 0.3}
+    settings = {"run": RUN, "rate": 100, "duration_s": 0.3, "paths": {}}
     assert drill_ledger.run(settings, str(tmp_path), lambda: False, opened) == 0
     os.remove(tmp_path / "ledger" / "elasticsearch.jsonl")
     assert drill_ledger.judge_all(settings, str(tmp_path), opened) == 0
@@ -385,7 +385,7 @@ def test_all_paths_are_judged_into_one_file(tmp_path):
 
 def test_a_ledger_that_cannot_be_kept_ends_the_run_with_an_error(tmp_path, capsys):
     (tmp_path / "ledger").write_text("in the way")
-    settings = {"run": RUN, "rate": 100, "duration_s": 30}
+    settings = {"run": RUN, "rate": 100, "duration_s": 30, "paths": {}}
     assert drill_ledger.run(settings, str(tmp_path), lambda: False, {"redis": KINDS["redis"](Store())}) == 1
     assert "The ledger of redis cannot be kept" in capsys.readouterr().err
 

@@ -69,14 +69,11 @@ def test_the_node_that_leads_is_told_from_the_next_connection_or_read_on(kind):
     assert path.write(4) == "node3"
 
 
-def test_only_the_paths_that_the_settings_have_are_opened(tmp_path):
+def test_each_path_that_the_settings_have_is_opened_with_the_client_that_they_name(tmp_path):
     ca = certificate(tmp_path)[0]
-    settings = {
-        "run": "r1",
-        "ca": ca,
-        "redis": {"sentinels": [["10.0.1.11", 26379]], "master_name": "m", "members": {}},
-    }
-    assert list(drill_paths.paths(settings | {"api": None})) == ["redis"]
+    redis = {"client": "redis", "sentinels": [["10.0.1.11", 26379]], "master_name": "m", "members": {}}
+    opened = drill_paths.paths({"run": "r1", "ca": ca, "paths": {"redis": redis, "another": redis}})
+    assert {name: type(path) for name, path in opened.items()} == dict.fromkeys(("redis", "another"), drill_redis.Redis)
 
 
 @pytest.mark.parametrize("run", ["", "A", "a b", 'a"; DROP TABLE x; --', "x" * 41])

@@ -13,8 +13,9 @@ from ansible_collections.utmstack.ha.plugins.module_utils.drill.fault import par
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.ledger import paths as drill_paths
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.scenario import choice as drill_choice
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.scenario import plan as drill_scenario
-from ansible_collections.utmstack.ha.plugins.module_utils.drill.scenario import settings as drill_settings
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.scenario.settings import ledger_settings
+from ansible_collections.utmstack.ha.plugins.module_utils.services import elasticsearch, postgresql
+from ansible_collections.utmstack.ha.plugins.module_utils.services import redis as redis_service
 from drill_catalogue import CATALOGUE, NODES, SCENARIOS
 from platform_state import whole
 from role_templates import role_variables, topology
@@ -43,7 +44,7 @@ def meets(state=None, ha=THREE, **fault):
 
 
 def planned(name="default", state=None, repeat=1, ha=THREE, commands=COMMANDS, own=None):
-    chosen = drill_choice.scenario(name, SCENARIOS, CATALOGUE, own, list(SETTINGS["volumes"]), NODES)
+    chosen = drill_choice.scenario(name, SCENARIOS, own, list(SETTINGS["volumes"]), NODES)
     assert chosen["problems"] == []
     return drill_scenario.plan(ha, state or healthy(), chosen, repeat, commands)
 
@@ -55,7 +56,7 @@ def test_the_default_suite_has_what_is_promised():
     assert len(SCENARIOS["short"]["faults"]) == 4
 
 
-@pytest.mark.parametrize("name", [*SCENARIOS, "all"])
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_has_only_faults_of_the_catalogue_that_three_hosts_can_have(name):
     result = planned(name)
     assert (result["problems"], result["passed_over"]) == ([], [])
@@ -192,7 +193,19 @@ def test_faults_that_make_a_host_ill_are_in_all_and_in_no_shorter_suite():
     ill = {name for name, fault in CATALOGUE.items() if fault["fault"]["kind"] in ("lossy", "dead", "hung")}
     assert {"postgresql-lossy", "postgresql-disk-dead", "elasticsearch-disk-dead", "postgresql-disk-hung"} <= ill
     assert ill <= {turn["name"] for turn in planned("all")["turns"]}
-    assert not ill & {name for own in SCENARIOS.values() for name in own["faults"]}
+    assert not ill & {*SCENARIOS["default"]["faults"], *SCENARIOS["short"]["faults"]}
+
+
+def test_the_services_say_who_reads_a_certificate_anew_and_who_has_shared_directories():
+    expired = {"target": "node2", "fault": {"kind": "certificate", "certificate": "expired"}, "hold_s": 5}
+    given = drill_scenario.injection(expired, meets(**expired), THREE, SETTINGS)["fault"]
+    assert (given["reload"], given["port"]) == (["patroni.service"], 8008)
+    lost = CATALOGUE["snapshots-lost"]
+    given = drill_scenario.injection(lost, meets(**lost), THREE, SETTINGS | {"snapshots": []})
+    assert given["fault"]["units"] == ["elasticsearch.service"]
+    assert given["why"] == "the inventory has no elasticsearch_repository_directories"
+    with pytest.raises(drill_kinds.Refused, match="is no directory here. Correct elasticsearch_repository_directories"):
+        drill_kinds.Unshare.prepare(given["fault"], None)
 
 
 def test_the_share_that_is_lost_is_a_setting_and_a_fault_may_have_its_own():
@@ -264,16 +277,16 @@ SECRETS = {
 
 
 def test_the_ledger_uses_the_addresses_of_an_application_and_reads_back_from_every_member():
-    settings = ledger_settings(THREE, SECRETS, "run", 20, 60, "/ca.crt", {"write": {"path": "/api/events"}})
+    settings = ledger_settings(THREE, SECRETS, "run", 20, 60, "/ca.crt", {"write": {"path": "/api/events"}})["paths"]
     assert (settings["postgresql"]["host"], settings["postgresql"]["port"]) == ("10.0.1.100", 5432)
     assert settings["postgresql"]["members"]["node2"] == ["10.0.1.12", 5432]
     assert settings["elasticsearch"]["url"] == "https://10.0.1.100:9200"
     assert settings["elasticsearch"]["members"]["node3"] == "https://10.0.1.13:9200"
     assert settings["redis"]["sentinels"][0] == ["10.0.1.11", 26379]
     assert [settings[path]["port"] for path in ("bank", "bank_direct")] == [5432, 5434]
-    assert settings["bank"]["rate"] == drill_settings.BANK_RATE
-    assert ledger_settings(THREE, SECRETS, "run", 1, 60, "/ca.crt")["bank_direct"]["rate"] == 1
-    assert settings["api"] == {"url": "https://10.0.1.100:443", "write": {"path": "/api/events"}}
+    assert settings["bank"]["rate"] == postgresql.BANK_RATE
+    assert ledger_settings(THREE, SECRETS, "run", 1, 60, "/ca.crt")["paths"]["bank_direct"]["rate"] == 1
+    assert settings["api"] == {"client": "api", "url": "https://10.0.1.100:443", "write": {"path": "/api/events"}}
 
 
 def test_the_ledger_takes_the_settings_that_the_role_makes():
@@ -290,19 +303,12 @@ def test_the_ledger_takes_the_settings_that_the_role_makes():
 
 def test_a_path_that_the_inventory_lacks_is_left_out():
     ha = topology({"etcd": NODES, "postgresql": NODES, "loadbalancer": NODES}, "node1")
-    assert set(ledger_settings(ha, SECRETS, "run", 20, 60, "/ca.crt")) == {
-        "run",
-        "rate",
-        "duration_s",
-        "ca",
-        "postgresql",
-        "bank",
-        "bank_direct",
-    }
+    paths = ledger_settings(ha, SECRETS, "run", 20, 60, "/ca.crt", {"write": {"path": "/api/events"}})["paths"]
+    assert list(paths) == ["postgresql", "bank", "bank_direct"]
 
 
 def test_the_roles_make_the_users_that_the_ledger_logs_in_as():
-    assert role_variables("postgresql")["postgresql_drill_user"] == drill_settings.POSTGRESQL_USER
-    assert f"'name': '{drill_settings.SEARCH_USER}'" in role_variables("elasticsearch")["elasticsearch_drill_users"]
-    assert f"'{drill_settings.INDEX}-*'" in role_variables("elasticsearch")["elasticsearch_drill_roles"]
-    assert f"'name': '{drill_settings.REDIS_USER}'" in role_variables("redis")["redis_drill_users"]
+    assert role_variables("postgresql")["postgresql_drill_user"] == postgresql.DRILL_USER
+    assert f"'name': '{elasticsearch.DRILL_USER}'" in role_variables("elasticsearch")["elasticsearch_drill_users"]
+    assert f"'{elasticsearch.DRILL_INDEX}-*'" in role_variables("elasticsearch")["elasticsearch_drill_roles"]
+    assert f"'name': '{redis_service.DRILL_USER}'" in role_variables("redis")["redis_drill_users"]
