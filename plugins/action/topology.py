@@ -24,7 +24,7 @@ from ..module_utils.topology.faults import Findings, TopologyError
 from ..module_utils.topology.groups import groups as known_groups
 from ..module_utils.topology.settings import UNDECRYPTABLE, Inventory, secrets_dir, shared_settings, variables_seen
 from ..module_utils.topology.tags import check_tags
-from ..plugin_utils import filters as _filters  # noqa: F401  every play has this action first
+from ..plugin_utils import preload as _preload  # noqa: F401  every play has this action first
 
 
 class ActionModule(ActionBase):

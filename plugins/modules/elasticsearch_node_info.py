@@ -7,10 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: elasticsearch_node_info
-short_description: Get a host's Elasticsearch or OpenSearch node data and cluster UUID
+short_description: Get a host's Elasticsearch or OpenSearch node data, cluster UUID and pending restart
 version_added: 0.1.0
 description:
-  - Tells, without asking the server, whether there is a node's data, of which cluster, and whether the node is still forming one.
+  - Tells, without asking the server, whether there is a node's data, of which cluster, and whether the node is still forming one, and
+    whether the server runs with what is on disk.
   - What follows from it is decided with the filter P(utmstack.ha.elasticsearch_bootstrap_plan#filter).
 author:
   - The utmstack.ha developers (@utmstack)
@@ -32,6 +33,51 @@ options:
       - File that names the cluster which this host was last seen in.
     type: path
     required: true
+  service:
+    description:
+      - The server's service, with the options of M(utmstack.ha.service_freshness). What that module returns is returned as well.
+    type: dict
+    required: true
+    suboptions:
+      unit:
+        description:
+          - The systemd unit. Without a suffix it is a service.
+        type: str
+        required: true
+      restart_files:
+        description:
+          - Files and directories that the service reads only when it starts.
+          - The unit file, its drop-ins and the environment files that it names need not be listed.
+        type: list
+        elements: path
+        default: []
+      reload_files:
+        description:
+          - Files and directories that the service reads again when it is reloaded.
+        type: list
+        elements: path
+        default: []
+      binaries:
+        description:
+          - What the service executes besides its main process's binary, also what a Python program imports.
+          - Each is compared with the oldest process of the unit that executes it, or with the main process where none does.
+        type: list
+        elements: path
+        default: []
+      reload_proof:
+        description:
+          - What proves that the service has been reloaded.
+          - V(stamp) is the file O(service.stamp_directory)C(/)RV(unit)C(.loaded), which the unit's C(ExecReload=) touches first.
+          - V(workers) is the start of the main process's newest child, for services that replace it at a reload, such as HAProxy.
+          - V(none) accepts only a restart as a proof.
+        type: str
+        choices: [stamp, workers, none]
+        default: stamp
+      stamp_directory:
+        description:
+          - Where the stamps are.
+        type: path
+        default: /run/utmstack-ha
 """
 
 EXAMPLES = r"""
@@ -40,6 +86,9 @@ EXAMPLES = r"""
     data_directory: /var/lib/elasticsearch
     first_boot_file: /var/lib/utmstack-ha/elasticsearch/first-boot
     cluster_file: /var/lib/utmstack-ha/elasticsearch/cluster
+    service:
+      unit: elasticsearch
+      restart_files: [/etc/elasticsearch/elasticsearch.yml]
   register: elasticsearch_node
 """
 
@@ -59,16 +108,64 @@ cluster_uuid:
   returned: always
   type: str
   sample: XkqVbH0gQSOjhv1J8tYb3A
+state:
+  description:
+    - C(fresh), the service runs with what is on disk. C(reload), it has to read files again. C(restart), it has to be restarted.
+    - C(stopped), it does not run.
+  returned: always
+  type: str
+  sample: restart
+reasons:
+  description: Why, as sentences.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - /etc/default/etcd changed at 2026-03-01T12:00:00.123Z, started at 2026-02-27T08:11:12.010Z
+unit:
+  description: The unit's full name.
+  returned: always
+  type: str
+  sample: etcd.service
+active_state:
+  description: The unit's state as systemd names it.
+  returned: always
+  type: str
+  sample: active
+enabled:
+  description: Whether the unit starts at boot.
+  returned: always
+  type: bool
+pid:
+  description: The main process, or null.
+  returned: always
+  type: int
+started:
+  description: When the main process started, ISO 8601 in UTC, or null.
+  returned: always
+  type: str
+loaded:
+  description: When the service was last seen to load its files, by its start or by a reload, ISO 8601 in UTC, or null.
+  returned: always
+  type: str
+daemon_reload:
+  description: Whether systemd has to read the unit's files again.
+  returned: always
+  type: bool
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.utmstack.ha.plugins.module_utils.host import freshness_module
 from ansible_collections.utmstack.ha.plugins.module_utils.search import node as elasticsearch_node
 
 
 def main():
     names = ("data_directory", "first_boot_file", "cluster_file")
     module = AnsibleModule(
-        argument_spec={name: {"type": "path", "required": True} for name in names},
+        argument_spec={
+            **{name: {"type": "path", "required": True} for name in names},
+            "service": {"type": "dict", "required": True, "options": freshness_module.OPTIONS},
+        },
         supports_check_mode=True,
     )
     params = module.params
@@ -77,6 +174,7 @@ def main():
         data=elasticsearch_node.has_data(params["data_directory"]),
         forming=elasticsearch_node.initial_masters(params["first_boot_file"]),
         cluster_uuid=elasticsearch_node.cluster_uuid(params["cluster_file"]),
+        **freshness_module.judge(module, params["service"]),
     )
 
 

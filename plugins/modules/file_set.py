@@ -102,7 +102,7 @@ options:
       - A service that reads the files, with the options of M(utmstack.ha.service_freshness). What that module returns is returned as well, as
         of the time when all files are written.
     type: dict
-    suboptions:
+    suboptions: &service
       unit:
         description:
           - The systemd unit. Without a suffix it is a service.
@@ -142,6 +142,13 @@ options:
           - Where the stamps are.
         type: path
         default: /run/utmstack-ha
+  further_services:
+    description:
+      - Other services that read the files, each like O(service).
+    type: list
+    elements: dict
+    default: []
+    suboptions: *service
 """
 
 EXAMPLES = r"""
@@ -213,6 +220,11 @@ daemon_reload:
   description: Whether systemd has to read the unit's files again.
   returned: with O(service)
   type: bool
+further_services:
+  description: By the unit as O(further_services) names it what is returned for O(service).
+  returned: success
+  type: dict
+  sample: {patroni-dcs-check.timer: {state: fresh, enabled: true}}
 """
 
 import os
@@ -299,6 +311,12 @@ def main():
             "validate": {"type": "list", "elements": "list", "default": []},
             "tolerate": {"type": "list", "elements": "str", "default": []},
             "service": {"type": "dict", "options": freshness_module.OPTIONS},
+            "further_services": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": freshness_module.OPTIONS,
+            },
         },
         supports_check_mode=True,
     )
@@ -319,6 +337,9 @@ def main():
     service = module.params["service"]
     module.exit_json(
         **(freshness_module.judge(module, service) if service else {}),
+        further_services={
+            other["unit"]: freshness_module.judge(module, other) for other in module.params["further_services"]
+        },
         changed=bool(pairs or absent),
         changed_paths=[entry.path for entry, found in pairs] + absent,
         diff=[file_set.difference(entry, found) for entry, found in pairs]

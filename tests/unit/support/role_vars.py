@@ -17,7 +17,7 @@ def variable(role, name, **known):
     By Ansible itself, not by Jinja: it doubles each backslash within an expression first.
     """
     expressions = role_variables(role)
-    needed = {key for key in expressions if re.search(rf"\b{key}\b", str(expressions[name]))}
+    needed = {key for key in expressions.keys() - known if re.search(rf"\b{key}\b", str(expressions[name]))}
     found = {key: variable(role, key, **known) for key in needed}
     return evaluated(expressions[name], **(found | known))
 

@@ -35,3 +35,26 @@ def test_patronis_configuration_has_what_the_validator_of_3_0_wants():
     text = (ROLES / "postgresql" / "templates" / "config.yml.j2").read_text()
     bootstrap = text.split("\nbootstrap:\n")[1].split("\n\n")[0]
     assert set(re.findall(r"(?m)^  (\w+):", bootstrap)) == {"dcs", "pg_hba", "initdb"}
+
+
+RUNS = {"state": "fresh", "enabled": True}
+
+
+@pytest.mark.parametrize(
+    ("patroni", "timer", "rotating", "loaded"),
+    [
+        ({}, {}, [], True),
+        ({"state": "restart"}, {}, [], True),  # by the rolling loop
+        ({"state": "reload"}, {}, [], False),
+        ({"state": "stopped"}, {}, [], False),
+        ({"enabled": False}, {}, [], False),
+        ({}, {"state": "restart"}, [], False),
+        ({}, {"enabled": False}, [], False),
+        ({}, {}, ["postgresql_rest_password"], False),
+        ({}, {}, ["redis_admin_password"], True),
+    ],
+)
+def test_nothing_is_left_out_that_starts_or_reloads_a_member(patroni, timer, rotating, loaded):
+    found = RUNS | patroni | {"further_services": {"patroni-dcs-check.timer": RUNS | timer}}
+    given = {"postgresql_freshness": found, "base_deployed": {"rotating": rotating}}
+    assert variable("postgresql", "postgresql_loaded", **given) is loaded
