@@ -69,7 +69,7 @@ class Waiting:
         if not hosts or now - self.shown < self.after_s * (2 if self.times else 1):
             return ""
         self.shown, self.times = now, self.times + 1
-        return f"    ... {now - self.began:.0f} s, {', '.join(hosts)}: {self.name}"
+        return f"    ... {self.name}: running for {now - self.began:.0f} s on {', '.join(hosts)}"
 
 
 class CallbackModule(CallbackBase):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.timing import profiles
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,3 +88,13 @@ def test_the_inventory_of_the_readme_is_a_whole_one():
     text = re.search(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)[1]
     sample = yaml.safe_load((ROOT / "inventories" / "three_node" / "hosts.yml").read_text())
     assert yaml.safe_load(text) == sample and len(text.splitlines()) == 10
+
+
+def test_the_timings_of_the_page_of_failures_are_those_of_the_profiles():
+    known = profiles()
+    page = (ROOT / "docs" / "failover.md").read_text()
+    rows = re.findall(r"^\| `(\w+)\.(\w+)` \| [^|]+ \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.M)
+    assert len(rows) >= 7
+    for part, name, *figures in rows:
+        wanted = [known[profile][part][name] for profile in ("fast", "normal", "wan")]
+        assert [float(figure) for figure in figures] == wanted, name

@@ -43,10 +43,10 @@ def _host_table(state):
     vip, haproxy = state["vip"], state["haproxy"]
     title = "Hosts"
     if vip:
-        title += f", virtual address {vip['cidr']} on {' and '.join(vip['holders']) or 'no host'}"
+        title += f", virtual IP {vip['cidr']} on {' and '.join(vip['holders']) or 'no host'}"
     balancers = {member["name"]: member for member in vip["members"]} if vip else {}
     proxies = {host["name"]: host for host in haproxy["hosts"]} if haproxy else {}
-    rows = [["host", "address", "reachable", *(["virtual address", "keepalived", "haproxy"] if vip else [])]]
+    rows = [["host", "address", "reachable", *(["virtual IP", "keepalived", "HAProxy"] if vip else [])]]
     for host in state["hosts"]:
         reachable = "maintenance" if host["maintenance"] else "yes" if host["reachable"] else "NO"
         row = [host["name"], host["address"], reachable]

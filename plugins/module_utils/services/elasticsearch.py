@@ -257,7 +257,7 @@ def table(state):
     if not search:
         return "", []
     engine = _ENGINES[search["flavor"]]
-    rows = [["node", "address", "role", "version", "does"]]
+    rows = [["node", "address", "role", "version", "roles"]]
     for node in search["nodes"]:
         role = "master" if node["master"] else "-"
         rows.append([node["name"], node["address"] or "", role, node["version"] or "-", ", ".join(node["roles"])])

@@ -109,7 +109,7 @@ def table(state):
     etcd = state["etcd"]
     if not etcd:
         return "", []
-    rows = [["member", "address", "role", "health", "version", "database", "term"]]
+    rows = [["member", "address", "role", "health", "version", "database", "raft term"]]
     for member in etcd["members"]:
         role = "leader" if member["leader"] else "learner" if member["learner"] else "follower"
         known = member["version"] is not None

@@ -137,7 +137,9 @@ def table(state):
         if row["expected_down"] == "spare":
             continue
         view = next(iter(row["on"].values()))
-        last = f"{view['check']} {view['check_code'] or ''}".strip() or "-"
+        # HAProxy has a code only from a check over HTTP; it helps where the result is not the expected one.
+        code = "" if view["up"] or row["expected_down"] else view["check_code"] or ""
+        last = f"{view['check']} {code}".strip() or "-"
         sessions = str(sum(view["sessions"] for view in row["on"].values()))
         rows.append([row["backend"], row["server"], server_status(row, total), last, sessions])
     return f"HAProxy, as {total} load balancer{'s see' if total != 1 else ' sees'} it", rows

@@ -292,7 +292,7 @@ def table(state):
             [
                 member["name"],
                 str(member["host"] or ""),
-                member["role"].replace("_", " "),
+                "primary" if member["role"] == "leader" else member["role"].replace("_", " "),
                 doing if member["serves"] else doing.upper(),
                 str(member["timeline"] or "-"),
                 "-" if leads else size(member["lag_bytes"]) if member["lag_bytes"] is not None else "unknown",

@@ -199,7 +199,7 @@ def table(state):
         return "", []
     agree = sum(1 for sentinel in redis["sentinels"] if redis["master"] and sentinel["master"] == redis["master"])
     sentinels = {sentinel["name"]: sentinel for sentinel in redis["sentinels"]}
-    rows = [["host", "address", "role", "link", "lag", "version", "its sentinel"]]
+    rows = [["host", "address", "role", "link", "lag", "version", "its sentinel reports"]]
     for member in redis["members"]:
         link = "-" if member["role"] == "master" else "up" if member["link_up"] else "DOWN"
         lag = size(member["lag_bytes"]) if member["role"] == "replica" else "-"
@@ -224,7 +224,7 @@ def sentinel_word(sentinel) -> str:
         return "-"
     if sentinel["error"]:
         return "NO ANSWER"
-    return ", ".join(sentinel["flags"]).upper() or f"sees {sentinel['master'] or 'NO MASTER'}"
+    return ", ".join(sentinel["flags"]).upper() or sentinel["master"] or "NO MASTER"
 
 
 def environment(ha: Mapping[str, Any], settings: Mapping[str, Any], _ca: str) -> dict[str, Any]:

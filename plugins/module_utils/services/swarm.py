@@ -63,7 +63,7 @@ def table(state):
     swarm = state["swarm"]
     if not swarm:
         return "", []
-    rows = [["node", "address", "role", "state", "tasks", "engine"]]
+    rows = [["node", "address", "role", "status", "availability", "Docker"]]
     for node in swarm["nodes"]:
         role = "leader" if node["leader"] else node["role"]
         doing = node["state"] if node["reachability"] != "unreachable" else "unreachable"

@@ -33,13 +33,13 @@ def test_a_wait_is_told_after_a_while_and_again_until_it_ends():
     waiting.add("node2")
     shown = [waiting.line(100 + second) for second in range(30)]
     assert {second: line for second, line in enumerate(shown) if line} == {
-        5: "    ... 5 s, node1, node2: Wait for the cluster",
-        15: "    ... 15 s, node1, node2: Wait for the cluster",
-        25: "    ... 25 s, node1, node2: Wait for the cluster",
+        5: "    ... Wait for the cluster: running for 5 s on node1, node2",
+        15: "    ... Wait for the cluster: running for 15 s on node1, node2",
+        25: "    ... Wait for the cluster: running for 25 s on node1, node2",
     }
     waiting.end("node1", 130)
     assert not waiting.line(134)
-    assert waiting.line(135) == "    ... 35 s, node2: Wait for the cluster"
+    assert waiting.line(135) == "    ... Wait for the cluster: running for 35 s on node2"
     waiting.end("node2", 136)
     assert not waiting.line(1000)
 
@@ -67,6 +67,9 @@ def test_a_real_run_tells_the_task_and_the_host_that_it_waits_for_and_nothing_el
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WARNING" not in done.stderr
     told = [line for line in done.stdout.splitlines() if line.startswith("    ...")]
-    assert any(line.endswith(" s, slow: Take a while on one host") for line in told), done.stdout
+    assert any(
+        line.startswith("    ... Take a while on one host: running for ") and line.endswith(" s on slow")
+        for line in told
+    ), done.stdout
     # The checkout's settings leave out what was skipped.
     assert "Be left out" not in done.stdout

@@ -377,54 +377,54 @@ def test_without_postgresql_answers_its_servers_are_shown_but_not_judged(seen):
 HEALTHY_SCREEN = """\
 utmstack: OK
 
-Hosts, virtual address 10.0.1.100/24 on node1
-  host   address    reachable  virtual address  keepalived  haproxy
-  node1  10.0.1.11  yes        eth0/24          MASTER      3.0.11
-  node2  10.0.1.12  yes        -                BACKUP      3.0.11
-  node3  10.0.1.13  yes        -                BACKUP      3.0.11
+Hosts, virtual IP 10.0.1.100/24 on node1
+  host   address    reachable  virtual IP  keepalived  HAProxy
+  node1  10.0.1.11  yes        eth0/24     MASTER      3.0.11
+  node2  10.0.1.12  yes        -           BACKUP      3.0.11
+  node3  10.0.1.13  yes        -           BACKUP      3.0.11
 
 etcd, 3 of 3 healthy, quorum 2
-  member  address    role      health  version  database  term
+  member  address    role      health  version  database  raft term
   node1   10.0.1.11  follower  ok      3.5.16   20.0 KiB  2
   node2   10.0.1.12  leader    ok      3.5.16   20.0 KiB  2
   node3   10.0.1.13  follower  ok      3.5.16   20.0 KiB  2
 
 PostgreSQL, primary node1, synchronous mode strict (node2)
   member  address    role          state      timeline  lag      notes
-  node1   10.0.1.11  leader        running    3         -
+  node1   10.0.1.11  primary       running    3         -
   node2   10.0.1.12  sync standby  streaming  3         0 B
   node3   10.0.1.13  replica       streaming  3         1.5 KiB
 
 Elasticsearch, green, master node3
-  node   address    role    version  does
+  node   address    role    version  roles
   node1  10.0.1.11  -       8.19.4   data, ingest, master
   node2  10.0.1.12  -       8.19.4   data, ingest, master
   node3  10.0.1.13  master  8.19.4   data, ingest, master
 
 Redis, master node2, 3 of 3 sentinels agree
-  host   address    role     link  lag   version  its sentinel
-  node1  10.0.1.11  replica  up    14 B  8.0.2    sees node2
-  node2  10.0.1.12  master   -     -     8.0.2    sees node2
-  node3  10.0.1.13  replica  up    14 B  8.0.2    sees node2
+  host   address    role     link  lag   version  its sentinel reports
+  node1  10.0.1.11  replica  up    14 B  8.0.2    node2
+  node2  10.0.1.12  master   -     -     8.0.2    node2
+  node3  10.0.1.13  replica  up    14 B  8.0.2    node2
 
 Swarm, leader node1, quorum 2, utmstack_backend 3 of 3
-  node   address    role     state  tasks   engine
-  node1  10.0.1.11  leader   ready  active  26.1.5
-  node2  10.0.1.12  manager  ready  active  26.1.5
-  node3  10.0.1.13  manager  ready  active  26.1.5
+  node   address    role     status  availability  Docker
+  node1  10.0.1.11  leader   ready   active        26.1.5
+  node2  10.0.1.12  manager  ready   active        26.1.5
+  node3  10.0.1.13  manager  ready   active        26.1.5
 
 HAProxy, as 3 load balancers see it
   backend           server  status       last check  sessions
-  postgresql_write  node1   UP           L7OK 200    3
-  postgresql_write  node2   - (replica)  L7STS 503   0
-  postgresql_write  node3   - (replica)  L7STS 503   0
-  postgresql_read   node1   - (primary)  L7STS 503   0
-  postgresql_read   node2   UP           L7OK 200    3
-  postgresql_read   node3   UP           L7OK 200    3
-  api               node1   UP           L7OK 200    3
-  api               node2   UP           L7OK 200    3
-  api               node3   UP           L7OK 200    3
-  redis             node2   UP           L7OK 200    3
+  postgresql_write  node1   UP           L7OK        3
+  postgresql_write  node2   - (replica)  L7STS       0
+  postgresql_write  node3   - (replica)  L7STS       0
+  postgresql_read   node1   - (primary)  L7STS       0
+  postgresql_read   node2   UP           L7OK        3
+  postgresql_read   node3   UP           L7OK        3
+  api               node1   UP           L7OK        3
+  api               node2   UP           L7OK        3
+  api               node3   UP           L7OK        3
+  redis             node2   UP           L7OK        3
   redis             node1   - (replica)  L7RSP       0
   redis             node3   - (replica)  L7RSP       0
   pgbouncer         own     UP           L7OK        3"""
@@ -437,7 +437,7 @@ def test_the_screen_shows_every_layer(seen):
 def test_the_screen_shows_a_dead_host_as_such(seen):
     dead(seen)
     text = screen(status(TOPOLOGY, seen))
-    assert "  node3  10.0.1.13  NO         ?                ?           ?" in text
+    assert "  node3  10.0.1.13  NO         ?           ?           ?" in text
     assert "  node3   10.0.1.13  -         BAD     -        -         2" in text
 
 
