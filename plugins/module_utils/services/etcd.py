@@ -50,6 +50,7 @@ def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, s
         f"Set it to {5 * heartbeat} or more, better {10 * heartbeat}",
     )
 
+
 # etcd's guides to each minor version name the patch version that all members must have before.
 _FIRST = {(3, 6): (3, 5, 26), (3, 7): (3, 6, 11)}
 # From these on etcd answers requests without a login no more that older versions of Patroni make (Patroni's pull request 3580).
