@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..common.text import size
@@ -36,6 +36,13 @@ from .service import Data, Layer, Service, Timing, member_of
 # Patroni's words for who takes writes.
 LEADING_ROLES = ("leader", "standby_leader")
 SYNCHRONOUS_MODES = ("off", "on", "strict", "quorum")
+# NAMEDATALEN - 1: PostgreSQL cuts application_name there, by which it knows its synchronous standbys.
+NAME_BYTES = 63
+# Words with a meaning of their own in pg_hba.conf (also pgbouncer's), and what PostgreSQL or the platform has already.
+DATABASE_WORDS = frozenset(("all", "sameuser", "samerole", "samegroup", "replication", "template0", "template1"))
+OWNER_WORDS = frozenset(
+    ("all", "public", "none", "postgres", "replicator", "rewind", "pgbouncer", "pgbouncer_admin", "utmstack_drill")
+)
 # The interpreter of tasks that act as the account postgres. Root is then all that sudo has to allow.
 _PYTHON = "/usr/local/lib/utmstack-ha/python-as-postgres"
 # How a setting of the cluster arrives.
@@ -87,11 +94,56 @@ def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, s
 
 
 def facts(settings: Mapping[str, Any], hosts: Mapping[str, Any], found: Any) -> dict[str, Any]:
-    """Return how writes are confirmed."""
+    """Return how writes are confirmed; names are judged as well."""
     mode, count = synchronous_mode(
         settings["postgresql_synchronous_mode"], settings["postgresql_synchronous_node_count"], len(hosts), found
     )
+    check_names(hosts, found)
+    check_databases(settings["postgresql_databases"], found)
     return {"synchronous_mode": mode, "synchronous_node_count": count}
+
+
+def check_names(members: Iterable[str], found: Any) -> None:
+    """Refuse names of members that PostgreSQL would cut, and those that share a replication slot.
+
+    Patroni names a member's slot after it, in lower case and with _ for dots and hyphens.
+    """
+    for host in members:
+        if len(host.encode()) > NAME_BYTES:
+            found.refuse(
+                f"host {host}",
+                "inventory name",
+                f"has {len(host)} characters: PostgreSQL cuts a standby's name at {NAME_BYTES}, and then never takes it "
+                "for the synchronous one",
+                f"Give the host a name of {NAME_BYTES} characters at most, and its address in ha_address",
+            )
+    slots: dict[str, str] = {}
+    for host in members:
+        slot = re.sub(r"[.-]", "_", host.lower())[:63]
+        if slot in slots:
+            found.refuse(
+                f"host {host}",
+                "inventory name",
+                f"gives the same replication slot ({slot}) as host {slots[slot]}",
+                "Rename one so that they differ in more than case, dots and hyphens in the first 63 characters",
+            )
+        slots.setdefault(slot, host)
+
+
+def check_databases(value: Any, found: Any) -> None:
+    """Refuse names of databases and owners that mean something else in PostgreSQL or are the platform's own."""
+    for entry in value if isinstance(value, list) else []:
+        if not isinstance(entry, Mapping):
+            continue
+        for key, words in (("name", DATABASE_WORDS), ("owner", OWNER_WORDS)):
+            word = str(entry.get(key, ""))
+            if word in words or (key == "owner" and word.startswith("pg_")):
+                found.refuse(
+                    "group all",
+                    "postgresql_databases",
+                    f"has the {key} {word}, which has a meaning already",
+                    "Rename it",
+                )
 
 
 def synchronous_mode(setting: Any, node_count: Any, members: int, found: Any) -> tuple[str, int]:

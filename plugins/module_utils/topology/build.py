@@ -21,14 +21,13 @@ from .components import Options, check_components
 from .faults import Findings, TopologyError
 from .groups import check_members, groups, members_of, memory_share
 from .groups import layers as all_layers
-from .names import check_databases, check_names
+from .names import check_names
 from .pooling import pooling
 from .ports import check_collisions, ports
 from .releases import releases
 from .settings import (
     Inventory,
     backup_servers,
-    check_member_names,
     check_variables,
     cluster_name,
     memory_mb,
@@ -86,9 +85,7 @@ def build(
         if service.layer in members
     }
     check_members(members, found)
-    check_member_names(members["postgresql"], found)
-    check_names(hosts, members["postgresql"], {host: inventory.variables(host).get("ha_rack") for host in hosts}, found)
-    check_databases(settings["postgresql_databases"], found)
+    check_names(hosts, {host: inventory.variables(host).get("ha_rack") for host in hosts}, found)
     present = {layer for layer in all_layers() if members[layer]} | ({"pgbouncer"} if pool["enabled"] else set())
     for host in hosts:
         check_collisions(host, layers[host], present, numbers, found)

@@ -13,21 +13,14 @@ from typing import Any
 from .addresses import parse
 from .faults import Findings
 
-# NAMEDATALEN - 1: PostgreSQL cuts application_name there, by which it knows its synchronous standbys.
-POSTGRESQL_NAME_BYTES = 63
-# Words with a meaning of their own in pg_hba.conf (also pgbouncer's), and what PostgreSQL or the platform has already.
-DATABASE_WORDS = frozenset(("all", "sameuser", "samerole", "samegroup", "replication", "template0", "template1"))
-OWNER_WORDS = frozenset(
-    ("all", "public", "none", "postgres", "replicator", "rewind", "pgbouncer", "pgbouncer_admin", "utmstack_drill")
-)
 # Elasticsearch splits the list of racks at commas.
 RACK = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/-]{0,62}")
 # Paths are written into units of systemd, HAProxy's configuration and shell scripts, which split at blanks and colons.
 PATH = re.compile(r"(/[A-Za-z0-9_.@+-]+)+/?")
 
 
-def check_names(hosts: Iterable[str], postgresql: Iterable[str], racks: Mapping[str, Any], found: Findings) -> None:
-    """Refuse names of hosts that are taken for addresses, for each other, or that PostgreSQL would cut; and odd racks."""
+def check_names(hosts: Iterable[str], racks: Mapping[str, Any], found: Findings) -> None:
+    """Refuse names of hosts that are taken for addresses or for each other; and odd racks."""
     spelt: dict[str, str] = {}
     for name in hosts:
         if name.lower() in spelt:
@@ -50,15 +43,6 @@ def check_names(hosts: Iterable[str], postgresql: Iterable[str], racks: Mapping[
         text = isinstance(rack, (str, int, float)) and not isinstance(rack, bool)
         if rack not in (None, "") and not (text and RACK.fullmatch(str(rack))):
             found.refuse(f"host {name}", "ha_rack", f"is {rack!r}", "Set 1 to 63 letters, digits, blanks and _ . : / -")
-    for name in postgresql:
-        if len(name.encode()) > POSTGRESQL_NAME_BYTES:
-            found.refuse(
-                f"host {name}",
-                "inventory name",
-                f"has {len(name)} characters: PostgreSQL cuts a standby's name at {POSTGRESQL_NAME_BYTES}, and then never takes it "
-                "for the synchronous one",
-                f"Give the host a name of {POSTGRESQL_NAME_BYTES} characters at most, and its address in ha_address",
-            )
 
 
 def is_number(name: str) -> bool:
@@ -67,22 +51,6 @@ def is_number(name: str) -> bool:
         socket.inet_aton(name)
         return True
     return False
-
-
-def check_databases(value: Any, found: Findings) -> None:
-    """Refuse names of databases and owners that mean something else in PostgreSQL or are the platform's own."""
-    for entry in value if isinstance(value, list) else []:
-        if not isinstance(entry, Mapping):
-            continue
-        for key, words in (("name", DATABASE_WORDS), ("owner", OWNER_WORDS)):
-            name = str(entry.get(key, ""))
-            if name in words or (key == "owner" and name.startswith("pg_")):
-                found.refuse(
-                    "group all",
-                    "postgresql_databases",
-                    f"has the {key} {name}, which has a meaning already",
-                    "Rename it",
-                )
 
 
 def path_fault(path: str) -> str:

@@ -168,21 +168,6 @@ def _shown(name: str, value: Any) -> str:
     return "a value" if name in passwords() else repr(value)
 
 
-def check_member_names(members: list[str], found: Findings) -> None:
-    """Patroni names a member's replication slot after it, in lower case and with _ for dots and hyphens."""
-    slots: dict[str, str] = {}
-    for name in members:
-        slot = re.sub(r"[.-]", "_", name.lower())[:63]
-        if slot in slots:
-            found.refuse(
-                f"host {name}",
-                "inventory name",
-                f"gives the same replication slot ({slot}) as host {slots[slot]}",
-                "Rename one so that they differ in more than case, dots and hyphens in the first 63 characters",
-            )
-        slots.setdefault(slot, name)
-
-
 def priorities(inventory: Inventory, balancers: list[str], found: Findings) -> dict[str, int]:
     """Return VRRP priorities: ha_priority where it is set, else 250, 240, … in the order of the group.
 
