@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.utmstack.ha.plugins.module_utils.patroni import cluster as patroni
+from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import content
 from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import parameters as postgresql
 from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import upgrade_plan as postgresql_upgrade
 
@@ -33,11 +34,22 @@ def patroni_strays(members, given, hosts):
     return patroni.strays(members, given, hosts)
 
 
+def postgresql_content_faults(found, users, memberships, databases, kept=""):
+    """What PostgreSQL lacks of the users, memberships and databases that the role declares."""
+    try:
+        return content.differences(found, users, memberships, databases, kept)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise AnsibleFilterError(
+            f"postgresql_content_faults wants what roles/postgresql/files/content.sql selects: {error!r}"
+        ) from None
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
         return {
+            "postgresql_content_faults": postgresql_content_faults,
             "postgresql_memory": postgresql_memory,
             "postgresql_upgrade_plan": postgresql_upgrade.plan,
             "patroni_restart_order": patroni_restart_order,

@@ -37,7 +37,6 @@ options:
     description:
       - The server's service, with the options of M(utmstack.ha.service_freshness). What that module returns is returned as well.
     type: dict
-    required: true
     suboptions:
       unit:
         description:
@@ -112,45 +111,45 @@ state:
   description:
     - C(fresh), the service runs with what is on disk. C(reload), it has to read files again. C(restart), it has to be restarted.
     - C(stopped), it does not run.
-  returned: always
+  returned: with O(service)
   type: str
   sample: restart
 reasons:
   description: Why, as sentences.
-  returned: always
+  returned: with O(service)
   type: list
   elements: str
   sample:
     - /etc/default/etcd changed at 2026-03-01T12:00:00.123Z, started at 2026-02-27T08:11:12.010Z
 unit:
   description: The unit's full name.
-  returned: always
+  returned: with O(service)
   type: str
   sample: etcd.service
 active_state:
   description: The unit's state as systemd names it.
-  returned: always
+  returned: with O(service)
   type: str
   sample: active
 enabled:
   description: Whether the unit starts at boot.
-  returned: always
+  returned: with O(service)
   type: bool
 pid:
   description: The main process, or null.
-  returned: always
+  returned: with O(service)
   type: int
 started:
   description: When the main process started, ISO 8601 in UTC, or null.
-  returned: always
+  returned: with O(service)
   type: str
 loaded:
   description: When the service was last seen to load its files, by its start or by a reload, ISO 8601 in UTC, or null.
-  returned: always
+  returned: with O(service)
   type: str
 daemon_reload:
   description: Whether systemd has to read the unit's files again.
-  returned: always
+  returned: with O(service)
   type: bool
 """
 
@@ -164,7 +163,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             **{name: {"type": "path", "required": True} for name in names},
-            "service": {"type": "dict", "required": True, "options": freshness_module.OPTIONS},
+            "service": {"type": "dict", "options": freshness_module.OPTIONS},
         },
         supports_check_mode=True,
     )
@@ -174,7 +173,7 @@ def main():
         data=elasticsearch_node.has_data(params["data_directory"]),
         forming=elasticsearch_node.initial_masters(params["first_boot_file"]),
         cluster_uuid=elasticsearch_node.cluster_uuid(params["cluster_file"]),
-        **freshness_module.judge(module, params["service"]),
+        **(freshness_module.judge(module, params["service"]) if params["service"] else {}),
     )
 
 

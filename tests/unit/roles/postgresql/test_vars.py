@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils.host.file_set import tolerable
+from ansible_collections.utmstack.ha.plugins.module_utils.postgresql.scram import verifier
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.releases import releases
 from role_templates import ROLES
 from role_vars import variable
@@ -58,3 +60,37 @@ def test_nothing_is_left_out_that_starts_or_reloads_a_member(patroni, timer, rot
     found = RUNS | patroni | {"further_services": {"patroni-dcs-check.timer": RUNS | timer}}
     given = {"postgresql_freshness": found, "base_deployed": {"rotating": rotating}}
     assert variable("postgresql", "postgresql_loaded", **given) is loaded
+
+
+@pytest.mark.parametrize(
+    ("members", "lookup", "differs"),
+    [
+        ([["pg_read_all_stats", "utmstack_reaper"], ["pg_signal_backend", "utmstack_reaper"]], True, False),
+        ([["pg_read_all_stats", "utmstack_reaper"]], True, True),
+        ([["pg_read_all_stats", "utmstack_reaper"], ["pg_signal_backend", "utmstack_reaper"]], False, True),
+    ],
+)
+def test_users_and_databases_are_created_where_the_leader_lacks_one_of_them(members, lookup, differs):
+    passwords = {
+        "postgresql_reaper_password": "r",
+        "postgresql_pgbouncer_password": "b",
+        "postgresql_drill_password": "d",
+    }
+    names = {"utmstack_reaper": "r", "pgbouncer": "b", "utmstack_drill": "d", "utmstack": "a"}
+    found = {
+        "users": {
+            name: {"password": verifier(word, name), "flags": ["INHERIT", "LOGIN"]} for name, word in names.items()
+        },
+        "members": members,
+        "databases": {"utmstack": {"owner": "utmstack", "encoding": "UTF8"}},
+        "lookup": lookup,
+    }
+    given = {
+        "ha": {"drill": {"allowed": True}, "loadbalancer": {"members": [{}]}, "pgbouncer": {"enabled": True}},
+        "ha_secrets": passwords,
+        "postgresql_users": [{"name": "utmstack", "password": "a"}],
+        "postgresql_databases": [{"name": "utmstack", "owner": "utmstack"}],
+        "postgresql_user_kept": "utmstack",
+        "postgresql_found": {"query_result": [{"content": json.dumps(found)}]},
+    }
+    assert variable("postgresql", "postgresql_content_differs", **given) is differs
