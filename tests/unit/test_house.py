@@ -257,7 +257,7 @@ def postgresql_tasks() -> Iterator[tuple[str, str, dict]]:
 
 def test_no_statement_of_postgresql_has_a_password():
     found = [(task, options) for task, _module, options in postgresql_tasks() if "password" in options]
-    assert len(found) >= 5
+    assert len(found) >= 4
     for task, options in found:
         assert "utmstack.ha.scram_verifier(" in options["password"], task
 
