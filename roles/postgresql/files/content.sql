@@ -5,7 +5,7 @@ SELECT json_build_object(
       CASE WHEN rolcreatedb THEN 'CREATEDB' END, CASE WHEN rolinherit THEN 'INHERIT' END,
       CASE WHEN rolcanlogin THEN 'LOGIN' END, CASE WHEN rolreplication THEN 'REPLICATION' END,
       CASE WHEN rolbypassrls THEN 'BYPASSRLS' END], NULL)))
-    FROM pg_authid WHERE rolname = ANY(%(users)s::text[])),
+    FROM pg_authid WHERE rolname IN (SELECT json_array_elements_text(%(users)s))),
   'members', (
     SELECT json_agg(json_build_array(pg_get_userbyid(roleid), pg_get_userbyid(member))) FROM pg_auth_members),
   'databases', (
