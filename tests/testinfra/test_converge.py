@@ -114,7 +114,7 @@ def test_a_parameter_that_needs_a_restart_reaches_every_member_and_goes_back_aga
     connections = int(shown(cluster, "max_connections"))
     postgresql = ("site.yml", "--tags", "postgresql")
     wanted = (*postgresql, "-e", f"postgresql_max_connections={connections + 20}")
-    cluster.kill_when(re.compile(r"Remove obsolete|Reconcile Patroni"), 1, *wanted)
+    cluster.kill_when(re.compile(r"Record settings in Patroni|Reconcile Patroni"), 1, *wanted)
     cluster.playbook(*wanted)
     assert int(shown(cluster, "max_connections")) == connections + 20
     raised = postmasters(cluster)

@@ -223,3 +223,18 @@ def test_sentences_of_a_message_have_one_space_between_them():
         if "\n" not in text and re.search(r"\w[.;,:)]+ {2,}[\w(]", text)
     ]
     assert not found, "\n" + "\n".join(found)
+
+
+def test_a_task_at_which_a_test_kills_a_run_exists():
+    """A test that waits for a name which a task has no more fails only on a cluster, half an hour later."""
+    if not IS_CHECKOUT:
+        pytest.skip("the tests on clusters are not part of a build")
+    names = [f"{path.parts[1] if path.parts[0] == 'roles' else ''} : {item.get('name')}" for path, item in NAMED]
+    markers = [
+        (path.name, marker)
+        for path in sorted((ROOT / "tests" / "testinfra").rglob("*.py"))
+        for markers in re.findall(r"kill_when\(\s*re\.compile\(r?\"([^\"]+)\"", path.read_text())
+        for marker in markers.split("|")
+    ]
+    assert len(markers) >= 9, "the test looks for markers in the wrong place"
+    assert [marker for marker in markers if not any(re.search(marker[1], name) for name in names)] == []
