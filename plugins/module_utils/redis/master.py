@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from . import client as redis_client
 
-
 # What a sentinel is told of a master at run time, by the names of SENTINEL SET.
 SETTINGS = ("quorum", "down-after-milliseconds", "failover-timeout", "parallel-syncs")
 
