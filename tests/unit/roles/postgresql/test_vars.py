@@ -80,6 +80,9 @@ SETTLED = {"patch": {}, "restart_order": [], "deferred": {}}
 def test_the_dynamic_configuration_is_left_out_only_where_nothing_is_to_be_done(taken_back, touched, settled):
     given = {"postgresql_taken_back": taken_back, "postgresql_touched": touched}
     assert variable("postgresql", "postgresql_settled", **given) is settled
+    for healthy in (True, False):
+        given["postgresql_taken_back"] = taken_back | {"status": {"healthy": healthy}}
+        assert variable("postgresql", "postgresql_seen_healthy", **given) is (settled and healthy)
 
 
 @pytest.mark.parametrize(
