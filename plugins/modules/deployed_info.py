@@ -43,6 +43,25 @@ options:
         not asked which passwords it accepts.
     type: dict
     default: {}
+  conflicts:
+    description:
+      - Detect conflicts in the same call, since a call costs more than what it reads. The options are those of
+        M(utmstack.ha.host_conflicts_info), and RV(conflicts) is what it returns.
+    type: dict
+    suboptions:
+      plan:
+        description: What the host is to have, as the filter P(utmstack.ha.host_plan#filter) returns it.
+        type: dict
+        required: true
+      interfaces:
+        description: Interface name to its addresses.
+        type: dict
+        default: {}
+      take_over:
+        description: What the operator gives up.
+        type: list
+        elements: str
+        default: []
 attributes:
   check_mode:
     description: It never changes anything.
@@ -100,6 +119,10 @@ settings:
   description: O(settings).
   type: dict
   returned: success
+conflicts:
+  description: What M(utmstack.ha.host_conflicts_info) returns.
+  type: dict
+  returned: when O(conflicts) is given
 """
 
 from ansible_collections.utmstack.ha.plugins.module_utils.operation import deployed_info as ask_deployed

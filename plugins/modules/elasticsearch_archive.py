@@ -178,7 +178,6 @@ import re
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
 from ansible_collections.utmstack.ha.plugins.module_utils.common import directories
 from ansible_collections.utmstack.ha.plugins.module_utils.search import archive
 from ansible_collections.utmstack.ha.plugins.module_utils.search import node as elasticsearch_node
@@ -211,6 +210,9 @@ class Installation:
         machine = platform.machine()
 
         def opened(url):
+            # Only where something is fetched: to import it takes a tenth of a second and more.
+            from ansible.module_utils.urls import open_url
+
             return open_url(url, timeout=self.params["timeout"], http_agent="utmstack.ha")
 
         return archive.Source(

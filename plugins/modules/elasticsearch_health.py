@@ -45,6 +45,10 @@ options:
       - Whether settings that an operation changed for a while count as no problem, as during that operation.
     type: bool
     default: false
+  settings:
+    description:
+      - Cluster settings to compare, as M(utmstack.ha.elasticsearch_cluster_settings) takes them. They are no problem where they differ.
+    type: dict
   wait_for:
     description:
       - What to wait for. V(master) is an elected one, V(nodes) all of O(expected_nodes) but those in O(without), V(yellow) and
@@ -185,6 +189,10 @@ changed_settings:
   returned: always
   type: dict
   sample: {cluster.routing.allocation.enable: primaries}
+settings_differ:
+  description: Whether other settings count than O(settings), also where the cluster did not tell them. False without O(settings).
+  returned: always
+  type: bool
 """
 
 from ansible_collections.utmstack.ha.plugins.module_utils.operation.info_module import run

@@ -105,28 +105,12 @@ keepalived_ours:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils.host import conflicts as host_conflicts
-from ansible_collections.utmstack.ha.plugins.module_utils.host.conflicts_look import Look
+from ansible_collections.utmstack.ha.plugins.module_utils.host import conflicts_look
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "plan": {"type": "dict", "required": True},
-            "interfaces": {"type": "dict", "default": {}},
-            "take_over": {"type": "list", "elements": "str", "default": []},
-        },
-        supports_check_mode=True,
-    )
-    look, given = Look(module.run_command), module.params
-    seen = look.at(given["plan"], given["interfaces"])
-    module.exit_json(
-        changed=False,
-        **host_conflicts.decide(given["plan"], seen, given["take_over"]),
-        claimed=sorted(seen.claims),
-        directories=[{"path": path} for path in look.closed_own()],
-        clusters_off=look.clusters_off(),
-    )
+    module = AnsibleModule(argument_spec=conflicts_look.ARGUMENTS, supports_check_mode=True)
+    module.exit_json(changed=False, **conflicts_look.answer(module.run_command, module.params))
 
 
 if __name__ == "__main__":

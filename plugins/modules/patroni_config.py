@@ -61,6 +61,18 @@ options:
       - Waits until the configuration can be read, at most O(wait_timeout), and not for the members. Where it can't, nothing is done.
     type: bool
     default: false
+  expected_members:
+    description:
+      - For RV(status), as M(utmstack.ha.patroni_info) takes it.
+    type: list
+    elements: str
+    default: []
+  without:
+    description:
+      - For RV(status), as M(utmstack.ha.patroni_info) takes it.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - utmstack.ha.patroni
   - utmstack.ha.https
@@ -178,6 +190,10 @@ trial:
   returned: success
   type: dict
   sample: {down: [], stuck: [], standby: node3, reason: ""}
+status:
+  description: How the cluster was before anything was changed, as M(utmstack.ha.patroni_info) returns it.
+  returned: success, but where O(defer) waited in vain
+  type: dict
 unapplied_members:
   description: Names of the members that did not take the configuration over in time.
   returned: success
@@ -202,6 +218,8 @@ def main():
             "earlier": {"type": "dict", "default": {}},
             "present": {"type": "list", "elements": "str", "default": []},
             "defer": {"type": "bool", "default": False},
+            "expected_members": {"type": "list", "elements": "str", "default": []},
+            "without": {"type": "list", "elements": "str", "default": []},
         },
         required_together=patroni_client.REQUIRED_TOGETHER,
         supports_check_mode=True,
@@ -216,6 +234,8 @@ def main():
             patroni_operations.Ownership(module.params["owner"], module.params["earlier"]),
             module.params["present"] or None,
             module.params["defer"],
+            module.params["expected_members"],
+            module.params["without"],
         )
     except patroni_client.NoAnswer as error:
         if not module.params["defer"]:

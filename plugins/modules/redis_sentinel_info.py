@@ -177,6 +177,10 @@ sentinels:
       description: How many replicas it knows, or null.
       type: int
       sample: 2
+    settings:
+      description: With which settings it watches the master, as M(utmstack.ha.redis_sentinel_monitor) sets them; empty where it does not.
+      type: dict
+      sample: {quorum: "2", down-after-milliseconds: "1500", failover-timeout: "10000", parallel-syncs: "1"}
     error:
       description: Why it did not answer, or empty.
       type: str

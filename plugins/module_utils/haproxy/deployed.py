@@ -1,21 +1,37 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is deployed of HAProxy on a host, and which passwords pgbouncer has beside it."""
+"""What is deployed of HAProxy on a host, whether it has drained servers, and which passwords pgbouncer has beside it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..common.deployed import Deployed, Files, Host
+from . import runtime
+
+SOCKET, TIMEOUT_S = "/run/haproxy/admin.sock", 3.0
 
 
 def look(host: Host) -> Deployed:
-    """The ports, and pgbouncer's passwords."""
+    """The ports and drained servers, and pgbouncer's passwords."""
+    found = ports(host.files)
+    path = str(host.files.path(SOCKET))
     return Deployed(
-        {"haproxy": ports(host.files)}, rotating=tuple(pgbouncer_rotating(host.files, host.given["passwords"]))
+        {"haproxy": found and found | drained(lambda command: runtime.ask(path, command, TIMEOUT_S))},
+        rotating=tuple(pgbouncer_rotating(host.files, host.given["passwords"])),
     )
+
+
+def drained(asked: Callable[[str], str]) -> dict[str, list[str]]:
+    """The servers that are drained, under that name; nothing where HAProxy does not answer. asked: as runtime.look takes it."""
+    try:
+        backends = runtime.look(asked)
+    except runtime.HAProxyError:
+        return {}
+    servers = [server for backend in backends.values() for server in backend["servers"]]
+    return {"drained": sorted({server["name"] for server in servers if server["admin"] == runtime.DRAIN})}
 
 
 def ports(files: Files) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from ..common import directories
 from ..services.registry import SERVICES
 from . import freshness
-from .conflicts import CLAIMS, DROP_IN, OWN_DIRECTORIES, OWN_SERVER, OWN_UNIT, Seen, Socket, Unit
+from .conflicts import CLAIMS, DROP_IN, OWN_DIRECTORIES, OWN_SERVER, OWN_UNIT, Seen, Socket, Unit, decide
 from .packages import QUERY_FORMAT, parse_query
 
 PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,FragmentPath"
@@ -30,6 +30,24 @@ PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,FragmentPath"
 _LISTENING = {"tcp": "0A", "udp": "07"}
 _WITHIN_UNIT = re.compile(r"/([^/]+\.(?:service|scope|socket))(?:/|$)")
 _ACL = "system.posix_acl_access"
+# The options of module host_conflicts_info.
+ARGUMENTS = {
+    "plan": {"type": "dict", "required": True},
+    "interfaces": {"type": "dict", "default": {}},
+    "take_over": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def answer(run, given: Mapping) -> dict:
+    """What module host_conflicts_info returns for these options. For moments it acts as other users, in all threads of the process."""
+    look = Look(run)
+    seen = look.at(given["plan"], given["interfaces"])
+    return {
+        **decide(given["plan"], seen, given["take_over"]),
+        "claimed": sorted(seen.claims),
+        "directories": [{"path": path} for path in look.closed_own()],
+        "clusters_off": look.clusters_off(),
+    }
 
 
 class Look:

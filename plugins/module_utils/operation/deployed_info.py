@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ..common.deployed import Deployed, Files, Host
 from ..common.info import Question
+from ..host import conflicts_look
 from .infos import QUESTIONS
 
 
@@ -40,7 +41,11 @@ def answer(module, given: dict) -> dict:
     # Most of them wait for a service.
     with ThreadPoolExecutor(len(looks)) as pool:
         told = list(pool.map(lambda look: look(host), looks))
-    return {**together(told), "enabled": enabled(host.files, given["units"]), "settings": given["settings"]}
+    found = {**together(told), "enabled": enabled(host.files, given["units"]), "settings": given["settings"]}
+    if given["conflicts"]:
+        # Not beside the others, since it acts as other users.
+        found["conflicts"] = conflicts_look.answer(module.run_command, given["conflicts"])
+    return found
 
 
 QUESTION = Question(
@@ -51,6 +56,7 @@ QUESTION = Question(
         "passwords": {"type": "dict", "required": True, "no_log": True},
         "backend_secrets": {"type": "dict", "default": {}, "no_log": True},
         "services": {"type": "dict", "default": {}},
+        "conflicts": {"type": "dict", "options": conflicts_look.ARGUMENTS},
     },
     answer,
 )

@@ -102,21 +102,31 @@ class Ownership:
 
 
 def reconcile_config(
-    client, wanted, wait_timeout=30.0, check_mode=False, settle=False, owner=None, present=None, defer=False
+    client,
+    wanted,
+    wait_timeout=30.0,
+    check_mode=False,
+    settle=False,
+    owner=None,
+    present=None,
+    defer=False,
+    expected=(),
+    without=(),
 ):
     """Makes the dynamic configuration what `wanted` asks for and waits until each member has taken it over.
 
     With `settle` it waits also when nothing was to change: for members that were reloaded or restarted just before, whose
     pending restarts show in their next round only. owner: an Ownership, by which settings go that are wanted no more. present: names of
     members that can be restarted, all without it. With `defer`, parameters that are still to be tried stay as they are, and nothing is
-    waited for but that the configuration can be read and is stored, since members may be down by what is taken back.
+    waited for but that the configuration can be read and is stored, since members may be down by what is taken back. expected, without:
+    as `read_status` takes them, for the status that is returned.
     """
     owner = owner or Ownership()
     if defer:  # Between two leaders nobody leads, too, for as long as an election takes.
         _wait_for(client, wait_timeout, lambda: read_status(client), lambda now: _read_config(client) and now["leader"])
     for _attempt in range(3):
         before = _read_config(client)
-        status = read_status(client)
+        status = read_status(client, expected, without=without)
         deferred = patroni_settings.untried(before, wanted, status) if defer else {}
         planned = _plan(before, wanted, owner, deferred)
         patch = planned["patch"]
@@ -135,6 +145,7 @@ def reconcile_config(
             "removed": planned["removed"],
             "foreign": planned["foreign"],
             "deferred": deferred,
+            "status": status,
             "trial": patroni_settings.trial_members(status, present or [one["name"] for one in status["members"]]),
         }
         if check_mode or not (patch or settle):

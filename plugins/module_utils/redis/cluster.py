@@ -278,5 +278,6 @@ def _sentinel(hosts: Hosts, name: str, seen: Observation) -> dict:
         "flags": list(master.flags) if master else [],
         "other_sentinels": master.other_sentinels if master else None,
         "replicas": master.replicas if master else None,
+        "settings": dict(master.settings) if master else {},
         "error": "does not watch it" if name in seen.strangers else seen.sentinel_errors.get(name, ""),
     }

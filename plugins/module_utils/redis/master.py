@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import client as redis_client
+
+# What a sentinel is told of a master at run time, by the names of SENTINEL SET.
+SETTINGS = ("quorum", "down-after-milliseconds", "failover-timeout", "parallel-syncs")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Master:
     other_sentinels: int
     replicas: int
     flags: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ def master_of(reply: list) -> Master:
         other_sentinels=int(found["num-other-sentinels"]),
         replicas=int(found["num-slaves"]),
         flags=tuple(flag for flag in found["flags"].split(",") if flag != "master"),
+        settings={name: found[name] for name in SETTINGS if name in found},
     )
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from . import client as search_client
+from . import settings as search_settings
 
 COLOURS = ("red", "yellow", "green")
 MASTER_ROLES = ("master", "cluster_manager")
@@ -53,6 +54,7 @@ class Observation:
     excluded: list[str] = field(default_factory=list)
     explanation: str = ""
     settings: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, dict] | None = None
     error: str = ""
 
 
@@ -164,6 +166,7 @@ def observe(client: search_client.Client) -> Observation:
         found.excluded = excluded(chosen.get(f"{_COORDINATION}&{timeout}", "The state of the cluster"))
         stored = chosen.get(f"/_cluster/settings?flat_settings=true&{timeout}", "The cluster's settings")
         found.settings = {**stored["persistent"], **stored["transient"]}
+        found.stored = {kind: stored[kind] for kind in ("persistent", "transient")}
         if found.health["unassigned_shards"]:
             columns = "index,shard,prirep,state,unassigned.reason"
             path = f"/_cat/shards?format=json&h={columns}&{timeout}"
@@ -313,17 +316,24 @@ def changed_settings(settings: dict[str, str]) -> dict[str, str]:
     return {name: settings[name] for name in PASSING if str(settings.get(name) or "") not in HARMLESS}
 
 
+def differ(found: Observation, wanted: dict) -> bool:
+    """Whether other settings than the wanted ones count, also where those were not told."""
+    return found.stored is None or bool(search_settings.plan(found.stored, search_settings.flat(wanted)))
+
+
 def assess(
     found: Observation,
     expected: list[str] = (),
     without: list[str] = (),
     accept: str = "green",
     ignore_settings: bool = False,
+    settings: dict | None = None,
 ) -> dict:
     """What the observation means; the values that elasticsearch_health documents.
 
     expected: names that must be nodes; where there are as many as URLs, in the same order, a node that does not answer is
     called by its name. without: names whose own troubles are not counted. accept: the worst colour that is no problem.
+    settings: the cluster settings that are wanted, as module elasticsearch_cluster_settings takes them.
     """
     by_url = dict(zip(found.views, expected)) if len(expected) == len(found.views) else {}
     chosen = found.views.get(found.chosen, View())
@@ -357,6 +367,7 @@ def assess(
         "initializing": found.health.get("initializing_shards"),
         "relocating": found.health.get("relocating_shards"),
         "changed_settings": left,
+        "settings_differ": settings is not None and differ(found, settings),
         "whole": whole(found),
         "awaiting_upgrade": len(found.waiting),
         "excluded_from_voting": found.excluded,

@@ -23,6 +23,7 @@ def answer(_module, given: dict) -> dict:
         without=given["without"],
         accept=given["accept_status"],
         ignore_settings=given["ignore_settings"],
+        settings=given["settings"],
     )
 
 
@@ -33,6 +34,7 @@ QUESTION = Question(
         "without": {"type": "list", "elements": "str", "default": []},
         "accept_status": {"type": "str", "choices": ["red", "yellow", "green"], "default": "green"},
         "ignore_settings": {"type": "bool", "default": False},
+        "settings": {"type": "dict"},
         **waiting("master", "nodes", "yellow", "green", "healthy", seconds=60.0),
     },
     answer,

@@ -62,6 +62,29 @@ def test_nothing_is_left_out_that_starts_or_reloads_a_member(patroni, timer, rot
     assert variable("postgresql", "postgresql_loaded", **given) is loaded
 
 
+SETTLED = {"patch": {}, "restart_order": [], "deferred": {}}
+
+
+@pytest.mark.parametrize(
+    ("taken_back", "touched", "settled"),
+    [
+        (SETTLED, [], True),
+        (SETTLED | {"patch": {"postgresql": {"parameters": {"max_connections": 300}}}}, [], False),
+        (SETTLED | {"restart_order": ["node2"]}, [], False),
+        (SETTLED | {"deferred": {"shared_preload_libraries": "pg_stat_statements"}}, [], False),
+        (SETTLED, ["node1"], False),
+        ({"deferred": {}}, [], False),  # Patroni did not answer
+        ({"skipped": True}, [], False),  # a dry run
+    ],
+)
+def test_the_dynamic_configuration_is_left_out_only_where_nothing_is_to_be_done(taken_back, touched, settled):
+    given = {"postgresql_taken_back": taken_back, "postgresql_touched": touched}
+    assert variable("postgresql", "postgresql_settled", **given) is settled
+    for healthy in (True, False):
+        given["postgresql_taken_back"] = taken_back | {"status": {"healthy": healthy}}
+        assert variable("postgresql", "postgresql_seen_healthy", **given) is (settled and healthy)
+
+
 @pytest.mark.parametrize(
     ("members", "lookup", "differs"),
     [

@@ -9,6 +9,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from role_templates import ROLES, role_variables
+from role_vars import variable
 
 
 @pytest.mark.parametrize(("asked", "end"), [(False, " -@scripting"), ("false", " -@scripting"), (True, "+keys")])
@@ -18,3 +19,26 @@ def test_the_application_runs_no_scripts_unless_it_is_asked_for(asked, end):
     variables = {**defaults, "redis_application_scripting": asked}
     rendered = Templar(DataLoader(), variables).template(trust_as_template(rules))
     assert rendered.endswith(end) and rendered.startswith(defaults["redis_application_rules"])
+
+
+SEEN = {"quorum": "2", "down-after-milliseconds": "1500", "failover-timeout": "10000", "parallel-syncs": "1"}
+
+
+@pytest.mark.parametrize(
+    ("sentinels", "differs"),
+    [
+        ([{"name": "node1", "settings": {}}, {"name": "node2", "settings": SEEN}], False),
+        ([{"name": "node2", "settings": SEEN | {"quorum": "3"}}], True),
+        ([{"name": "node2", "settings": SEEN | {"down-after-milliseconds": "30000"}}], True),
+        ([{"name": "node2", "settings": {}}], True),  # it does not watch it, or was not reached
+        ([{"name": "node1", "settings": SEEN}], True),
+    ],
+)
+def test_a_sentinel_is_told_its_settings_where_it_was_not_seen_to_have_them_all(sentinels, differs):
+    wanted = {"down-after-milliseconds": 1500, "failover-timeout": 10000, "parallel-syncs": 1}
+    given = {
+        "ha": {"host": {"name": "node2"}, "sentinel": {"quorum": 2}},
+        "redis_monitor_settings": wanted,
+        "redis_cluster": {"sentinels": sentinels},
+    }
+    assert variable("redis", "redis_monitor_differs", **given) is differs

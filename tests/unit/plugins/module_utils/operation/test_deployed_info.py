@@ -8,15 +8,20 @@ import json
 
 import pytest
 import yaml
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.utmstack.ha.plugins.module_utils.common.deployed import Deployed, Files, Host
 from ansible_collections.utmstack.ha.plugins.module_utils.common.info import Question
+from ansible_collections.utmstack.ha.plugins.module_utils.host import conflicts_look
+from ansible_collections.utmstack.ha.plugins.module_utils.host.conflicts import plan as host_plan
+from ansible_collections.utmstack.ha.plugins.module_utils.host.conflicts_look import Look
 from ansible_collections.utmstack.ha.plugins.module_utils.operation import deployed_info
 from ansible_collections.utmstack.ha.plugins.module_utils.operation.infos import QUESTIONS
 from ansible_collections.utmstack.ha.plugins.module_utils.services.passwords import kept, passwords
 from ansible_collections.utmstack.ha.plugins.module_utils.services.software import settings
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import changes
 from ansible_collections.utmstack.ha.plugins.modules import deployed_info as module
+from ansible_collections.utmstack.ha.plugins.modules import host_conflicts_info
 from role_templates import ROLES, topology
 from role_vars import evaluated
 
@@ -44,6 +49,21 @@ def test_the_units_of_all_services_are_given_to_it():
     assert evaluated(task["utmstack.ha.deployed_info"]["units"], ha=HA) == UNITS
 
 
+def test_conflicts_are_detected_in_the_same_call_and_as_by_a_module_of_their_own(monkeypatch, capsys, tmp_path):
+    tmp_path.chmod(0o755)
+    (tmp_path / "var/lib/utmstack-ha").mkdir(parents=True)
+    (tmp_path / "var/lib/utmstack-ha/units").write_text("patroni.service\netcd.service\n")
+    monkeypatch.setattr(conflicts_look, "Look", lambda run: Look(run, str(tmp_path)))
+    monkeypatch.setattr(AnsibleModule, "run_command", lambda *_command, **_options: (0, "", ""))
+    plan = host_plan(HA, "node1", GIVEN["settings"])
+    conflicts = {"plan": plan, "interfaces": {"eth0": [HA["hosts"]["node1"]["address"]]}, "take_over": []}
+    alone = asked(monkeypatch, capsys, tmp_path, host_conflicts_info, conflicts)
+    assert alone["claimed"] == ["etcd.service", "patroni.service"]
+    assert alone["conflicts"] == []
+    together = asked(monkeypatch, capsys, tmp_path, conflicts=conflicts)["conflicts"]
+    assert together == {name: value for name, value in alone.items() if name not in ("changed", "invocation")}
+
+
 def test_what_components_tell_is_put_together_and_a_copy_counts_only_where_its_own_component_tells_nothing():
     told = [
         Deployed({"etcd": {}}, {"a": True, "b": False}, rotating=("z", "y"), noted=("n",)),
@@ -58,10 +78,10 @@ def test_what_components_tell_is_put_together_and_a_copy_counts_only_where_its_o
         }
 
 
-def asked(monkeypatch, capsys, root, **given):
+def asked(monkeypatch, capsys, root, asks=module, options=GIVEN, **given):
     monkeypatch.setattr(deployed_info, "Files", lambda: Files(root))
-    with patch_module_args(GIVEN | given), pytest.raises(SystemExit):
-        module.main()
+    with patch_module_args(options | given), pytest.raises(SystemExit):
+        asks.main()
     return json.loads(capsys.readouterr().out)
 
 

@@ -148,6 +148,19 @@ def test_nothing_is_sent_when_nothing_differs(version):
     assert result["restart_order"] == []
 
 
+@pytest.mark.parametrize(
+    ("expected", "without", "healthy"), [((), (), True), (("node9",), (), False), (("node9",), ("node9",), True)]
+)
+def test_the_status_that_is_returned_is_that_of_patroni_info(expected, without, healthy):
+    answers = replies("4.0.7-healthy")
+    told = operations.read_status(Network(copy.deepcopy(answers)).client(), expected, without=without)
+    found = operations.reconcile_config(
+        Network(answers).client(), {"ttl": "20"}, defer=True, expected=expected, without=without
+    )
+    assert (found["patch"], found["status"]) == ({}, told)
+    assert found["status"]["healthy"] is healthy
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_change_is_sent_and_waited_for_until_all_say_that_a_restart_is_pending(version):
     network = config_network(version, "pending-raised")

@@ -32,6 +32,10 @@ def test_a_whole_cluster_is_healthy(recorded):
     assert replica["lag_bytes"] < 10000
     assert found["members"][0]["good_replicas"] == 2
     assert {sentinel["master"] for sentinel in found["sentinels"]} == {"node1"}
+    # As redis_sentinel_monitor compares them.
+    told = {"quorum", "down-after-milliseconds", "failover-timeout", "parallel-syncs"}
+    assert all(set(sentinel["settings"]) == told for sentinel in found["sentinels"])
+    assert found["sentinels"][0]["settings"]["down-after-milliseconds"] == "1500"
 
 
 def test_versions_are_told():

@@ -31,6 +31,36 @@ def test_a_whole_cluster_has_no_problems(look):
     assert (answer["absent_nodes"], answer["changed_settings"], answer["changed"]) == ([], {}, False)
 
 
+@pytest.mark.parametrize(
+    ("scene", "settings", "differ"),
+    [
+        ("health whole", None, False),
+        ("health whole", {"cluster.routing.allocation.enable": None}, False),
+        ("health whole", {"cluster": {"max_shards_per_node": 3000}}, True),
+        ("health without a master", {"cluster.routing.allocation.enable": None}, True),
+        ("health without a master", None, False),
+    ],
+)
+def test_settings_differ_where_others_count_or_nobody_tells(look, scene, settings, differ):
+    assert look(scene, settings=settings)["settings_differ"] is differ
+
+
+@pytest.mark.parametrize(
+    ("persistent", "transient", "differ"),
+    [
+        ({"cluster.max_shards_per_node": "2000"}, {}, False),
+        ({"cluster.max_shards_per_node": "1000"}, {}, True),
+        ({}, {}, True),
+        ({"cluster.max_shards_per_node": "2000"}, {"cluster.max_shards_per_node": "2000"}, True),
+        ({"cluster.max_shards_per_node": "2000", "cluster.routing.allocation.enable": "primaries"}, {}, True),
+    ],
+)
+def test_settings_are_compared_as_they_would_be_set(persistent, transient, differ):
+    found = search_cluster.Observation({}, stored={"persistent": persistent, "transient": transient})
+    wanted = {"cluster.max_shards_per_node": 2000, "cluster.routing.allocation.enable": None}
+    assert search_cluster.differ(found, wanted) is differ
+
+
 @pytest.mark.parametrize("engine", ["opensearch-2.19.4", "opensearch-3.3.0"])
 def test_opensearch_is_asked_the_same_and_tells_its_own_names_of_roles(engine, monkeypatch, capsys):
     answer = run(module, Network(engine, "health whole"), monkeypatch, capsys, expected_nodes=["node1"])
