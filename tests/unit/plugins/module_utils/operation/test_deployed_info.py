@@ -78,9 +78,9 @@ def test_what_components_tell_is_put_together_and_a_copy_counts_only_where_its_o
         }
 
 
-def asked(monkeypatch, capsys, root, asks=module, options=GIVEN, **given):
+def asked(monkeypatch, capsys, root, asks=module, options=None, **given):
     monkeypatch.setattr(deployed_info, "Files", lambda: Files(root))
-    with patch_module_args(options | given), pytest.raises(SystemExit):
+    with patch_module_args((GIVEN if options is None else options) | given), pytest.raises(SystemExit):
         asks.main()
     return json.loads(capsys.readouterr().out)
 
