@@ -130,7 +130,8 @@ Some are set with `-e` on the command line, for one run: those of the drill (`-e
 APPLICATION_TEXT = """# What the application is told
 
 Role [backend](../roles/backend/README.md) derives these variables from the topology, in the names that UTMStack knows and in Spring Boot's.
-`backend_environment` overrides them; null takes one away. Put no password there. The values are those of three hosts with all services and the virtual IP 10.0.1.100.
+`backend_environment` overrides them; null takes one away. Put no password there. The values are those of three hosts with all services and the virtual
+IP 10.0.1.100.
 """
 
 APPLICATION_SECRETS = """
