@@ -1,6 +1,6 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filter over the hosts of a run; what it does is in module_utils/common/hostvars.py."""
+"""Filters over the hosts of a run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ def by_host(hosts, hostvars, name, *keys, **options):
         raise AnsibleFilterError(f"by_host: {error}") from error
 
 
+def all_fresh(hosts, hostvars, name):
+    """Return whether each host's service runs with what is on disk and starts at boot. name: the variable with what file_set told of it."""
+    return all(found["enabled"] and found["state"] == "fresh" for found in by_host(hosts, hostvars, name).values())
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
         """Name to function."""
-        return {"by_host": by_host}
+        return {"all_fresh": all_fresh, "by_host": by_host}
