@@ -8,9 +8,23 @@ from ..module_utils.services.questions import deployed_by, questions
 from ..module_utils.services.software import host_software
 
 
+def application_secrets(ha, passwords):
+    """Return the secrets of the application that come of the services: by its names, their passwords."""
+    return {
+        name: passwords[password]
+        for service in ha["services"].values()
+        for name, password in service["secrets"].items()
+    }
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
         """Name to function."""
-        return {"deployed_questions": deployed_by, "host_software": host_software, "service_questions": questions}
+        return {
+            "application_secrets": application_secrets,
+            "deployed_questions": deployed_by,
+            "host_software": host_software,
+            "service_questions": questions,
+        }
