@@ -160,6 +160,17 @@ def say(message: str) -> None:
     print(message, flush=True)
 
 
+def fetched(attempt, pauses=(5, 20, 60)):
+    """What the attempt returns. Archives answer with an error now and then: it is made again after each pause."""
+    for pause in pauses:
+        try:
+            return attempt()
+        except LabError as error:
+            say(f"    Again in {pause} s, since: {str(error)[-500:]}")
+            time.sleep(pause)
+    return attempt()
+
+
 @contextmanager
 def phase(title: str):
     """Say what begins, and how long it took."""
@@ -296,6 +307,7 @@ def build_from_packages(tag: str, suite: str) -> None:
         root(
             "mmdebstrap",
             "--variant=minbase",
+            '--aptopt=Acquire::Retries "3"',
             f"--include={packages}",
             f"--customize-hook=copy-in {RECIPE}/customize.sh /",
             "--customize-hook=chroot $1 sh /customize.sh && rm $1/customize.sh",
@@ -319,7 +331,7 @@ def ensure_image(debian: str) -> str:
     if docker("image", "inspect", tag, check=False).returncode:
         with phase(f"Build the host image, Debian {debian}"):
             if not build_from_registry(tag, SUITES[debian]):
-                build_from_packages(tag, SUITES[debian])
+                fetched(lambda: build_from_packages(tag, SUITES[debian]))
     return tag
 
 
@@ -355,7 +367,7 @@ def ensure_elasticsearch(version: str) -> None:
         with phase(f"Fetch Elasticsearch {version} from Maven Central"):
             url = f"{ELASTICSEARCH_URL}/{version}/{server.name}"
             if not server.exists():
-                fetch(url, server)
+                fetched(lambda: fetch(url, server))
             try:
                 fetch(f"{url}.sha512", checksum)
             except LabError:  # Maven Central has one for some versions only
@@ -371,7 +383,7 @@ def ensure_archives(lab: Lab) -> None:
     ensure_elasticsearch(lab.elasticsearch)
     if not standin.expected(CACHE)[1].exists():
         with phase("Build the stand-in for UTMStack's backend"):
-            standin.ensure_standin(root, CACHE)
+            fetched(lambda: standin.ensure_standin(root, CACHE))
 
 
 # -- network and hosts ------------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ install() {
     kin=$(sed -n 's/^ID\(_LIKE\)\?=//p' /etc/os-release 2> /dev/null | tr -d '"' | tr '\n' ' ')
     [[ " $kin" == *" debian "* ]] || fail "this is not Debian. Install yourself what Debian calls: $*"
     echo "    apt-get install $*"
-    as_root apt-get -qq update
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "$@" > /dev/null
+    as_root apt-get -qq -o Acquire::Retries=3 update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 install --yes --no-install-recommends "$@" > /dev/null
 }
 
 # The lab: containers, a system to put into them, the ways in.
@@ -53,7 +53,7 @@ bench() {
     mkdir -p .lab/cache
     if pgbench --version > /dev/null 2>&1; then ln -sf "$(command -v pgbench)" "$pgbench"; return; fi
     command -v apt-get > /dev/null || fail "this is not Debian. Install pgbench yourself, on the path."
-    as_root apt-get -qq update
+    as_root apt-get -qq -o Acquire::Retries=3 update
     package=$(apt-cache depends postgresql | sed -n 's/^ *Depends: \(postgresql-[0-9]*\)$/\1/p')
     echo "    pgbench from $package"
     work=$(mktemp -d)
