@@ -37,7 +37,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: up ## Three hosts become a cluster; ends with its status and how to connect
-	@$(TIMED) "Converge: playbooks/site.yml" $(LAB) measure $(PLAYBOOK) playbooks/site.yml $(ARGS)
+	@$(TIMED) "Deploy: playbooks/site.yml" $(LAB) measure $(PLAYBOOK) playbooks/site.yml $(ARGS)
 	@$(TIMED) "Status: playbooks/status.yml" $(PLAYBOOK) playbooks/status.yml
 	@$(LAB) access
 
@@ -51,7 +51,7 @@ up: machine venv ## Start the lab's hosts, with nothing on them
 
 .PHONY: converge
 converge: venv ## Run playbooks/site.yml on the lab
-	@$(TIMED) "Converge: playbooks/site.yml" $(PLAYBOOK) playbooks/site.yml $(ARGS)
+	@$(TIMED) "Deploy: playbooks/site.yml" $(PLAYBOOK) playbooks/site.yml $(ARGS)
 
 .PHONY: plan
 plan: venv ## Show what the lab's inventory means, and touch nothing
@@ -205,7 +205,7 @@ clean: demo-down ## Also remove .venv and the host images
 
 .PHONY: machine
 machine:
-	@$(TIMED) "Packages of this machine" molecule/shared/setup.sh machine
+	@$(TIMED) "Install packages on this machine" molecule/shared/setup.sh machine
 
 .PHONY: venv
 venv:

@@ -382,7 +382,7 @@ def ensure_archives(lab: Lab) -> None:
     """Have what the hosts install and no registry offers."""
     ensure_elasticsearch(lab.elasticsearch)
     if not standin.expected(CACHE)[1].exists():
-        with phase("Build the stand-in for UTMStack's backend"):
+        with phase("Build the test application, in the place of UTMStack's"):
             fetched(lambda: standin.ensure_standin(root, CACHE))
 
 
@@ -712,8 +712,8 @@ def measure(lab: Lab, *command: str) -> None:
         peak = max(peak, now, key=lambda sample: sum(sample.values()))
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=3)
-    each = ", ".join(f"{host} {used / 2**30:.2f}" for host, used in peak.items())
-    say(f"    Most memory of all hosts together: {sum(peak.values()) / 2**30:.2f} GiB ({each})")
+    each = ", ".join(f"{host} {used / 2**30:.2f} GiB" for host, used in peak.items())
+    say(f"    Peak memory of all hosts together: {sum(peak.values()) / 2**30:.2f} GiB ({each})")
     if process.returncode:
         sys.exit(process.returncode)
 
@@ -751,7 +751,7 @@ def access(lab: Lab) -> None:
  Passwords    {secrets}/passwords.yml
  CA           {secrets}/ca.crt
 
- The application: each request writes PostgreSQL, Elasticsearch and Redis, and tells which node took it:
+ The application: each request writes PostgreSQL, Elasticsearch and Redis, and answers which host served it:
 {verified} https://{lab.vip}/api/events
 
  PostgreSQL, on whichever host is the primary, and on a replica:
@@ -761,7 +761,10 @@ def access(lab: Lab) -> None:
  Elasticsearch:
 {verified} --netrc-file {shlex.quote(str(netrc))} "https://{lab.vip}:9200/_cat/nodes?v"
 
- More: make status{other} | make shell HOST=node1{other} | make demo-down{other}
+ More:
+make status{other}
+make shell HOST=node1{other}
+make demo-down{other}
 {rule}""")
 
 

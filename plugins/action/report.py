@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible import constants as C
 from ansible.plugins.action import ActionBase
 
 
@@ -15,9 +16,11 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Print the text and return it."""
+        """Print the text, unless the output does, and return it."""
         result = super().run(tmp, task_vars)
         _valid, arguments = self.validate_argument_spec({"text": {"type": "str", "required": True}})
-        # Where skipped tasks are not shown, the task's name is printed after it: then the empty line sets it apart.
-        self._display.display("\n" + arguments["text"])
+        # The callback of this collection prints it beneath the task's name. Others print the name after it, where skipped tasks are not
+        # shown: then the empty line sets it apart.
+        if C.DEFAULT_STDOUT_CALLBACK.rpartition(".")[2] != "brief":
+            self._display.display("\n" + arguments["text"])
         return {**result, "changed": False, "text": arguments["text"]}

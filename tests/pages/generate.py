@@ -45,7 +45,7 @@ What listens where, and who connects to it. The numbers are defaults; `ha_ports`
 `playbooks/plan.yml` shows the ports of your inventory, host by host, and refuses two services on one address and port. Which of these
 ports ask for what: [security.md](security.md#ports).
 
-"Later" says what becomes of another number once the platform is deployed: *applied* by a run of `site.yml`, or *refused*, with the
+"Change after deployment" says what becomes of another number once the platform is deployed: *applied* by a run of `site.yml`, or *refused*, with the
 reason in [changes.md](changes.md).
 """
 
@@ -157,7 +157,8 @@ def ports() -> str:
             key=lambda entry: (entry.port, entry.service),
         )
         text += table(
-            ("port", "protocol", "who listens", "groups", "who connects", "in `ha_ports`", "later"), map(_port, rows)
+            ("port", "protocol", "who listens", "groups", "who connects", "in `ha_ports`", "change after deployment"),
+            map(_port, rows),
         )
     specs = dict(settings())
     return text + PORTS_END.format(monitor=specs["haproxy_monitor_port"]["default"])

@@ -23,7 +23,9 @@ def _whole(cluster):
 
 
 def test_a_dry_run_on_the_running_cluster_reports_no_change(cluster):
-    output = cluster.playbook("site.yml", "--check", "--diff", environment=PLAIN).stdout
+    # With lines about what is included.
+    environment = PLAIN | {"ANSIBLE_STDOUT_CALLBACK": "default"}
+    output = cluster.playbook("site.yml", "--check", "--diff", environment=environment).stdout
     assert len(changes(output)) == len(cluster.hosts)
     assert_unchanged(output)
     assert len(output.splitlines()) < MOST_LINES

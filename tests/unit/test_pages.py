@@ -98,3 +98,17 @@ def test_the_timings_of_the_page_of_failures_are_those_of_the_profiles():
     for part, name, *figures in rows:
         wanted = [known[profile][part][name] for profile in ("fast", "normal", "wan")]
         assert [float(figure) for figure in figures] == wanted, name
+
+
+@pytest.mark.parametrize("name", ["operations", "failover", "changes", "guarantees", "controller", "security"])
+def test_a_procedure_is_not_interrupted_by_what_was_measured_on_some_day(name):
+    """One figure is enough there; those with a date and conditions are in docs/measurements.md."""
+    text = re.sub(r"^```.*?^```", "", (ROOT / "docs" / f"{name}.md").read_text(), flags=re.M | re.S)
+    assert re.findall(r"20\d\d-\d\d-\d\d", text) == []
+
+
+def test_what_to_do_for_each_service_without_its_quorum_has_a_heading():
+    text = (ROOT / "docs" / "failover.md").read_text().partition("## When the cluster does not heal")[2]
+    headings = re.findall(r"^### (.+)$", text, re.M)
+    for word in ("etcd", "PostgreSQL", "Redis", "swarm", "Elasticsearch", "disk"):
+        assert any(word in heading for heading in headings), word

@@ -351,13 +351,13 @@ def _survivor(members):
 # -- for a person -----------------------------------------------------------------------------------------------------
 
 _SAID = {
-    CHECK: ("every host", "install postgresql-{new}; {host} makes empty data beside the old ones, pg_upgrade --check judges. Nothing stops"),
+    CHECK: ("every host", "install postgresql-{new}; {host} (primary): initdb beside the old data, pg_upgrade --check. No service stops"),
     HOLD: ("every host", "Patroni is paused, so that nobody takes over; from here on clients of pgbouncer wait"),
-    STOP: ("every host", "stop {host} cleanly; the others have received all of it before they stop"),
+    STOP: ("every host", "stop {host} cleanly, then the others, once they have received all of it"),
     UPGRADE: ("{host}", "pg_upgrade --link to {target}"),
-    START: ("every host", "start PostgreSQL {new} on {host}, clients kept away; coarse statistics; the others copy it"),
+    START: ("every host", "start PostgreSQL {new} on {host}, closed to clients; first statistics (vacuumdb); the others copy it"),
     OPEN: ("every host", "open client access when all members stream. No rollback is possible from here on"),
-    FINISH: ("every host", "fine statistics; wait until all stream. The old data stay"),
+    FINISH: ("every host", "full statistics (vacuumdb); wait until all stream. The old data stay"),
 }  # fmt: skip
 
 

@@ -62,7 +62,9 @@ SERVICE = Service(
     probe_rank=2,
     tls_passed=True,
     facts=facts,
-    endpoints=lambda ha: [Endpoint("grpc", "gRPC agents", f"backend, port {ha['ports']['backend_grpc']}")],
+    endpoints=lambda ha: [
+        Endpoint("grpc", "Application's agents, gRPC", f"backend, port {ha['ports']['backend_grpc']}")
+    ],
     changes=(
         Change("backend_stack_name", REFUSED, _AWAY),
         Change("backend_tls", REFUSED, _AWAY),

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 APPLIED, OPERATION, REFUSED = "applied", "needs an operation", "refused"
-PORT = "The members find each other by it, so one that has another is lost to the rest; to use another port, deploy a new cluster and restore into it"
+PORT = "The members reach each other by this port, so one with another port is lost to the rest; to use another, deploy a new cluster and restore into it"
 CLIENT_PORT = (
-    "The application and pgbouncer use it until their own turn comes. For a further port, add a frontend with the same"
+    "The application or pgbouncer would use the old port until a run comes to them. For a further port, add a frontend with the same"
     " default_backend to haproxy_extra_config"
 )
 ROLLING = "one host after the other"
 RELOAD_HAPROXY = "HAProxy is reloaded"
 SWITCH = "by a second user that has the new one, while the first still has the old: {} moves over, then the first user gets the new one, and {} moves back"
-NOT_ROTATED = "It can't be rotated yet, since there is no moment at which both the old and the new one are accepted"
+NOT_ROTATED = (
+    "This password can't be rotated yet, since there is no moment at which both the old and the new one are accepted"
+)
 
 # What the inventory wants: of the topology, the host's own part of it, and the settings that are given.
 Wanted = Callable[[Mapping, Mapping, Mapping], Any]

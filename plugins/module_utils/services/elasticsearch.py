@@ -180,7 +180,7 @@ def endpoints(ha: Mapping[str, Any]) -> list[Endpoint]:
     """The nodes that serve clients."""
     target = f"its nodes, port {ha['ports']['elasticsearch_http']}"
     engine = _ENGINES[ha["elasticsearch"]["flavor"]]
-    return [Endpoint("elasticsearch", engine, target, "utmstack", "elasticsearch_application_password")]
+    return [Endpoint("elasticsearch", engine, target, "utmstack", "elasticsearch_application_password", "https")]
 
 
 def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[str, dict[str, Any]]:

@@ -29,7 +29,7 @@ def endpoints(ha: Mapping[str, Any]) -> list[Endpoint]:
     http = f"backend, port {ha['ports']['backend_http']}" if ha["backend"]["members"] else ""
     web = f"web servers, port {ha['ports']['web']}" if ha["web"]["members"] else ""
     both = f"/api and /websocket: {http}; the rest: {web}" if http and web else http or web
-    return [Endpoint("https", "HTTPS", both)]
+    return [Endpoint("https", "Application", both, scheme="https", path="/")]
 
 
 def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:

@@ -28,9 +28,10 @@ class Listener:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What clients reach by the virtual IP: by which port of ha_ports, what it is, and where it goes.
+    """What clients reach: by which port of ha_ports, what it is, and where it goes.
 
-    user, password: what the application logs in as, and the name of its password. {NAME} is a user that is a setting, as filter ways_in has them.
+    user, password: what the application logs in as, and the name of its password. scheme, path: what makes a URL of the virtual IP and the
+    port. address: what clients ask in the place of the virtual IP. {NAME} is a setting, as filter ways_in has them.
     """
 
     key: str
@@ -38,3 +39,6 @@ class Endpoint:
     target: str
     user: str = ""
     password: str = ""
+    scheme: str = ""
+    path: str = ""
+    address: str = ""

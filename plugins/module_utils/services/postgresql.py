@@ -252,7 +252,7 @@ def endpoints(ha: Mapping[str, Any]) -> list[Endpoint]:
     """Writes, pooled where pgbouncer runs, the way around it, and reads."""
     port, pooled = ha["ports"]["postgresql"], ha["pgbouncer"]["enabled"]
     through = f", through pgbouncer, port {ha['ports']['pgbouncer']}" if pooled else ""
-    login = ("{postgresql}", "postgresql_application_password")
+    login = ("{postgresql}", "postgresql_application_password", "postgresql", "/{database}")
     return [
         Endpoint(
             "postgresql_write",

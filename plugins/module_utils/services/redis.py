@@ -94,7 +94,7 @@ def outages(ha: Mapping[str, Any]) -> list[list[str]]:
 def endpoints(ha: Mapping[str, Any]) -> list[Endpoint]:
     """The master, for clients that do not ask Sentinel."""
     target = f"the master, port {ha['ports']['redis']}"
-    return [Endpoint("redis_master", "Redis master", target, "utmstack", "redis_application_password")]
+    return [Endpoint("redis_master", "Redis master", target, "utmstack", "redis_application_password", "rediss")]
 
 
 def check_timing(timing: Mapping[str, Any], require: Callable[[bool, str, str, str], None]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .change import PORT, REFUSED, Change, address, port
 from .drill import REPLICA, Fault, frozen, killed
-from .listener import HOST, Listener
+from .listener import HOST, Endpoint, Listener
 from .members import check_voters, quorum
 from .redis import asks, unsupported
 from .service import Data, Service
@@ -29,6 +29,18 @@ def check_members(members: Mapping[str, list[str]], found: Any) -> None:
         check_voters("sentinel", own, found)
     if own and not redis:
         found.refuse("group redis", "members", "are none, while group sentinel has some", "Add two hosts or more to it")
+
+
+def endpoints(ha: Mapping[str, Any]) -> list[Endpoint]:
+    """Not by the virtual IP: a client asks any sentinel, and goes to the master that it names."""
+    if not ha["sentinel"]["members"]:
+        return []
+    where = f"sentinels, port {ha['ports']['sentinel']}, master {ha['redis']['master_name']}"
+    return [
+        Endpoint(
+            "sentinel", "Redis, by Sentinel", "the master", "utmstack", "redis_application_password", address=where
+        )
+    ]
 
 
 SERVICE = Service(
@@ -51,6 +63,7 @@ SERVICE = Service(
     ),
     part=lambda own, _ha: {**own, "quorum": quorum(len(own["members"]))},
     check_members=check_members,
+    endpoints=endpoints,
     # A majority is needed.
     survives=lambda ha: len(ha["sentinel"]["members"]) - ha["sentinel"]["quorum"],
     changes=(

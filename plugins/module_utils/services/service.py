@@ -106,7 +106,7 @@ class Service:
     # What failures cost, computed from the timing: rows of what fails and for how long.
     outages: Callable[[Mapping[str, Any]], list[list[str]]] = lambda _ha: []
     timing: tuple[Timing, ...] = ()
-    # What clients reach of it by the virtual IP, of the topology; and what a plan says beneath its layers.
+    # What clients reach of it, of the topology; and what a plan says beneath its layers.
     endpoints: Callable[[Mapping[str, Any]], list[Endpoint]] = lambda _ha: []
     notes: Callable[[Mapping[str, Any]], list[str]] = lambda _ha: []
     # Its passwords, each with the characters that it must not have; and secrets that it makes by itself.

@@ -81,46 +81,53 @@ def _hosts(topology: Topology) -> list[str]:
     return table(rows)
 
 
-def ways_in(topology: Topology, users: Mapping[str, str], ca: str) -> str:
-    """Return for a person how clients reach the platform by its virtual IP.
+def ways_in(topology: Topology, names: Mapping[str, str], ca: str) -> str:
+    """Return for a person how clients reach the platform.
 
-    users: names by `postgresql` and `statistics`. ca: the path of the CA's certificate on the controller.
+    names: the users `postgresql` and `statistics`, and the `database`. ca: the path of the CA's certificate on the controller.
     """
     balancers, secrets = topology["loadbalancer"]["members"], topology["secrets_dir"]
     if not balancers:
         return ""
     rows = [
-        [entry.what, _address(topology, entry), entry.user.format(**users), entry.password]
+        [entry.what, _url(topology, entry).format(**names), entry.user.format(**names), entry.password]
         for entry in _endpoints(topology)
     ]
     statistics = f"https://{_socket(balancers[0]['address'], topology['ports']['stats'])}/stats"
-    rows.append(["HAProxy's statistics", statistics, users["statistics"], "haproxy_stats_password"])
+    rows.append(["HAProxy's statistics", statistics, names["statistics"], "haproxy_stats_password"])
     lines = table([["service", "address", "user", "name of the password"], *rows])
     return "\n".join(
         (
             "Endpoints for clients",
             *(f"  {line}".rstrip() for line in lines),
             "",
-            f"The passwords are in {secrets}/passwords.yml under these names; back that directory up.",
+            f"The passwords are in {secrets}/passwords.yml under these names. Back up the directory {secrets}.",
             f"The CA's certificate is {ca}.",
         )
     )
 
 
 def _clients(topology: Topology) -> list[str]:
-    rows = [[entry.what, _address(topology, entry), entry.target] for entry in _endpoints(topology)]
+    entries = [entry for entry in _endpoints(topology) if not entry.address]
+    rows = [[entry.what, _address(topology, entry), entry.target] for entry in entries]
     return table([["service", "address", "goes to"], *rows]) if rows else []
 
 
 def _endpoints(topology: Topology) -> list[Endpoint]:
-    """What leads through the virtual IP to a layer that there is."""
+    """What leads to a layer that there is, through the virtual IP or past it."""
     present = _present(topology)
     keys = {entry.key for entry in all_listeners() if entry.bind == VIP and present.intersection(entry.serves)}
-    return [entry for service in SERVICES.values() for entry in service.endpoints(topology) if entry.key in keys]
+    entries = [entry for service in SERVICES.values() for entry in service.endpoints(topology)]
+    return [entry for entry in entries if entry.address or entry.key in keys]
 
 
 def _address(topology: Topology, endpoint: Endpoint) -> str:
     return _socket(topology["virtual_ip"]["address"], topology["ports"][endpoint.key])
+
+
+def _url(topology: Topology, endpoint: Endpoint) -> str:
+    scheme = f"{endpoint.scheme}://" if endpoint.scheme else ""
+    return endpoint.address or scheme + _address(topology, endpoint) + endpoint.path
 
 
 def _listening(topology: Topology) -> list[str]:

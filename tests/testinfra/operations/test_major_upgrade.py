@@ -138,7 +138,7 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(cluster, old):
     leader = cluster.primary()
     shown = cluster.playbook(*UPGRADE, "--check").stdout
     assert f"PostgreSQL {OLD} to {NEW}" in words(shown)
-    assert f"start PostgreSQL {NEW} on {leader}, clients kept away" in words(shown)
+    assert f"start PostgreSQL {NEW} on {leader}, closed to clients" in words(shown)
     assert "No rollback is possible from here on" in words(shown)
     assert_unchanged(shown)
     assert cluster.primary() == leader

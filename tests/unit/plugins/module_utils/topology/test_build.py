@@ -651,23 +651,31 @@ def test_the_plan_shows_hosts_clients_ports_layers_timing_and_overrides():
 
 
 def test_the_ways_in_name_addresses_users_and_where_the_passwords_are():
-    users = {"postgresql": "application", "statistics": "operator"}
-    text = ways_in({**topology(groups={"redis": NODES}), "secrets_dir": "/srv/secrets"}, users, "/srv/ca.pem")
+    names = {"postgresql": "application", "statistics": "operator", "database": "events"}
+    text = ways_in({**topology(groups={"redis": NODES}), "secrets_dir": "/srv/secrets"}, names, "/srv/ca.pem")
     lines = [line.split() for line in text.splitlines()]
-    assert ["PostgreSQL", "replicas", "10.0.1.100:5433", "application", "postgresql_application_password"] in lines
+    assert [
+        "PostgreSQL",
+        "replicas",
+        "postgresql://10.0.1.100:5433/events",
+        "application",
+        "postgresql_application_password",
+    ] in lines
     assert [
         "PostgreSQL",
         "primary,",
         "direct",
-        "10.0.1.100:5434",
+        "postgresql://10.0.1.100:5434/events",
         "application",
         "postgresql_application_password",
     ] in lines
-    assert ["Redis", "master", "10.0.1.100:6379", "utmstack", "redis_application_password"] in lines
+    assert ["Redis", "master", "rediss://10.0.1.100:6379", "utmstack", "redis_application_password"] in lines
     services = [line[2:].split("  ")[0] for line in text.splitlines() if line.startswith("  ")]
     assert len(services) == len(set(services)), "two rows that only their ports tell apart"
     assert any(line[-3:] == ["https://10.0.1.11:8404/stats", "operator", "haproxy_stats_password"] for line in lines)
-    assert "/srv/secrets/passwords.yml" in text and "/srv/ca.pem" in text
+    assert (
+        "/srv/secrets/passwords.yml" in text and "Back up the directory /srv/secrets." in text and "/srv/ca.pem" in text
+    )
     assert "Elasticsearch" not in text
     assert all(line == line.rstrip() and len(line) < 125 for line in text.splitlines())
 
@@ -675,7 +683,9 @@ def test_the_ways_in_name_addresses_users_and_where_the_passwords_are():
 def test_without_a_load_balancer_there_is_no_way_in_to_tell():
     alone = topology(groups={"loadbalancer": None})
     assert (
-        ways_in({**alone, "secrets_dir": "/srv/secrets"}, {"postgresql": "utmstack", "statistics": "operator"}, "")
+        ways_in(
+            {**alone, "secrets_dir": "/srv/secrets"}, dict.fromkeys(("postgresql", "statistics", "database"), "x"), ""
+        )
         == ""
     )
 
