@@ -8,12 +8,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import jinja2
+import expressions
 import pytest
 import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import role_specs
 from checkout import ROOT
-from jinja2 import meta
 
 # Keys whose value is an expression without braces, keys that name a variable, and those whose keys are variables.
 BARE = {"when", "until", "changed_when", "failed_when", "that"}
@@ -35,22 +34,9 @@ ROLES = sorted(path.name for path in ROOT.glob("roles/*"))
 OF_A_ROLE = re.compile(rf"(?:{'|'.join([*ROLES, 'ha', 'switchover'])})_\w+")
 
 
-class Everything(dict):
-    """Filters and tests of Ansible, which only have to be there."""
-
-    def get(self, _name, _default=None):
-        return lambda *_arguments, **_options: None
-
-
-JINJA = jinja2.Environment(trim_blocks=True)  # noqa: S701 (nothing is rendered)
-JINJA.filters, JINJA.tests = Everything(), Everything()
-
-
 def read_by(text: str) -> set[str]:
     """The variables of roles that a text with expressions reads; without those that may be missing there."""
-    if "{" not in text:
-        return set()
-    names = {name for name in meta.find_undeclared_variables(JINJA.parse(text)) if OF_A_ROLE.fullmatch(name)}
+    names = {name for name in expressions.names(text) if OF_A_ROLE.fullmatch(name)}
     # Macros call one another.
     names -= set(re.findall(r"macro (\w+)", text))
     return {name for name in names if not re.search(rf"\b{name}\s*(?:\|\s*default\b|is (?:not )?defined)", text)}
