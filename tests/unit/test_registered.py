@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -19,8 +18,8 @@ import pytest
 from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import role_specs
 from checkout import ROOT
-from expressions import names
-from task_files import Task, tasks, ways
+from expressions import behind, defined
+from task_files import Task, chains, listed, reached_again, tasks, ways
 
 # What does not change within a run, beside settings and what a role's files make of them.
 CONSTANT = {"ha", "ha_secrets", "groups", "inventory_hostname", "base_bare"}
@@ -49,46 +48,33 @@ def registering() -> dict[str, list[Task]]:
 
 
 @cache
-def defined() -> dict[str, str]:
-    """The variables of the roles' vars files, and what they are made of."""
-    files_of_roles = [yaml_load(path.read_text()) for path in ROOT.glob("roles/*/vars/**/*.yml")]
-    return {name: str(value) for content in files_of_roles for name, value in content.items()}
-
-
-@cache
 def constants() -> frozenset[str]:
     defaults = [yaml_load(path.read_text()) or {} for path in ROOT.glob("roles/*/defaults/*.yml")]
     return frozenset({*CONSTANT, *role_specs.settings(), *(name for one in defaults for name in one)})
 
 
 @cache
-def may_change(condition: str, seen: frozenset[str] = frozenset()) -> bool:
-    """Whether a condition, or a variable that it is made of, can be true at one time of a run and false at another."""
-    found = names(condition if "{{" in condition else f"{{{{ {condition} }}}}") - constants() - seen
-    return any(name not in defined() or may_change(defined()[name], seen | {name}) for name in found)
+def setters(variable: str) -> list[Task]:
+    """The tasks that register or set a variable."""
+    return [
+        task
+        for task in tasks()
+        if variable == task.content.get("register") or variable in task.content.get("ansible.builtin.set_fact", {})
+    ]
 
 
-def skipped_by(path: Path) -> Iterator[str]:
-    """The conditions by which each of a file's tasks is skipped by itself, on any way to it."""
-    for way in ways().get(path, []):
-        yield from way.conditions
-        if way.static:
-            yield from skipped_by(way.by.path)
+@cache
+def may_change(condition: str) -> bool:
+    """Whether a condition can be true at one time of a run and false at another, by something that is not set just once."""
+    found = behind(condition) - constants() - defined().keys()
+    return any(len(setters(name)) != 1 or reached_again(setters(name)[0].path) for name in found)
 
 
-def is_called(path: Path) -> bool:
-    """Whether a file is called by a variable, as those are that all roles have: nothing names it."""
-    return path not in ways() and "roles" in path.parts
-
-
-def reached_again(path: Path) -> bool:
-    """Whether a file's tasks can run more than once in a play: several tasks name it, or one in a loop, or one of a file that is."""
-    to_it = ways().get(path, [])
-    return (
-        is_called(path)
-        or len(to_it) > 1
-        or any("loop" in way.by.content or reached_again(way.by.path) for way in to_it)
-    )
+def skipped_by(task: Task) -> list[str]:
+    """The conditions by which a task may be skipped after it was not: those that change, and those that do not hold on all ways to it."""
+    always = frozenset(task.conditions) | frozenset.intersection(*(chain.holds for chain in chains(task.path)))
+    skips = frozenset(task.conditions).union(*(chain.skips for chain in chains(task.path)))
+    return sorted(one for one in skips if one not in always or may_change(one))
 
 
 def after(path: Path) -> set[Path]:
@@ -108,12 +94,12 @@ def reads_carelessly(text: str, variable: str) -> bool:
 
 def fault(variable: str, task: Task) -> str:
     """What is wrong with a variable that one task registers, empty where nothing is."""
-    conditions = sorted(set(filter(may_change, (*task.conditions, *skipped_by(task.path)))))
+    conditions = skipped_by(task)
     if not conditions:
         return ""
-    setters = [other.where for other in tasks() if variable in other.content.get("ansible.builtin.set_fact", {})]
-    if setters:
-        return f"{variable} is set by {setters[0]}, and replaced where {task.where} is skipped by {conditions}"
+    others = [other.where for other in setters(variable) if other is not task]
+    if others:
+        return f"{variable} is set by {others[0]}, and replaced where {task.where} is skipped by {conditions}"
     if not reached_again(task.path):
         return ""
     mine = after(task.path)
@@ -136,6 +122,17 @@ def test_what_was_registered_is_not_replaced_by_a_task_that_is_skipped():
     faults = {name: text for name, text in found.items() if text}
     assert {name: text for name, text in faults.items() if name not in REPLACED} == {}
     assert REPLACED.keys() - faults.keys() == set(), "these need no exception"
+
+
+def test_a_task_waits_for_its_own_result_and_is_judged_by_it():
+    """By another's it would wait for what does not change any more."""
+    results, found = registering().keys(), []
+    for task in tasks():
+        for key in ("until", "failed_when", "changed_when"):
+            conditions = [str(one) for one in listed(task.content.get(key))]
+            foreign = {name for one in conditions for name in behind(one)} & results - {task.content.get("register")}
+            found += [f"{task.where}: {key} reads {name}" for name in sorted(foreign)]
+    assert not found, "\n" + "\n".join(found)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +168,6 @@ def test_who_reads_a_result_that_may_not_be_there_says_so(text, careless):
 def test_what_is_imported_is_skipped_task_by_task_and_what_is_included_is_not():
     """As PostgreSQL's gate was once, whose being skipped took the place of the status."""
     postgresql = ROOT / "roles" / "postgresql" / "tasks"
-    imported = {way.by.content["name"] for way in ways()[postgresql / "take_back.yml"] if way.static and way.conditions}
-    assert imported == {"Remove obsolete settings"}
-    assert list(skipped_by(postgresql / "health.yml")) == []
+    assert {chain.skips for chain in chains(postgresql / "take_back.yml")} == {frozenset({"not ansible_check_mode"})}
+    assert {chain.skips for chain in chains(postgresql / "health.yml")} == {frozenset()}
     assert reached_again(postgresql / "health.yml") and not reached_again(postgresql / "run.yml")

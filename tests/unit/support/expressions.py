@@ -1,10 +1,14 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The variables that an expression of Jinja reads."""
+"""The variables that an expression of Jinja reads, and those that they are made of."""
 
 from __future__ import annotations
 
+from functools import cache
+
 import jinja2
+from ansible.module_utils.common.yaml import yaml_load
+from checkout import ROOT
 from jinja2 import meta
 
 
@@ -22,3 +26,17 @@ JINJA.filters, JINJA.tests = Everything(), Everything()
 def names(text: str) -> set[str]:
     """The variables that a text with expressions reads."""
     return meta.find_undeclared_variables(JINJA.parse(text)) if "{" in text else set()
+
+
+@cache
+def defined() -> dict[str, str]:
+    """The variables of the roles' vars files, each with what it is made of."""
+    contents = [yaml_load(path.read_text()) for path in ROOT.glob("roles/*/vars/**/*.yml")]
+    return {name: str(value) for content in contents for name, value in content.items()}
+
+
+@cache
+def behind(condition: str, known: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The variables that a condition of a task depends on: those that it names, and what the roles' files make these of."""
+    found = frozenset(names(condition if "{" in condition else f"{{{{ {condition} }}}}")) - known
+    return found.union(*(behind(defined()[name], known | found) for name in found & defined().keys()))

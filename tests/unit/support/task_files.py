@@ -3,11 +3,13 @@
 """The tasks of roles, playbooks and scenarios as Ansible runs them: under which conditions, and how often a file is reached.
 
 What is imported is part of the file that imports it: the import's condition becomes one of each task, which is skipped by itself and
-registers that it was. What is included with a condition that is false leaves nothing.
+registers that it was. What is included with a condition that is false leaves nothing. The condition of a block around an include is one of
+each task that is included, too: where it becomes false within, the rest is skipped.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -24,12 +26,16 @@ COLLECTION = "utmstack.ha."
 
 @dataclass(frozen=True)
 class Task:
-    """A task, the conditions of it and of the blocks around it, and its keywords with those that it inherits of these and of its play."""
+    """A task, the conditions of the blocks around it, and its keywords with those that it inherits of these and of its play."""
 
     path: Path
     content: dict[str, Any]
-    conditions: tuple[str, ...]
+    around: tuple[str, ...]
     keywords: dict[str, Any]
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        return self.around + listed(self.content.get("when"))
 
     @property
     def where(self) -> str:
@@ -42,15 +48,14 @@ def listed(value: Any) -> tuple[str, ...]:
 
 
 def tasks_in(
-    path: Path, content: Any, conditions: tuple[str, ...] = (), outer: dict[str, Any] | None = None
+    path: Path, content: Any, around: tuple[str, ...] = (), outer: dict[str, Any] | None = None
 ) -> Iterator[Task]:
     """Every task, however deep; no blocks, and no plays."""
     for item in content if isinstance(content, list) else []:
-        around = (*conditions, *listed(item.get("when")))
         inner = [key for key in LISTS if key in item]
         keywords = (outer or {}) | {key: value for key, value in item.items() if key not in LISTS}
         for key in inner:
-            yield from tasks_in(path, item[key], around, keywords)
+            yield from tasks_in(path, item[key], (*around, *listed(item.get("when"))), keywords)
         if not inner and "hosts" not in item:
             yield Task(path, item, around, keywords)
 
@@ -69,7 +74,7 @@ def tasks() -> tuple[Task, ...]:
 
 @dataclass(frozen=True)
 class Way:
-    """How a file is reached: by which task, and with which conditions its tasks are skipped one by one then."""
+    """How a file is reached: by which task, whether that imports it, and the conditions by which each of its tasks is skipped by itself."""
 
     by: Task
     static: bool
@@ -102,3 +107,43 @@ def ways() -> dict[Path, list[Way]]:
             conditions = task.conditions if static else listed((applied or {}).get("when"))
             found.setdefault(path, []).append(Way(task, static, conditions))
     return found
+
+
+@cache
+def shared_entry_points() -> frozenset[str]:
+    """The task files that several roles have for role rolling, which calls them by a variable (docs/role-contract.md)."""
+    specs = [yaml_load(path.read_text())["argument_specs"] for path in ROOT.glob("roles/*/meta/argument_specs.yml")]
+    names = Counter(name for spec in specs for name in spec)
+    return frozenset(name for name, roles in names.items() if roles > 1) - {"main"}
+
+
+def called_by_variable(path: Path) -> bool:
+    return "roles" in path.parts and (path not in ways() or path.stem in shared_entry_points())
+
+
+@cache
+def reached_again(path: Path) -> bool:
+    """Whether a file's tasks can run more than once in a play: several tasks name it, or one in a loop, or one of a file that is."""
+    to_it = ways().get(path, [])
+    again = any("loop" in way.by.content or reached_again(way.by.path) for way in to_it)
+    return called_by_variable(path) or len(to_it) > 1 or again
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One way to a file: the conditions that skip each of its tasks by itself, and those that hold where any of them runs."""
+
+    skips: frozenset[str] = frozenset()
+    holds: frozenset[str] = frozenset()
+
+
+@cache
+def chains(path: Path) -> list[Chain]:
+    """All ways to a file, each from a play, or from a call by a variable. What skips a role as a whole is none of its tasks' own."""
+    found = [Chain()] if called_by_variable(path) else []
+    for way in ways().get(path, []):
+        for before in chains(way.by.path):
+            of_role = frozenset(way.conditions if "roles" in way.by.path.parts else ())
+            skips = before.skips | of_role if way.static else of_role
+            found.append(Chain(skips, before.holds | frozenset(way.by.conditions)))
+    return found or [Chain()]
