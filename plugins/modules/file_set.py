@@ -45,9 +45,8 @@ options:
         description: What is in it, kept out of all output.
         type: str
       mode:
-        description: Its mode, an octal number in quotes.
+        description: Its mode, an octal number in quotes. Without it V(0644), and V(0600) with O(files[].secret_content).
         type: str
-        default: "0644"
       owner:
         description: Its owner.
         type: str
@@ -197,7 +196,7 @@ _FILE = {
     "path": {"type": "path", "required": True},
     "content": {"type": "str"},
     "secret_content": {"type": "str", "no_log": True},
-    "mode": {"type": "str", "default": "0644"},
+    "mode": {"type": "str"},
     **_ATTRIBUTES,
 }
 _DIRECTORY = {"path": {"type": "path", "required": True}, "mode": {"type": "str", "default": "0755"}, **_ATTRIBUTES}
@@ -212,7 +211,7 @@ def wanted_entries(params):
     for item in params["files"]:
         secret = item["secret_content"] is not None
         content = (item["secret_content"] if secret else item["content"]).encode()
-        mode = file_set.mode_of(item["mode"])
+        mode = file_set.mode_of(item["mode"] or ("0600" if secret else "0644"))
         entries.append(file_set.Entry(item["path"], content, mode, item["owner"], item["group"], secret))
     return entries
 

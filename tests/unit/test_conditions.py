@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.yaml import yaml_load
 from checkout import ROOT
-from expressions import behind, defined
+from expressions import behind, behind_condition, defined
 from task_files import LISTS, Task, chains, files, listed, target, tasks, tasks_in
 
 # A condition of one host: its name, or what the topology has for it.
@@ -64,7 +64,7 @@ def sets(task: Task) -> set[str]:
 
 def changed_within(scope: Scope) -> list[str]:
     """Which tasks of a scope change what its condition reads."""
-    reads = {name for condition in scope.conditions for name in behind(condition)}
+    reads = {name for condition in scope.conditions for name in behind_condition(condition)}
     reads |= {name for variable in reads & scope.given.keys() for name in behind(str(scope.given[variable]))}
     return [f"{scope.where}: {name} is set by {task.where}" for task in scope.tasks for name in reads & sets(task)]
 
@@ -96,7 +96,7 @@ def test_a_block_whose_condition_becomes_false_within_is_found(condition, faults
 
 def asks_one_host(condition: str, results: set[str]) -> bool:
     """Whether another host might answer otherwise: by its name, or by what it has registered itself."""
-    names = behind(condition)
+    names = behind_condition(condition)
     texts = [condition, *(defined()[name] for name in names & defined().keys())]
     return bool(names & results) or any(OF_ONE_HOST.search(text) for text in texts)
 

@@ -18,7 +18,7 @@ import pytest
 from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import role_specs
 from checkout import ROOT
-from expressions import behind, defined
+from expressions import behind_condition, defined
 from task_files import Task, chains, listed, reached_again, tasks, ways
 
 # What does not change within a run, beside settings and what a role's files make of them.
@@ -66,7 +66,7 @@ def setters(variable: str) -> list[Task]:
 @cache
 def may_change(condition: str) -> bool:
     """Whether a condition can be true at one time of a run and false at another, by something that is not set just once."""
-    found = behind(condition) - constants() - defined().keys()
+    found = behind_condition(condition) - constants() - defined().keys()
     return any(len(setters(name)) != 1 or reached_again(setters(name)[0].path) for name in found)
 
 
@@ -130,7 +130,9 @@ def test_a_task_waits_for_its_own_result_and_is_judged_by_it():
     for task in tasks():
         for key in ("until", "failed_when", "changed_when"):
             conditions = [str(one) for one in listed(task.content.get(key))]
-            foreign = {name for one in conditions for name in behind(one)} & results - {task.content.get("register")}
+            foreign = {name for one in conditions for name in behind_condition(one)} & results - {
+                task.content.get("register")
+            }
             found += [f"{task.where}: {key} reads {name}" for name in sorted(foreign)]
     assert not found, "\n" + "\n".join(found)
 

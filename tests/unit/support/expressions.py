@@ -36,7 +36,12 @@ def defined() -> dict[str, str]:
 
 
 @cache
-def behind(condition: str, known: frozenset[str] = frozenset()) -> frozenset[str]:
-    """The variables that a condition of a task depends on: those that it names, and what the roles' files make these of."""
-    found = frozenset(names(condition if "{" in condition else f"{{{{ {condition} }}}}")) - known
+def behind(text: str, known: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The variables that a text depends on: those that it reads, and what the roles' files make these of."""
+    found = frozenset(names(text)) - known
     return found.union(*(behind(defined()[name], known | found) for name in found & defined().keys()))
+
+
+def behind_condition(condition: str) -> frozenset[str]:
+    """The same for a condition of a task, which is written without braces."""
+    return behind(condition if "{{" in condition else f"{{{{ {condition} }}}}")
