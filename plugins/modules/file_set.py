@@ -17,6 +17,9 @@ description:
     version of the others, so a configuration in several files is judged as it will be.
   - Each file is written beside its place and then renamed, so that no reader sees half of one. Parent directories are made.
   - In check mode it also works where the programs, users and directories are not there yet.
+extends_documentation_fragment:
+  - utmstack.ha.freshness.service
+  - utmstack.ha.freshness.further_services
 attributes:
   check_mode:
     description: Reports what would change. The commands in O(validate) are not run.
@@ -42,9 +45,8 @@ options:
         description: What is in it, kept out of all output.
         type: str
       mode:
-        description: Its mode, an octal number in quotes.
+        description: Its mode, an octal number in quotes. Without it V(0644), and V(0600) with O(files[].secret_content).
         type: str
-        default: "0644"
       owner:
         description: Its owner.
         type: str
@@ -101,54 +103,9 @@ options:
     description:
       - A service that reads the files, with the options of M(utmstack.ha.service_freshness). What that module returns is returned as well, as
         of the time when all files are written.
-    type: dict
-    suboptions: &service
-      unit:
-        description:
-          - The systemd unit. Without a suffix it is a service.
-        type: str
-        required: true
-      restart_files:
-        description:
-          - Files and directories that the service reads only when it starts.
-          - The unit file, its drop-ins and the environment files that it names need not be listed.
-        type: list
-        elements: path
-        default: []
-      reload_files:
-        description:
-          - Files and directories that the service reads again when it is reloaded.
-        type: list
-        elements: path
-        default: []
-      binaries:
-        description:
-          - What the service executes besides its main process's binary, also what a Python program imports.
-          - Each is compared with the oldest process of the unit that executes it, or with the main process where none does.
-        type: list
-        elements: path
-        default: []
-      reload_proof:
-        description:
-          - What proves that the service has been reloaded.
-          - V(stamp) is the file O(service.stamp_directory)C(/)RV(unit)C(.loaded), which the unit's C(ExecReload=) touches first.
-          - V(workers) is the start of the main process's newest child, for services that replace it at a reload, such as HAProxy.
-          - V(none) accepts only a restart as a proof.
-        type: str
-        choices: [stamp, workers, none]
-        default: stamp
-      stamp_directory:
-        description:
-          - Where the stamps are.
-        type: path
-        default: /run/utmstack-ha
   further_services:
     description:
       - Other services that read the files, each like O(service).
-    type: list
-    elements: dict
-    default: []
-    suboptions: *service
 """
 
 EXAMPLES = r"""
@@ -239,7 +196,7 @@ _FILE = {
     "path": {"type": "path", "required": True},
     "content": {"type": "str"},
     "secret_content": {"type": "str", "no_log": True},
-    "mode": {"type": "str", "default": "0644"},
+    "mode": {"type": "str"},
     **_ATTRIBUTES,
 }
 _DIRECTORY = {"path": {"type": "path", "required": True}, "mode": {"type": "str", "default": "0755"}, **_ATTRIBUTES}
@@ -254,7 +211,7 @@ def wanted_entries(params):
     for item in params["files"]:
         secret = item["secret_content"] is not None
         content = (item["secret_content"] if secret else item["content"]).encode()
-        mode = file_set.mode_of(item["mode"])
+        mode = file_set.mode_of(item["mode"] or ("0600" if secret else "0644"))
         entries.append(file_set.Entry(item["path"], content, mode, item["owner"], item["group"], secret))
     return entries
 

@@ -20,47 +20,8 @@ description:
 author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
+  - utmstack.ha.freshness
   - utmstack.ha.looks
-options:
-  unit:
-    description:
-      - The systemd unit. Without a suffix it is a service.
-    type: str
-    required: true
-  restart_files:
-    description:
-      - Files and directories that the service reads only when it starts.
-      - The unit file, its drop-ins and the environment files that it names need not be listed.
-    type: list
-    elements: path
-    default: []
-  reload_files:
-    description:
-      - Files and directories that the service reads again when it is reloaded.
-    type: list
-    elements: path
-    default: []
-  binaries:
-    description:
-      - What the service executes besides its main process's binary, also what a Python program imports.
-      - Each is compared with the oldest process of the unit that executes it, or with the main process where none does.
-    type: list
-    elements: path
-    default: []
-  reload_proof:
-    description:
-      - What proves that the service has been reloaded.
-      - V(stamp) is the file O(stamp_directory)C(/)RV(unit)C(.loaded), which the unit's C(ExecReload=) touches first.
-      - V(workers) is the start of the main process's newest child, for services that replace it at a reload, such as HAProxy.
-      - V(none) accepts only a restart as a proof.
-    type: str
-    choices: [stamp, workers, none]
-    default: stamp
-  stamp_directory:
-    description:
-      - Where the stamps are.
-    type: path
-    default: /run/utmstack-ha
 notes:
   - Only root may see what another user's process executes, so the task needs C(become).
   - A listed file that does not exist is an error. In check mode it counts as a file that is going to be created.

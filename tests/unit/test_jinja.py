@@ -1,20 +1,22 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""No Jinja expression of a role or a playbook is longer than a reader takes in at once: what needs more is decided in Python."""
+"""No Jinja expression of a role or a playbook is longer than a reader takes in at once, what needs more is decided in Python; none loses an order."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pytest
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 from checkout import ROOT
 
 LONGEST = 160
+SETS = {"difference", "intersect", "symmetric_difference", "union"}
 # Keys of a task whose value is an expression without braces.
 BARE = {"when", "until", "changed_when", "failed_when", "that"}
 # After one of these, a bracket begins a list.
@@ -89,15 +91,19 @@ def texts(content: Any) -> Iterator[str]:
         yield from texts(part)
 
 
+@cache
+def expressions_of(path: Path) -> list[list[str]]:
+    """The expressions of a file."""
+    if "templates" in path.parts:
+        return list(expressions(path.read_text()))
+    content = yaml_load(path.read_text())
+    templates = [*texts(content), *("{{ " + one + " }}" for one in bare(content) if "{{" not in one)]
+    return [expression for text in templates for expression in expressions(text)]
+
+
 def too_long(path: Path) -> list[str]:
     """The expressions of a file that are too long."""
-    if "templates" in path.parts:
-        found = list(expressions(path.read_text()))
-    else:
-        content = yaml.safe_load(path.read_text())
-        templates = [*texts(content), *("{{ " + one + " }}" for one in bare(content) if "{{" not in one)]
-        found = [expression for text in templates for expression in expressions(text)]
-    return [f"{length(tokens)}: {''.join(tokens).strip()}" for tokens in found if length(tokens) > LONGEST]
+    return [f"{length(one)}: {''.join(one).strip()}" for one in expressions_of(path) if length(one) > LONGEST]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +113,37 @@ def too_long(path: Path) -> list[str]:
 )
 def test_no_expression_is_longer_than_a_reader_takes_in_at_once(path):
     assert too_long(path) == []
+
+
+def unordered(tokens: list[str]) -> list[str]:
+    """Filters of Ansible that make a set of a list, other than for its length: what comes of them has another order in each run."""
+    words, found = [token for token in tokens if token != " "], []
+    for at, word in enumerate(words):
+        if word in SETS and words[at - 1] == "|":
+            depth, end = 1, at + 2
+            while depth:
+                depth += (words[end] == "(") - (words[end] == ")")
+                end += 1
+            if words[end : end + 2] != ["|", "length"]:
+                found.append(word)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_expression_loses_the_order_of_a_list(path):
+    """As the order in which members are restarted, the leader last. select('in', …) and reject('in', …) keep it."""
+    assert [f"{word}: {''.join(tokens).strip()}" for tokens in expressions_of(path) for word in unordered(tokens)] == []
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("{{ a | intersect(b) | first }}", ["intersect"]),
+    ("{{ a | difference([b, c(d)]) | length == 0 }}", []),
+    ("{{ a | union(b) | difference(c) }}", ["union", "difference"]),
+    ("{{ a | select('in', b) | list }}", []),
+], ids=range(4))  # fmt: skip
+def test_a_set_is_there_to_be_counted(text, expected):
+    (tokens,) = expressions(text)
+    assert unordered(tokens) == expected
 
 
 @pytest.mark.parametrize("text, expected", [

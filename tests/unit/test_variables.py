@@ -1,19 +1,24 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A variable that a role or a playbook reads is set somewhere, or has a default where it is read: also in files that few runs include."""
+"""A variable that a role or a playbook reads is set somewhere, and one that they set is read: also in files that few runs include.
+
+Where a variable is read with a default, a misspelt name of it, on either side, would be passed over by Ansible.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-import jinja2
+import expressions
 import pytest
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import role_specs
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.components import FORMER_NAMES
 from checkout import ROOT
-from jinja2 import meta
 
 # Keys whose value is an expression without braces, keys that name a variable, and those whose keys are variables.
 BARE = {"when", "until", "changed_when", "failed_when", "that"}
@@ -32,28 +37,26 @@ FILES = sorted(
 )
 TEMPLATES = sorted(path for path in ROOT.glob("roles/*/templates/**/*") if path.is_file())
 ROLES = sorted(path.name for path in ROOT.glob("roles/*"))
+WORD = re.compile(r"\w+")
+# Of the switchover of a role, whose name the reader puts together; and of a loop whose rounds are alike.
+READ_OTHERWISE = {f"{role}_switched" for role in ("elasticsearch", "etcd", "keepalived", "redis", "swarm")} | {
+    "drill_heal_time"
+}
 OF_A_ROLE = re.compile(rf"(?:{'|'.join([*ROLES, 'ha', 'switchover'])})_\w+")
 
 
-class Everything(dict):
-    """Filters and tests of Ansible, which only have to be there."""
-
-    def get(self, _name, _default=None):
-        return lambda *_arguments, **_options: None
-
-
-JINJA = jinja2.Environment(trim_blocks=True)  # noqa: S701 (nothing is rendered)
-JINJA.filters, JINJA.tests = Everything(), Everything()
-
-
 def read_by(text: str) -> set[str]:
-    """The variables of roles that a text with expressions reads; without those that may be missing there."""
-    if "{" not in text:
-        return set()
-    names = {name for name in meta.find_undeclared_variables(JINJA.parse(text)) if OF_A_ROLE.fullmatch(name)}
+    """The variables of roles that a text with expressions reads."""
+    names = {name for name in expressions.names(text) if OF_A_ROLE.fullmatch(name)}
     # Macros call one another.
-    names -= set(re.findall(r"macro (\w+)", text))
-    return {name for name in names if not re.search(rf"\b{name}\s*(?:\|\s*default\b|is (?:not )?defined)", text)}
+    return names - set(re.findall(r"macro (\w+)", text))
+
+
+def needed_by(text: str) -> set[str]:
+    """Those of them that may not be missing there."""
+    return {
+        name for name in read_by(text) if not re.search(rf"\b{name}\s*(?:\|\s*default\b|is (?:not )?defined)", text)
+    }
 
 
 def texts(content: Any, bare: bool = False) -> Iterator[str]:
@@ -82,13 +85,27 @@ def set_in(content: Any) -> Iterator[str]:
             yield from set_in(value)
 
 
-def known() -> set[str]:
-    """What any file sets, and what an operator may give a role."""
+@cache
+def contents() -> dict[Path, Any]:
+    return {
+        path: path.read_text() if path in TEMPLATES else yaml_load(path.read_text()) for path in [*FILES, *TEMPLATES]
+    }
+
+
+@cache
+def set_by_files() -> set[str]:
+    """What any file sets."""
     found: set[str] = set()
     for path in FILES:
-        content = yaml.safe_load(path.read_text())
+        content = contents()[path]
         found.update(content if {"vars", "defaults"} & set(path.relative_to(ROOT).parts) else set_in(content))
-    return found | set(role_specs.settings())
+    return found
+
+
+def given() -> set[str]:
+    """What a caller, or an operator, may give an entry point of a role."""
+    specs = [yaml_load(path.read_text())["argument_specs"] for path in ROOT.glob("roles/*/meta/argument_specs.yml")]
+    return {name for spec in specs for entry_point in spec.values() for name in entry_point.get("options", {})}
 
 
 @pytest.mark.parametrize(
@@ -96,20 +113,42 @@ def known() -> set[str]:
     [
         ("{{ etcd_a | list }} and {{ redis_b.c }}", {"etcd_a", "redis_b"}),
         ("{{ etcd_a | default([]) }}{{ 1 if redis_b is defined else 2 }}", set()),
+        ("{{ etcd_a | default([]) }}{{ redis_b }}", {"redis_b"}),
         ("{% set etcd_a = other %}{{ etcd_a }}", set()),
     ],
 )
-def test_what_a_text_reads(text, names):
-    assert read_by(text) == names
+def test_what_a_text_needs(text, names):
+    assert needed_by(text) == names
 
 
 def test_every_variable_that_is_read_is_set_somewhere():
-    given, missing, seen = known(), [], 0
-    for path in [*FILES, *TEMPLATES]:
-        content = path.read_text() if path in TEMPLATES else yaml.safe_load(path.read_text())
+    known, missing, seen = set_by_files() | set(role_specs.settings()), [], 0
+    for path, content in contents().items():
         for text in texts(content):
-            names = read_by(text)
+            names = needed_by(text)
             seen += len(names)
-            missing += [f"{path.relative_to(ROOT)}: {name}" for name in sorted(names - given)]
+            missing += [f"{path.relative_to(ROOT)}: {name}" for name in sorted(names - known)]
     assert seen > 1000, "the test looks in the wrong place"
     assert not missing, "\n" + "\n".join(missing)
+
+
+def test_a_variable_that_may_be_missing_is_set_or_given_by_somebody():
+    known = set_by_files() | given() | FORMER_NAMES.keys()
+    missing = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, content in contents().items()
+        for text in texts(content)
+        for name in sorted(read_by(text) - known)
+    ]
+    assert not missing, "\n" + "\n".join(missing)
+
+
+def test_every_variable_that_is_set_is_read_somewhere():
+    # By its name in quotes, too, as by_host takes it.
+    read = {
+        word for content in contents().values() for text in texts(content) if "{" in text for word in WORD.findall(text)
+    }
+    # Python reads settings.
+    unread = {name for name in set_by_files() if OF_A_ROLE.fullmatch(name)} - read - set(role_specs.settings())
+    assert {name for name in unread if name not in READ_OTHERWISE} == set()
+    assert READ_OTHERWISE - unread == set()

@@ -8,11 +8,12 @@ import json
 import re
 
 import pytest
+import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils.host.file_set import tolerable
 from ansible_collections.utmstack.ha.plugins.module_utils.postgresql.scram import verifier
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.releases import releases
 from role_templates import ROLES
-from role_vars import variable
+from role_vars import evaluated, variable
 
 # What Patroni 3.0.2 says of a right configuration while it runs, and one of etcd's hosts is away.
 PATRONI_3_0 = (
@@ -117,3 +118,13 @@ def test_users_and_databases_are_created_where_the_leader_lacks_one_of_them(memb
         "postgresql_found": {"query_result": [{"content": json.dumps(found)}]},
     }
     assert variable("postgresql", "postgresql_content_differs", **given) is differs
+
+
+def test_outdated_members_are_restarted_in_the_order_that_was_found_the_leader_last():
+    """Ansible's intersect has no order: another one in each run."""
+    hosts = [f"node{number}" for number in range(1, 10)]
+    members = [{"name": host, "role": "leader" if host == "node4" else "replica"} for host in hosts]
+    tasks = yaml.safe_load((ROLES / "postgresql/tasks/outdated.yml").read_text())
+    (order,) = [task["vars"]["rolling_order"] for task in tasks if "rolling_order" in task.get("vars", {})]
+    found = evaluated(order, postgresql_status={"members": members}, postgresql_stale=hosts[1:])
+    assert found == [host for host in hosts if host not in ("node1", "node4")] + ["node4"]

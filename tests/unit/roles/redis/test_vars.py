@@ -42,3 +42,11 @@ def test_a_sentinel_is_told_its_settings_where_it_was_not_seen_to_have_them_all(
         "redis_cluster": {"sentinels": sentinels},
     }
     assert variable("redis", "redis_monitor_differs", **given) is differs
+
+
+def test_servers_are_restarted_in_the_order_that_was_found_the_master_last():
+    """Ansible's intersect has no order: another one in each run."""
+    hosts = [f"node{number}" for number in range(1, 10)]
+    order = [*hosts[4:], *hosts[:3], hosts[3]]
+    given = {"redis_cluster": {"restart_order": order}, "redis_outdated": hosts[1:], "redis_waiting": ["node5"]}
+    assert variable("redis", "redis_stale", **given) == [host for host in order if host != "node1"]

@@ -88,10 +88,24 @@ def test_a_change_of_mode_alone_is_made_without_judging(tmp_path, capsys):
 
 def test_a_secret_is_in_no_part_of_the_answer(tmp_path, capsys):
     target = tmp_path / "credentials"
-    answer = run(capsys, [{"path": str(target), "secret_content": "password hunter2hunter2\n", "mode": "0600"}])
+    answer = run(capsys, [{"path": str(target), "secret_content": "password hunter2hunter2\n"}])
     assert answer["changed"] is True
     assert "hunter2" not in json.dumps(answer)
     assert target.read_text() == "password hunter2hunter2\n"
+
+
+@pytest.mark.parametrize(
+    ("entry", "mode"),
+    [
+        ({"content": "a\n"}, 0o644),
+        ({"secret_content": "a\n"}, 0o600),
+        ({"secret_content": "a\n", "mode": "0640"}, 0o640),
+    ],
+)
+def test_a_file_with_a_secret_is_its_owners_where_no_mode_is_given(entry, mode, tmp_path, capsys):
+    target = tmp_path / "credentials"
+    run(capsys, [{"path": str(target), **entry}])
+    assert target.stat().st_mode & 0o7777 == mode
 
 
 def test_directories_get_their_modes(tmp_path, capsys):
