@@ -18,6 +18,7 @@ LAB_NAME ?= demo
 LAB_SUBNET ?= 10.0.1.0/24
 HOST ?= node1
 SCENARIO ?= default
+COMMIT ?= 1a863b2
 ARGS ?=
 
 export LAB_NAME LAB_SUBNET
@@ -152,6 +153,15 @@ operations: up ## Rolling operations under load, sabotage, kills and upgrades, o
 changes: up ## Every password changed under load, and changes that are refused, on the lab as it is (an hour)
 	@$(MAKE) converge ARGS=
 	@$(TIMED) "Changes" python3 -m pytest tests/testinfra/changes -s -ra \
+		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
+
+.PHONY: earlier
+earlier: EARLIER := .lab/$(LAB_NAME)/earlier
+earlier: machine venv demo-down ## The lab deployed by an earlier commit, taken over under load by this one: COMMIT=1a863b2 (ten minutes)
+	git clone -q . $(EARLIER) && git -C $(EARLIER) checkout -q $(COMMIT)
+	mkdir -p .lab/cache $(EARLIER)/.lab && cp -r .lab/cache $(EARLIER)/.lab/ && ln -s ../../../$(LAB_NAME) $(EARLIER)/.lab/$(LAB_NAME)
+	@$(TIMED) "Deploy by $(COMMIT)" $(MAKE) -C $(EARLIER) demo ARGS=
+	@$(TIMED) "Taken over from $(COMMIT)" python3 -m pytest tests/testinfra/earlier -s -ra \
 		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
 
 .PHONY: drill
