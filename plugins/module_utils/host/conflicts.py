@@ -287,7 +287,7 @@ def _others(wanted: Mapping, seen: Seen, mine: set[str], findings: _Findings) ->
                 f"{path} is not empty, and no run of ours has made what is in it",
                 f"Set {entry['setting']} to another directory, or, where the data are this platform's, list the path in ha_take_over",
             )
-        if entry.get("former") in seen.former and path not in seen.data:
+        if entry.get("former") in seen.former and path not in seen.data and entry["unit"] not in mine:
             findings.add(
                 f"the data of this platform are not in {path}, but beside {entry['former']}",
                 f"Set {entry['setting']} to {posixpath.dirname(entry['former'])}",

@@ -65,11 +65,17 @@ def server(files: Files, settings: Mapping) -> dict[str, Any]:
 def sentinel(files: Files) -> dict[str, Any]:
     """The sentinel that remembers a master here."""
     for flavor in FLAVORS:
-        live = files.text(f"{_directory(files, flavor, 'utmstack-ha-sentinel.conf')}/utmstack-ha-sentinel.conf")
+        directory = _directory(files, flavor, "utmstack-ha-sentinel.conf")
+        live = files.text(f"{directory}/utmstack-ha-sentinel.conf")
         watched = re.search(r"^sentinel monitor (\S+) ", live, re.MULTILINE)
         if watched and files.ours(f"{flavor}-sentinel.service"):
             said = _words(files.text(f"/etc/{flavor}/utmstack-ha-sentinel.conf"))
-            return {"master_name": watched[1], "address": said.get("bind"), "port": _number(said.get("tls-port"))}
+            return {
+                "master_name": watched[1],
+                "address": said.get("bind"),
+                "port": _number(said.get("tls-port")),
+                "data_directory": directory,
+            }
     return {}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .change import PORT, REFUSED, Change, address, port
+from .change import PORT, REFUSED, Change, address, given, port
 from .drill import REPLICA, Fault, frozen, killed
 from .listener import HOST, Endpoint, Listener
 from .members import check_voters, quorum
@@ -78,6 +78,7 @@ SERVICE = Service(
     compared=(
         ("sentinel", "address", "ha_address", address),
         ("sentinel", "port", "ha_ports.sentinel", port("sentinel")),
+        ("sentinel", "data_directory", "redis_data_directory", given("redis_data_directory")),
         ("sentinel", "master_name", "redis_master_name", lambda ha, host, given: ha["redis"]["master_name"]),
     ),
     unsupported=unsupported,

@@ -28,7 +28,10 @@ def member_of(layer: Layer, key: str, name: str, label: str = "name") -> Mapping
 
 @dataclass(frozen=True)
 class Data:
-    """Where a service keeps its data: the setting of the directory, the account that has it, and a file that tells that it is elsewhere."""
+    """Where a service keeps its data: the setting of the directory, and the account that has it.
+
+    former: a file in the directory that was the default before. Where a host was deployed with that one, it stays there.
+    """
 
     setting: str
     user: str

@@ -8,6 +8,7 @@ hosts by module deployed_info.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -128,8 +129,25 @@ def _differences(ha: Mapping, host: Mapping, one: Mapping) -> Iterator[tuple[str
         if present in (None, "", []) or (renamed and setting in named_after_it):
             continue
         wanted = wanted_of(ha, host, given)
-        if wanted not in (None, "", []) and str(wanted) != str(present):
+        if (
+            wanted not in (None, "", [])
+            and str(wanted) != str(present)
+            and not _stays(ha, given, setting, wanted, present)
+        ):
             yield setting, wanted, present, layer
+
+
+def _stays(ha: Mapping, given: Mapping, setting: str, wanted: Any, present: Any) -> bool:
+    """Whether data lie in the directory that was the default when a host was deployed, and the inventory names no other than today's."""
+    return any(
+        (present, wanted)
+        == (
+            posixpath.dirname(service.data.former.format(**given)),
+            service.settings[setting].format(cluster=ha["cluster"], **given),
+        )
+        for service in SERVICES.values()
+        if service.data and service.data.former and service.data.setting == setting and setting in service.settings
+    )
 
 
 def _check_membership(ha: Mapping, hosts: Mapping[str, Mapping], found: Findings) -> None:

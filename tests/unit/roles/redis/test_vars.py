@@ -50,3 +50,24 @@ def test_servers_are_restarted_in_the_order_that_was_found_the_master_last():
     order = [*hosts[4:], *hosts[:3], hosts[3]]
     given = {"redis_cluster": {"restart_order": order}, "redis_outdated": hosts[1:], "redis_waiting": ["node5"]}
     assert variable("redis", "redis_stale", **given) == [host for host in order if host != "node1"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "directory"),
+    [
+        ({}, "/var/lib/redis/utmstack"),
+        (
+            {"redis": {"data_directory": "/var/lib/redis"}, "sentinel": {"data_directory": "/var/lib/redis"}},
+            "/var/lib/redis",
+        ),
+        ({"sentinel": {"data_directory": "/var/lib/redis"}}, "/var/lib/redis"),
+        ({"redis": {"flavor": "redis"}}, "/var/lib/redis/utmstack"),
+    ],
+)
+def test_data_stay_where_a_host_was_deployed_with_them(layers, directory):
+    given = {"redis_data_directory": "/var/lib/redis/utmstack"}
+    assert variable("redis", "redis_directory", base_deployed={"layers": layers}, **given) == directory
+
+
+def test_an_operation_that_looks_at_no_deployment_has_the_inventory_s_directory():
+    assert variable("redis", "redis_directory", redis_data_directory="/srv/redis") == "/srv/redis"

@@ -102,6 +102,11 @@ def test_what_no_list_can_cure_is_told_with_its_remedy(seen, told, remedy):
     assert remedy in answer["conflicts"][0]["remedy"]
 
 
+def test_data_of_ours_in_an_earlier_default_directory_are_no_conflict():
+    seen = Seen(former=("/var/lib/redis/utmstack-ha.conf",), units={"redis-server.service": Unit(ours=True)})
+    assert decide(PLAN, seen, [])["conflicts"] == []
+
+
 @pytest.mark.parametrize("source, told", [("10.0.1.50", True), ("10.0.1.11", False), ("10.0.1.100", False)])
 def test_a_second_address_that_postgresql_would_not_let_in_is_told(source, told):
     """HAProxy's checks, which ask Patroni, would be green all the same."""

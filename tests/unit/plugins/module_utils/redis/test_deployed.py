@@ -47,6 +47,7 @@ def test_redis_and_sentinel_are_told_by_what_they_keep(host):
         "master_name": "utmstack-redis",
         "address": "10.0.1.11",
         "port": 26379,
+        "data_directory": "/var/lib/redis/utmstack",
     }
 
 

@@ -52,7 +52,8 @@ def deployed(name="node1", address="10.0.1.11"):
                           "roles": ["master", "data", "ingest"]},
         "redis": {"flavor": "redis", "address": address, "port": 6379, "tls_directory": tls,
                   "data_directory": "/var/lib/redis/utmstack"},
-        "sentinel": {"master_name": "utmstack-redis", "address": address, "port": 26379},
+        "sentinel": {"master_name": "utmstack-redis", "address": address, "port": 26379,
+                     "data_directory": "/var/lib/redis/utmstack"},
         "swarm": {"address": address, "port": 2377, "data_port": 4789, "data_root": "/var/lib/docker",
                   "address_pools": ["10.201.0.0/16"], "cluster": "utmstack"},
         "backend": {"stack": "utmstack", "http_port": 8080, "grpc_port": 50051, "tls": False, "database": "utmstack"},
@@ -142,6 +143,18 @@ def test_directories_that_follow_a_new_name_of_the_cluster_are_not_refused_besid
             host["settings"][setting] = host["settings"][setting].replace("/utmstack", "/other")
     text = changes.refusal(topology(ha_cluster_name="other"), present)
     assert "1 fault" in text.splitlines()[0] and "ha_cluster_name is other" in text, text
+
+
+def test_data_in_an_earlier_default_directory_stay_there_unless_the_inventory_names_another():
+    present = everywhere()
+    for host in present.values():
+        for layer in ("redis", "sentinel"):
+            host["layers"][layer]["data_directory"] = "/var/lib/redis"
+    assert changes.refusal(topology(), present) == ""
+    for host in present.values():
+        host["settings"]["redis_data_directory"] = "/srv/redis"
+    text = changes.refusal(topology(), present)
+    assert "redis_data_directory is /srv/redis" in text and "Put /var/lib/redis back" in text, text
 
 
 PORTS = sorted(name for name in defaults() if changes.rows()[f"ha_ports.{name}"].effect == changes.REFUSED)
