@@ -161,6 +161,7 @@ earlier: machine venv demo-down ## The lab deployed by an earlier commit, taken 
 	git clone -q . $(EARLIER) && git -C $(EARLIER) checkout -q $(COMMIT)
 	mkdir -p .lab/cache $(EARLIER)/.lab && cp -r .lab/cache $(EARLIER)/.lab/ && ln -s ../../../$(LAB_NAME) $(EARLIER)/.lab/$(LAB_NAME)
 	@$(TIMED) "Deploy by $(COMMIT)" $(MAKE) -C $(EARLIER) demo ARGS=
+	@$(LAB) up
 	@$(TIMED) "Taken over from $(COMMIT)" python3 -m pytest tests/testinfra/earlier -s -ra \
 		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
 
