@@ -30,6 +30,7 @@ export MOLECULE_EPHEMERAL_DIRECTORY := $(CURDIR)/.lab/molecule-$(LAB_NAME)
 LAB := python3 molecule/shared/lab.py
 TIMED := molecule/shared/timed.sh
 PLAYBOOK := ansible-playbook -i inventories/lab
+LAB_PYTEST := python3 -m pytest -s -ra --hosts=ansible://all --ansible-inventory=inventories/lab --sudo
 
 .PHONY: help
 help: ## List the targets
@@ -146,14 +147,12 @@ molecule: machine venv ## The whole platform: create, converge, idempotence, ver
 .PHONY: operations
 operations: up ## Rolling operations under load, sabotage, kills and upgrades, on the lab as it is (more than an hour)
 	@$(MAKE) converge ARGS=
-	@$(TIMED) "Operations" python3 -m pytest tests/testinfra/operations -s -ra \
-		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
+	@$(TIMED) "Operations" $(LAB_PYTEST) tests/testinfra/operations $(ARGS)
 
 .PHONY: changes
 changes: up ## Every password changed under load, and changes that are refused, on the lab as it is (an hour)
 	@$(MAKE) converge ARGS=
-	@$(TIMED) "Changes" python3 -m pytest tests/testinfra/changes -s -ra \
-		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
+	@$(TIMED) "Changes" $(LAB_PYTEST) tests/testinfra/changes $(ARGS)
 
 .PHONY: earlier
 earlier: EARLIER := .lab/$(LAB_NAME)/earlier
@@ -162,8 +161,7 @@ earlier: machine venv demo-down ## The lab deployed by an earlier commit, taken 
 	mkdir -p .lab/cache $(EARLIER)/.lab && cp -r .lab/cache $(EARLIER)/.lab/ && ln -s ../../../$(LAB_NAME) $(EARLIER)/.lab/$(LAB_NAME)
 	@$(TIMED) "Deploy by $(COMMIT)" $(MAKE) -C $(EARLIER) demo ARGS=
 	@$(LAB) up
-	@$(TIMED) "Taken over from $(COMMIT)" python3 -m pytest tests/testinfra/earlier -s -ra \
-		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
+	@$(TIMED) "Taken over from $(COMMIT)" $(LAB_PYTEST) tests/testinfra/earlier $(ARGS)
 
 .PHONY: drill
 drill: up ## A drill on the lab as it is: SCENARIO=default|short|all|FAULT, ARGS='-e repeat=3'
@@ -173,8 +171,7 @@ drill: up ## A drill on the lab as it is: SCENARIO=default|short|all|FAULT, ARGS
 .PHONY: drill-test
 drill-test: up ## Whether a drill leaves nothing behind and finds what is lost, on the lab
 	@$(MAKE) converge ARGS=
-	@$(TIMED) "Drill tests" python3 -m pytest tests/testinfra/drill -s -ra \
-		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
+	@$(TIMED) "Drill tests" $(LAB_PYTEST) tests/testinfra/drill $(ARGS)
 
 .PHONY: soak
 soak: up ## Whether a machine with every core saturated is taken for a failure, on the lab: SOAK_SECONDS=900
@@ -184,8 +181,7 @@ soak: up ## Whether a machine with every core saturated is taken for a failure, 
 .PHONY: lost-clients
 lost-clients: up ## How long locks of clients stay whose way to the database was lost, on the lab: LOST_TURNS=10 LOST_IDLE_S=1800
 	@$(MAKE) converge ARGS=
-	@$(TIMED) "Lost clients" python3 -m pytest tests/testinfra/guarantees/test_lost_clients.py -s -ra \
-		--hosts=ansible://all --ansible-inventory=inventories/lab --sudo $(ARGS)
+	@$(TIMED) "Lost clients" $(LAB_PYTEST) tests/testinfra/guarantees/test_lost_clients.py $(ARGS)
 
 .PHONY: interrupted
 interrupted: machine venv ## site.yml killed at random moments, deploying and changing, on hosts of their own: INTERRUPTIONS=20

@@ -304,7 +304,7 @@ def build_from_packages(tag: str, suite: str) -> None:
     system = CHECKOUT / ".lab" / f"{tag.replace(':', '-')}.tar"
     system.parent.mkdir(exist_ok=True)
     try:
-        root(
+        command = (
             "mmdebstrap",
             "--variant=minbase",
             '--aptopt=Acquire::Retries "3"',
@@ -319,6 +319,7 @@ def build_from_packages(tag: str, suite: str) -> None:
             f"deb {mirror} {suite}-updates main",
             f"deb http://deb.debian.org/debian-security {suite}-security main",
         )
+        fetched(lambda: root(*command))
         docker(
             "import", "--change", "ENV container=docker", "--change", 'CMD ["/usr/local/sbin/lab-init"]', system, tag
         )
@@ -331,7 +332,7 @@ def ensure_image(debian: str) -> str:
     if docker("image", "inspect", tag, check=False).returncode:
         with phase(f"Build the host image, Debian {debian}"):
             if not build_from_registry(tag, SUITES[debian]):
-                fetched(lambda: build_from_packages(tag, SUITES[debian]))
+                build_from_packages(tag, SUITES[debian])
     return tag
 
 
