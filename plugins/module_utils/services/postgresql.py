@@ -333,16 +333,8 @@ def check_changes(ha: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]],
 
 
 def check_members(members: Mapping[str, list[str]], found: Any) -> None:
-    """Patroni needs etcd, and a lost primary a replica; a repository on a host of PostgreSQL's is lost with it."""
+    """Patroni needs etcd, and a lost primary a replica."""
     own = members["postgresql"]
-    for host in members.get("backup", []):
-        if host in own:
-            found.refuse(
-                f"host {host}",
-                "group membership",
-                "is in group backup and in group postgresql: what it keeps would be lost with the data that it is for",
-                "Have a host of its own for backups",
-            )
     if own and not members["etcd"]:
         found.refuse(
             "group etcd",
@@ -421,7 +413,7 @@ def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[s
             "ca_path": ha["tls"]["ca"],
             "timeout": 3,
         },
-        **({"utmstack.ha.postgresql_archive_info": {}} if archives(ha) else {}),
+        **({f"utmstack.ha.{ARCHIVE_QUESTION}": {}} if archives(ha) else {}),
     }
 
 
