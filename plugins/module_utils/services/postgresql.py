@@ -721,7 +721,7 @@ SERVICE = Service(
         Change("backup_rpo_limit_s", APPLIED, "at once"),
         Change("backup_archive_queue_max", APPLIED, "at once"),
         Change(
-            "group backup, for PostgreSQL",
+            "group backup, backup_stop",
             APPLIED,
             "the first backup host has each member restart once; the last one is taken out by -e backup_stop=true only",
         ),
