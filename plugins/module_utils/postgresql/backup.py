@@ -51,6 +51,7 @@ MARGIN_BYTES = 2**30
 MISSED_WITNESSES = 3
 # pgBackRest's largest number of full backups to keep, so that expire by name removes nothing else.
 KEEP_ALL = "9999999"
+pause = time.sleep
 
 
 # -- take ---------------------------------------------------------------------------------------------------------------------------------------
@@ -168,7 +169,7 @@ def _settled(repository, info, backups) -> tuple[list[str], dict[str, str | None
         if not lacking:
             break
         if attempt == 1:
-            time.sleep(SETTLE_S)
+            pause(SETTLE_S)
     return lacking, ends
 
 
@@ -205,7 +206,7 @@ def _run(repository: Repository, kind: str, limit_s: float) -> str:
         attempt = tried.get(done.rc, 0)
         if attempt >= len(pauses) or time.monotonic() + pauses[attempt] >= until:
             raise BackupError(failure("backup", done))
-        time.sleep(pauses[attempt])
+        pause(pauses[attempt])
         tried[done.rc] = attempt + 1
         if done.rc == DB_MISSING and tried[done.rc] > 1:
             standby = "--no-backup-standby"

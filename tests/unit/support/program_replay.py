@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-_PROGRAM = """#!{python}
+_PROGRAM = """#!{python} -IS
 import json, os, pathlib, sys
 place = pathlib.Path({place!r})
 asked = " ".join(sys.argv[1:])

@@ -100,7 +100,7 @@ def test_a_name_cannot_end_its_literal():
 
 
 def test_tables_are_counted_before_and_after_where_all_is_replayed(psql, monkeypatch):
-    monkeypatch.setattr(rows.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(rows, "pause", lambda _seconds: None)
     known = [table() | {"name": "public.t"}]
     (
         psql.reply("pg_database", '["utmstack"]\n')
