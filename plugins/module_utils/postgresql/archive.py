@@ -33,6 +33,8 @@ SLOT = "utmstack_archive"
 # How often the primary looks for gaps, and for how long positions are kept, and how far apart.
 LOOK_S, SAMPLES_S, SAMPLE_S = 600, 3600, 60
 PSQL_S, PGBACKREST_S = 20, 180
+# pgBackRest's status of a repository without a backup; and how often a push is tried while the archiver's own has the lock, with a second between.
+NO_BACKUP, PUSH_TRIES = 2, 15
 
 LOOK = """
 SELECT json_build_object(
@@ -62,8 +64,14 @@ class ArchiveError(Exception):
 class Host:
     """This host's server, its pgBackRest and its Patroni. `run` and `get` are the outside: programs, and an HTTPS GET of a URL."""
 
-    def __init__(self, settings: Mapping[str, Any], run: Run, get: Callable[[str], Any] | None = None):
-        self.settings, self.run = settings, run
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        run: Run,
+        get: Callable[[str], Any] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self.settings, self.run, self.sleep = settings, run, sleep
         self.get = get or _getter(settings["ca"])
         self.data = Path(settings["data"])
 
@@ -141,10 +149,24 @@ class Host:
             found = json.loads(done.stdout)
         except ValueError as error:
             raise ArchiveError(f"pgbackrest info printed no JSON: {error}") from error
+        if wrong := unreadable(found):
+            raise ArchiveError("; ".join(wrong))
         self.archive_id = archive_id(found)
         return newest_full(found)
 
     archive_id = ""
+
+    def push(self, name: str) -> None:
+        """Have a segment of this host in all repositories; one that is there already stays as it is. Raises ArchiveError."""
+        for _try in range(PUSH_TRIES):
+            done = self.pgbackrest("--no-archive-async", "archive-push", str(self.file(name)))
+            if done.rc == 0:
+                return
+            # The archiver's asynchronous process, which ends when nothing is left to send.
+            if "is another pgBackRest process running" not in done.stderr + done.stdout:
+                break
+            self.sleep(1)
+        _refused(f"{name} could not be pushed", done)
 
     def file(self, name: str) -> Path:
         return self.data / "pg_wal" / name
@@ -174,6 +196,15 @@ def _getter(ca: str) -> Callable[[str], Any]:
 def names_of(listing: str) -> list[str]:
     """The names of the files of `repo-ls --output=json`. Raises ValueError for anything else."""
     return [name for name, entry in json.loads(listing).items() if entry.get("type") == "file"]
+
+
+def unreadable(info: list[Mapping[str, Any]]) -> list[str]:
+    """What is wrong with repositories by `info --output=json`, which ends with 0 all the same; that there is no backup yet is not."""
+    return [
+        f"repository {one['key']}: {' '.join(one['status']['message'].split())}"
+        for one in (info[0].get("repo", []) if info else [])
+        if one["status"]["code"] not in (0, NO_BACKUP)
+    ]
 
 
 def archive_id(info: list[Mapping[str, Any]]) -> str:
@@ -315,9 +346,7 @@ def _fill(host: Host, timeline: int, segment_bytes: int, now: float) -> dict[str
     pushed = []
     for name in lacking():
         if host.file(name).exists() and not host.waits(name):
-            done = host.pgbackrest("--no-archive-async", "archive-push", str(host.file(name)))
-            if done.rc:
-                _refused(f"{name} could not be pushed", done)
+            host.push(name)
             pushed.append(name)
     left = lacking()
     waiting = [name for name in left if host.waits(name)]
