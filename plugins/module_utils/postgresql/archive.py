@@ -77,7 +77,14 @@ class Host:
 
     def psql(self, query: str, environment: Mapping[str, str] | None = None, *where: str) -> str | None:
         """What a query printed; None where no server answers. Raises ArchiveError where it refuses the query."""
-        place = where or ("--host", self.settings["socket"], "--port", str(self.settings["port"]), "--username", "postgres")
+        place = where or (
+            "--host",
+            self.settings["socket"],
+            "--port",
+            str(self.settings["port"]),
+            "--username",
+            "postgres",
+        )
         command = ["psql", "-XAtqw", *place]
         try:
             done = self.run(
@@ -204,7 +211,9 @@ def archive_id(info: list[Mapping[str, Any]]) -> str:
     """The directory of the archive of the present database, such as 17-1, of `info --output=json`. Raises ArchiveError where there is none."""
     databases = info[0].get("db", []) if info else []
     if not databases:
-        raise ArchiveError("The repositories do not know this cluster yet: its stanza is made by the play of the backup hosts")
+        raise ArchiveError(
+            "The repositories do not know this cluster yet: its stanza is made by the play of the backup hosts"
+        )
     newest = max(databases, key=lambda one: one["id"])
     return f"{newest['version']}-{newest['id']}"
 

@@ -169,9 +169,10 @@ def _line(first, histories, segment_bytes) -> list[tuple[int, int]]:
     for newest in sorted(histories, reverse=True):
         way = forks(histories[newest])
         later = [(before, fork) for before, fork in way if before >= first.timeline]
+        if newest <= first.timeline or not later or later[0][0] != first.timeline:
+            continue
         # The segment with the fork is read from the next timeline, so a backup that begins in it still leads over.
-        if newest > first.timeline and later and later[0][0] == first.timeline:
-            if later[0][1] // segment_bytes >= first.number:
-                following = [before for before, _fork in later[1:]] + [newest]
-                return [(after, fork) for after, (_before, fork) in zip(following, later)]
+        if later[0][1] // segment_bytes >= first.number:
+            following = [before for before, _fork in later[1:]] + [newest]
+            return [(after, fork) for after, (_before, fork) in zip(following, later)]
     return []

@@ -11,6 +11,7 @@ from typing import Any
 from ..common.text import size, span
 from ..common.values import number, url
 from .answers import against_inventory, answers_of, cluster, sentence
+from .backup import Backup
 from .change import (
     APPLIED,
     CLIENT_PORT,
@@ -60,6 +61,10 @@ _PYTHON = "/usr/local/lib/utmstack-ha/python-as-postgres"
 _PATRONI = "by Patroni, one member after the other where a restart is needed"
 # Role postgresql makes it where ha_drill_allowed is true.
 DRILL_USER = "utmstack_drill"
+# It makes this one where group backup has hosts; it may read all data.
+BACKUP_USER = "utmstack_backup"
+# The scratch server of a verification.
+SCRATCH_MEMORY = 768 << 20
 # What module observe calls the answer about WAL.
 ARCHIVE_QUESTION = "postgresql_archive_info"
 # Kinds of backups that are pulled from PostgreSQL; the first takes its WAL as well.
@@ -415,6 +420,31 @@ def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[s
         },
         **({f"utmstack.ha.{ARCHIVE_QUESTION}": {}} if archives(ha) else {}),
     }
+
+
+def backup_settings(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """What its kinds of backups are told: how the cluster is asked, and what its repository is called."""
+    return {
+        "stanza": ha["postgresql"]["scope"],
+        "members": [{"name": one["name"], "address": one["address"]} for one in ha["postgresql"]["members"]],
+        "port": ha["ports"]["postgresql"],
+        "user": BACKUP_USER,
+        "password": secrets["postgresql_backup_password"],
+        "ca": ha["tls"]["ca"],
+        "account": "postgres",
+        "repository": f"{ha['backup']['directory']}/pgbackrest",
+    }
+
+
+def pull_order(layer: Layer, members: Iterable[str]) -> list[str]:
+    """Whom to take a backup from: replicas that confirm no write, then those that do, the primary last. Where nobody was asked, all are tried."""
+    seen = {member["name"]: member for member in (layer or {}).get("members", [])}
+    confirms = confirming(layer)
+
+    def rank(name: str) -> int:
+        return 2 if seen.get(name, {}).get("role") in LEADING_ROLES else 1 if name in confirms else 0
+
+    return sorted((name for name in members if not seen or seen.get(name, {}).get("reachable")), key=rank)
 
 
 def ledger(way: str) -> Callable[[Mapping[str, Any], Mapping[str, str]], dict[str, Any]]:
@@ -932,6 +962,43 @@ SERVICE = Service(
         LedgerPath("postgresql", "PostgreSQL", "postgresql", ledger("write"), host_lost_s=26),
         LedgerPath("bank", "Bank", "bank", ledger("write"), most_rate=BANK_RATE, accounts=True),
         LedgerPath("bank_direct", "Bank, not pooled", "bank", ledger("direct"), most_rate=BANK_RATE, accounts=True),
+    ),
+    backups=(
+        Backup(
+            kind=ARCHIVE_KIND,
+            title="PostgreSQL",
+            playbook="restore_postgresql",
+            asked=backup_settings,
+            source="a replica",
+            order=pull_order,
+            point="to the moment",
+            # pgBackRest keeps it, and says how much it takes when it is restored; its code asks for that room.
+            scratch=lambda _size: (0, SCRATCH_MEMORY),
+            files=False,
+            account="postgres",
+            schedule=("*-*-* 01:00",),
+            verify_schedule=("*-*-* 04:30",),
+            packages=("pgbackrest", "postgresql-{postgresql_version}"),
+            users=(BACKUP_USER,),
+            secrets=("postgresql_backup_password",),
+        ),
+        Backup(
+            kind=DUMP_KIND,
+            title="PostgreSQL's databases, each by itself",
+            playbook="restore_postgresql",
+            asked=backup_settings,
+            source="a replica",
+            order=pull_order,
+            # Restored it takes a few times as much as compressed.
+            scratch=lambda size: (8 * size, SCRATCH_MEMORY),
+            isolated=True,
+            account="postgres",
+            schedule=("*-*-* 02:30",),
+            verify_schedule=("*-*-* 06:00",),
+            packages=("postgresql-{postgresql_version}",),
+            users=(BACKUP_USER,),
+            secrets=("postgresql_backup_password",),
+        ),
     ),
     certificate=("patroni.service", "patroni_rest"),
 )
