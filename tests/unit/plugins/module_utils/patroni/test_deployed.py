@@ -93,7 +93,11 @@ def test_where_wal_goes_is_told_by_our_own_file_of_a_member(host):
     path = "/etc/pgbackrest/pgbackrest.conf"
     write(host, path, "[global]\nrepo1-host=elsewhere\n")
     assert "archives_to" not in look(host, None).layers["postgresql"]
-    write(host, path, "# Managed by utmstack.ha, role postgresql. More.\nrepo1-host=backup1\nrepo1-host-type=tls\nrepo2-host=backup2\n")
+    write(
+        host,
+        path,
+        "# Managed by utmstack.ha, role postgresql. More.\nrepo1-host=backup1\nrepo1-host-type=tls\nrepo2-host=backup2\n",
+    )
     assert look(host, None).layers["postgresql"]["archives_to"] == "backup1, backup2"
 
 

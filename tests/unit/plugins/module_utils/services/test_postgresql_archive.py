@@ -76,7 +76,10 @@ def test_what_costs_wal_is_warned_of(settings, told):
 
 
 def deployed(archives_to="", release="13"):
-    layer = {"data_directory": "/var/lib/postgresql/17/utmstack", **({"archives_to": archives_to} if archives_to else {})}
+    layer = {
+        "data_directory": "/var/lib/postgresql/17/utmstack",
+        **({"archives_to": archives_to} if archives_to else {}),
+    }
     return {"layers": {"postgresql": layer}, "enabled": [], "passwords": {}, "settings": {}, "release": release}
 
 
@@ -134,7 +137,9 @@ def test_what_is_wrong_on_any_member_is_a_problem_and_an_unknown_archive_is_one(
     assert postgresql.archive_state(topology("backup1"), seen(GOOD, bad, STANDBY))["problems"] == [
         "postgresql: node2: its slot was given up. Do this"
     ]
-    unknown = postgresql.archive_state(topology("backup1"), seen(None, STANDBY, {"failed": True, "msg": "PostgreSQL does not answer"}))
+    unknown = postgresql.archive_state(
+        topology("backup1"), seen(None, STANDBY, {"failed": True, "msg": "PostgreSQL does not answer"})
+    )
     assert postgresql.archive_words(unknown) == "archive UNKNOWN"
     assert len(unknown["problems"]) == 2 and "node3 could not say" in unknown["problems"][0]
 
