@@ -52,7 +52,7 @@ DATA = {"postgresql_data": "/var/lib/postgresql/17/utmstack"}
 
 
 def test_without_backup_hosts_nothing_of_it_is_there():
-    assert not {"archive", "backup_hosts", "archive_stop"} & set(PLAIN["postgresql"])
+    assert not {"archive", "backup_hosts"} & set(PLAIN["postgresql"])
     assert not [name for name in parameters(PLAIN) if name.startswith("archive")]
     assert "ignore_slots" not in dynamic(PLAIN)
     assert "pgbackrest" not in host_software(PLAIN, "node1", {}, "13")["packages"]
