@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Optional
 
+from .backup import Backup
 from .change import Change, Wanted
 from .drill import Fault, LedgerPath
 from .listener import Endpoint, Listener
@@ -231,6 +232,8 @@ class Service:
     certificate: tuple[str, str] | None = None
     # The setting with the directories that all of its hosts share.
     shares: str = ""
+    # What can be backed up of it.
+    backups: tuple[Backup, ...] = ()
 
     def every(self, texts: Iterable[str]) -> list[str]:
         """The texts with each value of what is a choice."""

@@ -12,7 +12,7 @@ UTILS = Path(__file__).resolve().parents[3] / "plugins" / "module_utils"
 # From top to bottom. Folders of one floor may import from each other, in no circle.
 FLOORS = (
     {"drill/report", "drill/scenario"},
-    {"drill/fault", "drill/ledger", "operation"},
+    {"backup", "drill/fault", "drill/ledger", "operation"},
     {"backend", "etcd", "haproxy", "host", "patroni", "postgresql", "redis", "search", "swarm", "vip"},
     {"topology"},
     {"services"},

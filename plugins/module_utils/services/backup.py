@@ -1,0 +1,62 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What can be backed up of a service: its kinds of backups, as plain data. The code of a kind lies in backup.py of its component."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+HOUR, DAY = 3600, 86400
+
+Record = Mapping[str, Any]
+
+
+def given_order(_layer: Any, members: Iterable[str]) -> list[str]:
+    """The members as the inventory has them."""
+    return list(members)
+
+
+def needs(records: Iterable[Record]) -> set[str]:
+    """The labels of the backups that these records say they need, as a differential one needs its full one."""
+    return {label for record in records for label in record.get("needs", [])}
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A kind of backup of a service.
+
+    kind: its name in settings, timers, paths and records. title: what messages call it. playbook: the one that restores it.
+    asked: what its code needs to know (ha, secrets). order: whom to pull from, first the best: of what was seen of the service and its members.
+    source: the same in the words of a plan.
+    stale_s, verify_stale_s: how old the last good backup, and the last verified one, may be before status turns red.
+    point: up to when a restore brings everything back, in the words of a plan.
+    scratch: how much disk and memory (bytes) a verification needs, of the size of the newest backup.
+    depends: which other backups these need, by their labels.
+    schedule, verify_schedule: times of systemd (OnCalendar), and for how long it is kept.
+    files: whether a backup is a directory of the program's own; else the component's code keeps it, under a label, and deletes it by the label.
+    account: who it runs as on the backup host. limit_s: after which a run is ended.
+    packages, users, secrets: what it needs on backup hosts, of the service, and among the passwords.
+    """
+
+    kind: str
+    title: str
+    playbook: str
+    asked: Callable[[Mapping[str, Any], Mapping[str, str]], Mapping[str, Any]]
+    source: str = ""
+    order: Callable[[Any, Iterable[str]], list[str]] = given_order
+    stale_s: int = 36 * HOUR
+    verify_stale_s: int = 3 * DAY
+    point: str = "to the last backup"
+    scratch: Callable[[int], tuple[int, int]] = lambda size: (size, size)
+    depends: Callable[[Iterable[Record]], set[str]] = needs
+    schedule: tuple[str, ...] = ("*-*-* 02:00",)
+    verify_schedule: tuple[str, ...] = ("*-*-* 04:00",)
+    retention_days: int = 7
+    files: bool = True
+    account: str = "utmstack-backup"
+    limit_s: int = 6 * HOUR
+    packages: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
