@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from ..etcd import backup as of_etcd
 from ..redis import backup as of_redis
 
 KINDS: dict[str, ModuleType] = {
+    "etcd": of_etcd,
     "redis": of_redis,
 }
