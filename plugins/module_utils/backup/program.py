@@ -201,7 +201,7 @@ class Program:
         return code
 
     def look(self) -> dict[str, Any]:
-        """Return how all kinds stand: for status and metrics. Raises BackupError where the repository can't be looked at."""
+        """Return how all kinds stand, each with its own problems, and what is wrong beside. For status and metrics. Raises BackupError where the repository can't be looked at."""
         self.repository.check()
         now, rows, problems, copies = self.now(), [], [], []
         for kind, spec in self.settings["kinds"].items():
@@ -232,7 +232,7 @@ class Program:
             "free": usage.free,
             "total": usage.total,
             "guard": guarded,
-            "problems": [text for row in rows for text in row["problems"]] + problems,
+            "problems": problems,
         }
 
     def _measure(self, state: Mapping[str, Any] | None = None) -> None:
@@ -268,6 +268,7 @@ class Program:
         return place
 
     def _make(self, place: Path, backup: Backup) -> None:
+        place.parent.mkdir(mode=0o711, exist_ok=True)
         place.mkdir(mode=0o700)
         if os.geteuid() == 0:
             try:
