@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import datetime
+import os
+import pwd
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -85,20 +88,16 @@ def _commits(repository, path, name, program, place):
     return parse_time(found[-1]) if found else None
 
 
-def run_to(words, file, account) -> int:
-    """Run a command whose output is no text; returns its exit code."""
-    import pwd
-    import subprocess
-
+def run_to(words: list[str], file: Any, account: str | None) -> int:
+    """Run a command whose output is no text into a file; returns its exit code. Raises CommandError where it does not end."""
     options: dict[str, Any] = {}
-    if account:
+    if account and os.geteuid() == 0:
         entry = pwd.getpwnam(account)
-        import os
-
-        if entry.pw_uid != os.geteuid():
-            options = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": os.getgrouplist(account, entry.pw_gid)}
+        groups = os.getgrouplist(account, entry.pw_gid)
+        options = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+    quiet = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     try:
-        return subprocess.run(words, stdout=file, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=300, check=False, **options).returncode
+        return subprocess.run(words, stdout=file, timeout=300, check=False, **quiet, **options).returncode
     except subprocess.TimeoutExpired as error:
         raise CommandError(f"{words[0]} did not end within 300 s") from error
 
@@ -124,7 +123,7 @@ def look(settings: Mapping[str, Any], records: Iterable[Mapping[str, Any]] = ())
     info = repository.info()
     empty = {"births": {}, "timeline": 0, "set": "", "bytes": 0, "segment": "", "moment": None, "missing": [], "options": []}
     result: dict[str, Any] = {
-        "system_identifier": info["system_identifier"], "version": info["version"], "exact": False, "seconds": None,
+        "system_identifier": info["system_identifier"], "version": info["version"], "archive": info["archive"].get("id", ""), "exact": False, "seconds": None,
         "backups": [
             {"label": one["label"], "stop": one["timestamp"]["stop"], "size": one["info"]["size"]} for one in info["backups"]
         ],

@@ -218,7 +218,7 @@ def plan(
     found: dict[str, Any] = {
         "faults": list(problems), "steps": [], "host": "", "repository": "", "begin": "", "move": [], "stop": [], "request": {}, "lines": [],
         "timeline": 0, "set": "", "bytes": 0, "type": "", "target": "", "system_identifier": "", "segment": "", "births": {}, "moment": None,
-        "exact": False, "seconds": None,
+        "exact": False, "seconds": None, "archive": "",
     }  # fmt: skip
     try:
         aim = target(asked["to"])
@@ -240,7 +240,7 @@ def plan(
     name, chosen = _repository(found, repositories, asked, earlier)
     if chosen:
         found["repository"] = name
-        copied = ("timeline", "set", "bytes", "system_identifier", "segment", "moment", "exact", "seconds", "births")
+        copied = ("timeline", "set", "bytes", "system_identifier", "segment", "moment", "exact", "seconds", "births", "archive")
         found |= {key: chosen[key] for key in copied}
         found["faults"] += chosen["faults"]
         found |= {"timeline": earlier.get("timeline") or chosen["timeline"], "set": earlier.get("set") or chosen["set"]}
