@@ -267,6 +267,8 @@ SERVICE = Service(
             # A member that is made of it, and the server that proves it.
             scratch=lambda size: (2 * size + (128 << 20), 2 * size + (64 << 20)),
             limit_s=HOUR,
+            # Its server has sockets in its own directory, and nothing else.
+            isolated=True,
             packages=("etcd-client", "etcd-server"),
             secrets=("etcd_root_password",),
         ),
