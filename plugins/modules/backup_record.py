@@ -130,7 +130,21 @@ from ansible_collections.utmstack.ha.plugins.module_utils.backup import kept_by_
 from ansible_collections.utmstack.ha.plugins.module_utils.backup.repository import Repository
 from ansible_collections.utmstack.ha.plugins.module_utils.common.backup import BackupError
 
-FIELDS = ("host", "kind", "act", "verdict", "reason", "label", "source", "started", "point", "manifest", "checks", "software", "removed")
+FIELDS = (
+    "host",
+    "kind",
+    "act",
+    "verdict",
+    "reason",
+    "label",
+    "source",
+    "started",
+    "point",
+    "manifest",
+    "checks",
+    "software",
+    "removed",
+)
 
 
 def main():

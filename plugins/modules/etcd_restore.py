@@ -179,7 +179,9 @@ def put(module, params):
     try:
         account = pwd.getpwnam(params["owner"])
     except KeyError:
-        module.fail_json(msg=f"There is no account {params['owner']} on this host. Is etcd installed? Run site.yml first.")
+        module.fail_json(
+            msg=f"There is no account {params['owner']} on this host. Is etcd installed? Run site.yml first."
+        )
     return restore.put(
         params["data_directory"],
         params["snapshot"],

@@ -89,6 +89,8 @@ def _alone(path: Path) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > end:
-                    raise BackupError(f"another run on this host has not ended within {LOCK_S:g} s; start again when it has") from None
+                    raise BackupError(
+                        f"another run on this host has not ended within {LOCK_S:g} s; start again when it has"
+                    ) from None
                 time.sleep(0.5)
         yield

@@ -29,7 +29,9 @@ def look(data: str) -> dict[str, Any]:
         "label": label(place),
         "data": (place / "member").is_dir(),
         "free": usage.f_bavail * usage.f_frsize,
-        "safety": sorted(str(path) for path in place.parent.glob(f"{place.name}{COPY}*")) if place.parent.is_dir() else [],
+        "safety": sorted(str(path) for path in place.parent.glob(f"{place.name}{COPY}*"))
+        if place.parent.is_dir()
+        else [],
     }
 
 
@@ -43,7 +45,9 @@ def label(place: Path) -> str:
         raise BackupError(f"{place / MARK} can't be read: {error}") from error
 
 
-def put(data: str, snapshot: str, digest: str, of: str, stamp: str, member: dict[str, str], owner: tuple[int, int]) -> dict:
+def put(
+    data: str, snapshot: str, digest: str, of: str, stamp: str, member: dict[str, str], owner: tuple[int, int]
+) -> dict:
     """Restore a member, and return the path of the safety copy (empty where there was nothing) and whether revisions were bumped.
 
     digest: the snapshot's checksum in the backup's record. of: the backup's label. stamp: part of the safety copy's name.

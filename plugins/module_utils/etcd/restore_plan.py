@@ -78,7 +78,11 @@ def _lines(backup, label, names, todo, seen, chosen, released):
     lines = [f"Restore of etcd from {label}"]
     if backup:
         moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(backup["point"]["time"]))
-        proven = "verified" if backup["verified"] else "NOT VERIFIED: its restore may fail; run playbooks/verify_backup.yml -e kind=etcd"
+        proven = (
+            "verified"
+            if backup["verified"]
+            else "NOT VERIFIED: its restore may fail; run playbooks/verify_backup.yml -e kind=etcd"
+        )
         lines.append(f"  everything in etcd there up to {moment}, revision {backup['point']['revision']}, {proven}")
     if released:
         return [*lines, "  all members are restored and Patroni's keys were reset; Patroni is started where it is not"]
@@ -87,8 +91,12 @@ def _lines(backup, label, names, todo, seen, chosen, released):
     lines += [f"  restored already on {', '.join(done)}, by a run that was interrupted"] if done and todo else []
     lines += ["  each member's present data stay beside the new ones, as DIRECTORY.before-restore-TIME"] if todo else []
     if todo and not all(seen[name]["bumps"] for name in todo if name in seen):
-        lines.append("  this release can't bump revisions: stop all other clients of etcd than Patroni before, and start them after it")
-    lines.append("  PostgreSQL is stopped meanwhile; its data stay, and Patroni's keys on leader and standbys are made anew from them:")
+        lines.append(
+            "  this release can't bump revisions: stop all other clients of etcd than Patroni before, and start them after it"
+        )
+    lines.append(
+        "  PostgreSQL is stopped meanwhile; its data stay, and Patroni's keys on leader and standbys are made anew from them:"
+    )
     return lines + [f"    {line}" for line in chosen["lines"]]
 
 
