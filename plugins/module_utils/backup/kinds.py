@@ -12,9 +12,11 @@ from __future__ import annotations
 from types import ModuleType
 
 from ..etcd import backup as of_etcd
+from ..host import configuration as of_host
 from ..redis import backup as of_redis
 
 KINDS: dict[str, ModuleType] = {
+    "configuration": of_host,
     "etcd": of_etcd,
     "redis": of_redis,
 }
