@@ -56,14 +56,37 @@ class ActionModule(ActionBase):
             manifest = {"digest": configuration.digest(files), "recipients": recipients}
             newest = (arguments["kept"] or [{"record": {}}])[-1]["record"].get("manifest")
             if newest == manifest and not arguments["force"] and not arguments["failed_before"]:
-                return {**result, "changed": False, "needed": False, "verdict": "ok", "reason": "", "manifest": manifest}
+                return {
+                    **result,
+                    "changed": False,
+                    "needed": False,
+                    "verdict": "ok",
+                    "reason": "",
+                    "manifest": manifest,
+                }
             sealed = self._sealed(files, arguments["cluster"], recipients, manifest)
         except (BackupError, age.AgeError) as error:
             told = error.reason if isinstance(error, BackupError) else str(error)
             told = told if told.startswith("backup_recipients") else f"the configuration was not sealed: {told}"
             needed = arguments["force"] or not arguments["failed_before"]
-            return {**result, "changed": False, "needed": needed, "verdict": "failed", "reason": told, "files": {}, "manifest": {}}
-        return {**result, "changed": False, "needed": True, "verdict": "ok", "reason": "", **sealed, "manifest": manifest}
+            return {
+                **result,
+                "changed": False,
+                "needed": needed,
+                "verdict": "failed",
+                "reason": told,
+                "files": {},
+                "manifest": {},
+            }
+        return {
+            **result,
+            "changed": False,
+            "needed": True,
+            "verdict": "ok",
+            "reason": "",
+            **sealed,
+            "manifest": manifest,
+        }
 
     def _sealed(
         self, files: configuration.Files, cluster: str, recipients: list[str], manifest: dict[str, Any]

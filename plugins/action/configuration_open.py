@@ -65,4 +65,10 @@ class ActionModule(ActionBase):
         if other and present:
             lines.append(f"  what is in {directory} now stays beside it, as {directory.name}.before-restore-TIME")
         lines.append("  no host is connected to")
-        return {"changed": bool(other), "differs": other, "safety_copy": copy, "lines": lines, "secrets": facts.get("secrets", "")}
+        return {
+            "changed": bool(other),
+            "differs": other,
+            "safety_copy": copy,
+            "lines": lines,
+            "secrets": facts.get("secrets", ""),
+        }

@@ -7,6 +7,7 @@ from __future__ import annotations
 import calendar
 import fcntl
 import os
+import pwd
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.backup import BackupError, checksums, require_room
+from ..services.registry import backups
 from . import record as records
 from .repository import Repository
 
@@ -59,22 +61,34 @@ def _store(repository: Repository, kind: str, label: str, files: Mapping[str, st
         raise BackupError(f"{whole} is there already. Is the clock of the controller right?")
     if partial.exists():
         shutil.rmtree(partial)
-    partial.mkdir(parents=True, mode=0o750)
-    # The account that verifies it reads it. What it reads is sealed.
-    owner = partial.parent.stat()
+    partial.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    partial.mkdir(mode=0o700)
+    owner = _owner(kind)
     for name, text in files.items():
         path = partial / name
         with open(path, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        path.chmod(0o640)
-        os.chown(path, owner.st_uid, owner.st_gid)
-    os.chown(partial, owner.st_uid, owner.st_gid)
+        path.chmod(0o600)
+        os.chown(path, *owner)
+    os.chown(partial, *owner)
     sums = checksums(partial)
     size = sum((partial / name).stat().st_size for name in sums)
     os.rename(partial, whole)
     return {"label": label, "files": sums, "bytes": size}
+
+
+def _owner(kind: str) -> tuple[int, int]:
+    """The account that verifies it, which is to read it. Without root's rights nothing can be given away."""
+    if os.geteuid() != 0:
+        return os.getuid(), os.getgid()
+    account = backups()[kind].account
+    try:
+        entry = pwd.getpwnam(account)
+    except KeyError:
+        raise BackupError(f"there is no account {account} on this host. Run site.yml") from None
+    return entry.pw_uid, entry.pw_gid
 
 
 @contextmanager

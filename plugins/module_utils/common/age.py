@@ -40,7 +40,7 @@ def fault(recipient: object) -> tuple[str, str] | tuple[()]:
     text = recipient.strip()
     if text.upper().startswith("AGE-SECRET-KEY-"):
         return "is a PRIVATE key, which must not be in an inventory", f"Take it away and make a new one. {remedy}"
-    if text.startswith("ssh-ed25519 "):
+    if text.split(" ")[0] == "ssh-ed25519":
         try:
             blob = _ssh_blob(text)
         except (ValueError, binascii.Error, IndexError):
@@ -71,7 +71,8 @@ def seal(data: bytes, recipients: Iterable[str]) -> str:
     pyrage = _pyrage()
     try:
         keys = [
-            (pyrage.ssh if one.startswith("ssh-") else pyrage.x25519).Recipient.from_str(name(one)) for one in recipients
+            (pyrage.ssh if one.startswith("ssh-") else pyrage.x25519).Recipient.from_str(name(one))
+            for one in recipients
         ]
         return armored(pyrage.encrypt(data, keys))
     except (pyrage.EncryptError, pyrage.RecipientError) as error:
@@ -203,6 +204,10 @@ def _pipe(arguments: list[str], data: bytes) -> bytes:
             raise AgeError(f"age did not end within {LIMIT_S:g} s") from None
         raise
     if process.returncode:
-        lines = [line for line in err.decode(errors="replace").splitlines() if line.strip() and "report unexpected" not in line]
+        lines = [
+            line
+            for line in err.decode(errors="replace").splitlines()
+            if line.strip() and "report unexpected" not in line
+        ]
         raise AgeError(lines[0] if lines else f"age ended with {process.returncode}")
     return out

@@ -163,7 +163,8 @@ def write(directory: Path, files: Files, stamp: str) -> str:
     fresh.mkdir(mode=0o700, parents=True)
     for name, (content, executable) in sorted(files.items()):
         path = fresh / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for parent in reversed(path.relative_to(fresh).parents):
+            (fresh / parent).mkdir(mode=0o700, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700 if executable else 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -185,7 +186,9 @@ def write(directory: Path, files: Files, stamp: str) -> str:
 
 def take(settings: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """No backup host can take it. Raises BackupError."""
-    raise BackupError("the configuration is sealed on the controller, by site.yml or playbooks/backup.yml -e kind=configuration")
+    raise BackupError(
+        "the configuration is sealed on the controller, by site.yml or playbooks/backup.yml -e kind=configuration"
+    )
 
 
 def verify(settings: Mapping[str, Any], directory: Path, scratch: Path) -> dict[str, Any]:
@@ -194,9 +197,7 @@ def verify(settings: Mapping[str, Any], directory: Path, scratch: Path) -> dict[
     recipients = settings["recipients"]
     lacking = age.missing((directory / SEALED).read_text(encoding="ascii"), recipients)
     if lacking:
-        raise BackupError(
-            f"it is not sealed to {', '.join(lacking)}. Run playbooks/backup.yml -e kind=configuration"
-        )
+        raise BackupError(f"it is not sealed to {', '.join(lacking)}. Run playbooks/backup.yml -e kind=configuration")
     how = "Run playbooks/verify_backup.yml -e kind=configuration -e identity=FILE on the controller, with the file of the private key"
     opened = [
         one["started"]
@@ -204,7 +205,9 @@ def verify(settings: Mapping[str, Any], directory: Path, scratch: Path) -> dict[
         if one["act"] == "verify" and one["verdict"] == "ok" and one.get("checks", {}).get("opened")
     ]
     if not opened:
-        raise BackupError(f"nobody has opened it yet, so nobody knows whether the private key is still there. {how}", UNVERIFIED)
+        raise BackupError(
+            f"nobody has opened it yet, so nobody knows whether the private key is still there. {how}", UNVERIFIED
+        )
     days = int(max(0.0, settings.get("now", time.time()) - max(opened)) / 86400)
     if days > OPENED_S / 86400:
         raise BackupError(f"it was last opened {days} days ago. {how}", UNVERIFIED)
@@ -278,7 +281,9 @@ def _add_file(found: Files, path: Path, name: str) -> None:
     try:
         found[name] = (path.read_bytes(), bool(path.stat().st_mode & 0o100))
     except OSError as error:
-        raise BackupError(f"{path} can't be read: {error.strerror}. Let the account that runs Ansible read it") from error
+        raise BackupError(
+            f"{path} can't be read: {error.strerror}. Let the account that runs Ansible read it"
+        ) from error
 
 
 def _present(directory: Path) -> dict[str, bytes]:
