@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: configuration_archive
-short_description: Seal the platform's configuration for a backup host
+short_description: Create a sealed archive of the platform's configuration
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
@@ -51,7 +51,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Seal the configuration
+- name: Create the sealed archive
   utmstack.ha.configuration_archive:
     cluster: "{{ ha.cluster }}"
     secrets_directory: "{{ ha.secrets_dir }}"
