@@ -121,24 +121,27 @@ def look(settings: Mapping[str, Any], records: Iterable[Mapping[str, Any]] = ())
     """The repository's half of a plan. settings: those of Repository, and to, timeline, set, births, kept. Raises BackupError."""
     repository, known = Repository(settings), list(records)
     info = repository.info()
+    newest = max(info["archives"], default=0)
+    archive_id = info["archives"].get(newest, "")
+    backups = [one for one in info["backups"] if one["database"]["id"] == newest]
     empty = {"births": {}, "timeline": 0, "set": "", "bytes": 0, "segment": "", "moment": None, "missing": [], "options": []}
     result: dict[str, Any] = {
-        "system_identifier": info["system_identifier"], "version": info["version"], "archive": info["archive"].get("id", ""), "exact": False, "seconds": None,
+        "system_identifier": info["system_identifier"], "version": info["version"], "archive": archive_id, "exact": False, "seconds": None,
         "backups": [
-            {"label": one["label"], "stop": one["timestamp"]["stop"], "size": one["info"]["size"]} for one in info["backups"]
+            {"label": one["label"], "stop": one["timestamp"]["stop"], "size": one["info"]["size"]} for one in backups
         ],
     }  # fmt: skip
-    if not info["archive"]:
+    if not archive_id:
         return {**result, **empty, "faults": ["The repository has no WAL. See playbooks/status.yml."]}
     recorded = [{int(number): float(when) for number, when in one.get("births", {}).items()} for one in known]
     given = {int(number): float(when) for number, when in (settings.get("births") or {}).items()}
-    forest, times, paths = tree(repository, info["archive"]["id"], given, *recorded)
+    forest, times, paths = tree(repository, archive_id, given, *recorded)
     try:
         aim = restore_plan.target(settings["to"])
     except ValueError as error:
         return {**result, **empty, "faults": [str(error)]}
     chosen = restore_plan.choose(
-        aim, forest, info["backups"], times, settings.get("kept") or (), settings.get("timeline"), settings.get("set") or ""
+        aim, forest, backups, times, settings.get("kept") or (), settings.get("timeline"), settings.get("set") or ""
     )
     result |= chosen
     if chosen["segment"]:
