@@ -18,7 +18,7 @@ PARTIAL = ".part"
 
 
 class Repository:
-    """What is below the directory of backups."""
+    """What is below the directory of backups. cluster: whose it must be; anybody's where it is empty."""
 
     def __init__(self, directory: str | Path, cluster: str):
         self.directory = Path(directory)
@@ -34,7 +34,7 @@ class Repository:
                 f"{marker} can't be read ({error.strerror}), so this is not the repository, and nothing was written or deleted. Mount what belongs"
                 " there, or run site.yml where the directory is new",
             ) from error
-        if said != self.cluster:
+        if self.cluster and said != self.cluster:
             raise BackupError(f"{self.directory} is the repository of cluster {said}, not of {self.cluster}", SETTINGS)
 
     def records(self, kind: str) -> list[Record]:

@@ -73,6 +73,7 @@ def program_kinds(
     return {
         kind: {
             "title": kinds[kind].title,
+            "account": kinds[kind].account,
             "limit_s": kinds[kind].limit_s,
             "stale_s": kinds[kind].stale_s,
             "verify_stale_s": kinds[kind].verify_stale_s,
@@ -82,3 +83,44 @@ def program_kinds(
         }
         for kind, times in ha["backup"]["times"][host].items()
     }
+
+
+def timer_path(kind: str, act: str) -> str:
+    """Return the file of a kind's timer for take or verify."""
+    return f"/etc/systemd/system/utmstack-backup{'-verify' if act == 'verify' else ''}@{kind}.timer"
+
+
+def timers(times: Mapping[str, Mapping[str, Any]], jitter: str) -> list[dict[str, str]]:
+    """Return the timers of a backup host, as module file_set takes files.
+
+    times: by kind take and verify, times of systemd. jitter: by how much each may be later, as systemd takes a span.
+    """
+    what = {"take": "Back up", "verify": "Verify the newest backup of"}
+    return [
+        {
+            "path": timer_path(kind, act),
+            "content": "\n".join(
+                (
+                    "# Written by utmstack.ha, role backup, changes made here are lost.",
+                    "[Unit]",
+                    f"Description={what[act]} {kind} by a timer",
+                    "PartOf=utmstack-backup.target",
+                    "",
+                    "[Timer]",
+                    *(f"OnCalendar={one}" for one in own[act]),
+                    f"RandomizedDelaySec={jitter}",
+                    "Persistent=true",
+                    "",
+                )
+            ),
+        }
+        for kind, own in times.items()
+        for act in what
+        if own[act]
+    ]
+
+
+def former_timers(times: Mapping[str, Mapping[str, Any]], known: Iterable[str]) -> list[str]:
+    """Return the files of the timers that a backup host may have and must not: of kinds, or verifications, that are left out."""
+    present = {entry["path"] for entry in timers(times, "")}
+    return [path for kind in known for act in ("take", "verify") if (path := timer_path(kind, act)) not in present]

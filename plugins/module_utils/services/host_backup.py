@@ -122,7 +122,7 @@ SERVICE = Service(
     # What runs by timers; these belong to the target.
     units=("utmstack-backup.target",),
     some_packages=lambda ha, _release: tuple(ha["backup"]["packages"]),
-    upgrades=("redis-tools", "valkey-tools"),
+    upgrades=("pgbackrest",),
     upgraded={"utmstack-backup.target": ()},
     asks=asks,
     form=form,

@@ -36,7 +36,7 @@ def plan_backups(
 ) -> dict[str, Any]:
     """Return what the topology has of backups, besides the members; what is wrong goes to `found`.
 
-    variables: those of each host. Returns kinds (names), directory, hosts (names), required, allow_shared_host, packages, and times: by host
+    variables: those of each host. Returns kinds (names), known (those that there are at all), directory, hosts (names), required, allow_shared_host, packages, and times: by host
     and kind take and verify (times of systemd) and retention_days.
     """
     hosts = members["backup"]
@@ -59,6 +59,7 @@ def plan_backups(
         found.warn("group backup", "members", "are none, and backup_required is true", "Add a host to it")
     return {
         "kinds": kinds,
+        "known": list(backups()),
         "hosts": list(hosts),
         "directory": _directory(settings["backup_directory"], found),
         "required": required,
@@ -120,7 +121,7 @@ def _keys(name: str, value: Any, example: str, found: Findings) -> Mapping[str, 
 
 
 def _schedule(name: str, value: Any, may_be_never: bool, found: Findings) -> dict[str, list[str]]:
-    example = "{redis: hourly}" if not may_be_never else "{redis: '*-*-* 04:00'}"
+    example = f"{{{next(iter(backups()))}: '*-*-* 04:00'}}"
     times = {}
     for kind, one in _keys(name, value, example, found).items():
         texts = one if isinstance(one, list) else [one]
@@ -144,7 +145,7 @@ def _schedule(name: str, value: Any, may_be_never: bool, found: Findings) -> dic
 
 def _days(value: Any, found: Findings) -> dict[str, int]:
     days = {}
-    for kind, one in _keys("backup_retention_days", value, "{redis: 14}", found).items():
+    for kind, one in _keys("backup_retention_days", value, f"{{{next(iter(backups()))}: 14}}", found).items():
         figure = number(one)
         if not isinstance(figure, int) or not 1 <= figure <= 3650:
             found.refuse(
