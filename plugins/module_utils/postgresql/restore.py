@@ -115,7 +115,7 @@ def _left(place: Path) -> list[str]:
 
 
 def look(run_command: Callable, directory: str, version: str) -> dict[str, Any]:
-    """All that a plan has to know of a member."""
+    """All that a plan has to know of a member, whose data directory and version of PostgreSQL are given."""
     places, own = Places(directory), Path(directory)
     found = pgdata.look(run_command, directory) if own.is_dir() else {"version": "", "state": "", "running": False, "timeline": ""}
     there = next(parent for parent in (own, *own.parents) if parent.exists())
@@ -432,10 +432,10 @@ class Source:
             "--log-level-console=warn", *options,
         ]  # fmt: skip
 
-    def restore(self, place: Path) -> list[str]:
+    def restore(self, data: Path, lock: Path) -> list[str]:
         """The command that restores the files and says how far the recovery goes."""
         aim = {LATEST: ["--type=standby"]}.get(self.type) or [f"--type={self.type}", f"--target={self.target}", "--target-action=pause"]
-        where = [f"--pg1-path={place}", f"--lock-path={place.parent}/lock"]
+        where = [f"--pg1-path={data}", f"--lock-path={lock}"]
         return self.words(*where, f"--set={self.set}", *aim, f"--target-timeline={self.timeline}", "restore")
 
     def archive_words(self, place: Path) -> list[str]:
@@ -476,9 +476,10 @@ class Restore:
         if before in (NONE, PARTIAL):
             changed = True
             # What a run that died has left is not continued: it may be of another backup.
-            shutil.rmtree(self.data, ignore_errors=True)
-            self.data.mkdir(mode=0o700)
-            done = self.server.call(self.source.restore(self.data), self.server.limit_s)
+            self.data.mkdir(mode=0o700, exist_ok=True)
+            for left in self.data.iterdir():
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+            done = self.server.call(self.source.restore(self.data, self.place / "lock"), self.server.limit_s)
             if done.rc:
                 raise RestoreError(f"pgbackrest restore of {self.source.set} ended with {done.rc}: {_error(done)}")
         if before in (PROMOTED, WHOLE):
