@@ -1,6 +1,6 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters of role restore."""
+"""Filters of PostgreSQL's restores."""
 
 from __future__ import annotations
 
