@@ -30,7 +30,7 @@ options:
     default: 6379
   expected:
     description:
-      - By database, such as C(db0), how many C(keys) there should be, and how many of them end at some time (C(expires)).
+      - How many C(keys) there should be, and how many of them end at some time (C(expires)).
     type: dict
   wait_timeout:
     description:
@@ -46,7 +46,7 @@ EXAMPLES = r"""
     ca_path: /etc/utmstack-ha/tls/ca.crt
     username: admin
     password: "{{ ha_secrets.redis_admin_password }}"
-    expected: {db0: {keys: 120, expires: 3}}
+    expected: {keys: 120, expires: 3}
     wait_timeout: 300
   register: redis_keys
 """
@@ -61,11 +61,14 @@ keys:
   description: All keys of all databases.
   returned: success
   type: int
-differences:
-  description: What is not as expected, as sentences.
+expires:
+  description: Those of them that end at some time.
   returned: success
-  type: list
-  elements: str
+  type: int
+difference:
+  description: What is not as expected, as a sentence; empty where all is.
+  returned: success
+  type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -92,8 +95,9 @@ def main():
             found = redis_keys.keyspace(connection.call("INFO", "keyspace"))
     except redis_client.RedisError as error:
         module.fail_json(msg=f"{given['address']}, port {given['port']}: {error}")
-    differences = [] if given["expected"] is None else redis_keys.differences(given["expected"], found)
-    module.exit_json(changed=False, databases=found, keys=redis_keys.total(found), differences=differences)
+    there = redis_keys.totals(found)
+    difference = redis_keys.difference(given["expected"], there) if given["expected"] else ""
+    module.exit_json(changed=False, databases=found, difference=difference, **there)
 
 
 if __name__ == "__main__":

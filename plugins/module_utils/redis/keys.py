@@ -22,20 +22,14 @@ def keyspace(text: str) -> dict[str, dict[str, int]]:
     return found
 
 
-def total(keys: Keys) -> int:
-    """All keys of all databases."""
-    return sum(own["keys"] for own in keys.values())
+def totals(databases: Keys) -> dict[str, int]:
+    """All keys of all databases, and those of them that end."""
+    return {name: sum(own[name] for own in databases.values()) for name in ("keys", "expires")}
 
 
-def differences(expected: Keys, there: Keys) -> list[str]:
-    """What is not as it was, as sentences. Keys that end may have ended meanwhile; others must all be there, and none more."""
-    said = []
-    for name in sorted({*expected, *there}, key=lambda one: int(one[2:])):
-        before = expected.get(name, {"keys": 0, "expires": 0})
-        now = there.get(name, {"keys": 0, "expires": 0})
-        if not before["keys"] - before["expires"] <= now["keys"] <= before["keys"]:
-            said.append(
-                f"{name} has {now['keys']} keys, and had {before['keys']}"
-                + (f", of which {before['expires']} may have ended since" if before["expires"] else "")
-            )
-    return said
+def difference(expected: Mapping[str, int], there: Mapping[str, int]) -> str:
+    """What is not as it was, as a sentence; empty where all is. Keys that end may have ended meanwhile; others must all be there, and none more."""
+    if expected["keys"] - expected["expires"] <= there["keys"] <= expected["keys"]:
+        return ""
+    ending = f", of which {expected['expires']} may have ended since" if expected["expires"] else ""
+    return f"there are {there['keys']} keys, and there were {expected['keys']}{ending}"

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..common.text import size as readable
 from . import bootstrap as redis_bootstrap
-from . import keys as redis_keys
 
 LATEST = "latest"
 # What a node needs beside twice the data: it copies all from its master into a file, and then makes its append-only file of it.
@@ -58,7 +57,7 @@ def plan(
 
     members: ha.redis.members. seen: host -> what redis_data_info told of it. cluster: what redis_sentinel_info told. kept: what backup_kept_info
     told. wanted: a label, or `latest`. first: redis_first_master.
-    Returns refusals, lines, master, address, kept (the backup), time, databases (its keys).
+    Returns refusals, lines, master, address, kept (the backup), time, keys (how many it has, and how many of them end).
     """
     refusals = []
     backup, why = chosen(kept, wanted)
@@ -80,15 +79,16 @@ def plan(
                 f"{name} has {readable(free)} free where Redis has its data, and needs {readable(needed)}, beside the present data, which are kept. "
                 "Make room there; former safety copies are listed by status.yml."
             )
-    databases = dict((backup or {}).get("record", {}).get("manifest", {}).get("databases", {}))
+    manifest = (backup or {}).get("record", {}).get("manifest", {})
+    keys = {name: int(manifest[name]) for name in ("keys", "expires")} if "keys" in manifest else {}
     return {
         "refusals": refusals,
-        "lines": [] if refusals else _lines(names, seen, backup, host, databases),
+        "lines": [] if refusals else _lines(names, seen, backup, host, keys),
         "master": host,
         "address": next((member["address"] for member in members if member["name"] == host), ""),
         "kept": dict(backup or {}),
         "time": int((backup or {}).get("point", {}).get("time", 0)),
-        "databases": databases,
+        "keys": keys,
     }
 
 
@@ -97,7 +97,7 @@ def _lines(
     seen: Mapping[str, Mapping[str, Any]],
     backup: Mapping[str, Any],
     host: str,
-    databases: redis_keys.Keys,
+    keys: Mapping[str, int],
 ) -> list[str]:
     moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(int(backup["point"].get("time", 0))))
     record = backup["record"]
@@ -107,7 +107,7 @@ def _lines(
         f"  from       the backup {backup['label']} of {record.get('host', '')}, taken from {record.get('source') or 'an unknown host'}"
         + ("" if backup.get("verified") else ", NOT VERIFIED"),
         f"  up to      {moment}: everything that was there then; nothing that was written since",
-        f"  restores   {redis_keys.total(databases)} keys, {readable(record['bytes'])}, on {host}, which becomes master",
+        f"  restores   {keys.get('keys', 'an unknown number of')} keys, {readable(record['bytes'])}, on {host}, which becomes master",
     ]
     if others:
         lines.append(f"  copies     from there to {', '.join(others)}")

@@ -28,14 +28,15 @@ IGNORED = [
     "index.lifecycle.*",
     "index.plugins.index_state_management.*",
     "index.blocks.*",
-    "index.auto_expand_replicas",
     "index.default_pipeline",
     "index.final_pipeline",
 ]
 # A node is not filled above this by a check; below it the server places shards (its low watermark).
 FULL = 0.85
 DAY = 86400
-_STATS = "/_stats/docs?level=shards&expand_wildcards=all&filter_path=indices.*.shards.*.{routing.primary,docs.count,seq_no.max_seq_no}"
+_STATS = "/_stats/docs?level=shards&expand_wildcards=all&filter_path=" + ",".join(
+    f"indices.*.shards.*.{name}" for name in ("routing.primary", "docs.count", "seq_no.max_seq_no")
+)
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,14 @@ def policy_of(snapshot: Mapping[str, Any]) -> str:
     return str(metadata.get("policy") or metadata.get("sm_policy") or "")
 
 
-def found(repository: str, snapshots: Sequence[Mapping[str, Any]], policies: Iterable[str] = ()) -> list[Found]:
-    """What the policies have taken into a repository. snapshots: all of it, oldest first. policies: those that there are; where none is named, all
-    that have taken one."""
-    wanted = list(policies) or sorted({policy_of(one) for one in snapshots} - {""})
+def found(
+    repository: str, snapshots: Sequence[Mapping[str, Any]], policies: Iterable[str] | None = None
+) -> list[Found]:
+    """What policies have taken into a repository. snapshots: all of it, oldest first. policies: those that there still are; None where that is not
+    known."""
+    taken = {policy_of(one) for one in snapshots} - {""}
     result = []
-    for policy in wanted:
+    for policy in sorted(taken if policies is None else taken.intersection(policies)):
         own = [one for one in snapshots if policy_of(one) == policy]
         whole = [number for number, one in enumerate(own) if one["state"] == "SUCCESS"]
         later = own[whole[-1] + 1 :] if whole else own
@@ -215,7 +218,7 @@ def take(settings: Mapping[str, Any], directory: Path, client: search_client.Cli
     """
     client = client or connect(settings)
     try:
-        policies = _look(client, settings)
+        policies = _look(client)
         judged(policies)
         status = {one.policy: _status(client, one) for one in policies}
         present = counts(client.get(_STATS, "The documents of the indices", timeout=client.patience))
@@ -252,26 +255,23 @@ def take(settings: Mapping[str, Any], directory: Path, client: search_client.Cli
 def verify(
     settings: Mapping[str, Any], directory: Path, scratch: Path, client: search_client.Client | None = None
 ) -> dict[str, Any]:
-    """Prove the repository on every node, and restore what fits of the newest complete snapshots; return what was found.
+    """Prove the repository on every node, and restore what fits of the snapshots of settings["record"]; return what was found.
 
-    Raises BackupError: UNVERIFIED where nothing could be tried, NO_ROOM where no index fits, FAILED where the snapshot is damaged.
+    Raises BackupError: UNVERIFIED where nothing could be tried, NO_ROOM where no index fits, FAILED where a snapshot is damaged or gone.
     """
     client = client or connect(settings)
+    record = settings["record"]
+    told: dict[str, str] = {}
     try:
         _removed(client)
-        policies = _look(client, settings)
-        judged(policies)
-        told: dict[str, str] = {}
-        for one in policies:
-            told |= _verified(client, settings, one)
+        for taken in record["manifest"]["snapshots"]:
+            snapshot = search_snapshot.Snapshots(client, taken["repository"]).one(taken["snapshot"])
+            if snapshot is None:
+                raise BackupError(f"the snapshot {taken['snapshot']} is gone from {taken['repository']}")
+            told |= _verified(client, settings, Found(taken["repository"], taken["policy"], snapshot), taken["indices"])
     except search_client.SearchError as error:
         raise BackupError(f"could not verify: {error}", UNVERIFIED) from error
-    return {
-        "source": _host(client, settings),
-        "point": {"time": min(int(one.snapshot["start_time_in_millis"] / 1000) for one in policies)},
-        "label": policies[0].name,
-        "checks": told,
-    }
+    return {"source": _host(client, settings), "checks": told}
 
 
 def inspect(directory: Path) -> dict[str, Any]:
@@ -284,24 +284,27 @@ def expire(settings: Mapping[str, Any], labels: Iterable[str]) -> list[str]:
     return []
 
 
-def recorded(settings: Mapping[str, Any], repository: str, snapshot: str) -> dict[str, dict[str, int]]:
-    """What the indices of a snapshot had when it was recorded, from the newest record that has it; empty where none has."""
-    for record in reversed(settings.get("records") or []):
-        for one in (record.get("manifest") or {}).get("snapshots", []):
-            if (one["repository"], one["snapshot"]) == (repository, snapshot) and one["indices"]:
-                return one["indices"]
-    return {}
-
-
-def _look(client: search_client.Client, settings: Mapping[str, Any]) -> list[Found]:
+def _look(client: search_client.Client) -> list[Found]:
     """What the policies have taken, over all repositories."""
     repositories = client.get("/_snapshot", "The list of repositories", timeout=client.patience)
+    policies = _policies(client)
     result = []
     for name in sorted(repositories):
-        wanted = [one["name"] for one in settings.get("policies") or [] if one["repository"] == name]
-        if wanted or not settings.get("policies"):
-            result += found(name, search_snapshot.Snapshots(client, name).find("*"), wanted)
+        result += found(name, search_snapshot.Snapshots(client, name).find("*"), policies)
     return result
+
+
+def _policies(client: search_client.Client) -> set[str] | None:
+    """The policies that the server has; None where it has no scheduler, and another one takes the snapshots."""
+    path = "/_plugins/_sm/policies" if client.engine().opensearch else "/_slm/policy"
+    reply = client.ask(path)
+    if reply.has_no_handler:
+        return None
+    if reply.status >= 400:
+        raise client.refusal("The policies cannot be read", reply)
+    if client.engine().opensearch:
+        return {one["sm_policy"]["name"] for one in reply.body["policies"]}
+    return set(reply.body)
 
 
 def _status(client: search_client.Client, one: Found) -> dict[str, Any]:
@@ -309,8 +312,10 @@ def _status(client: search_client.Client, one: Found) -> dict[str, Any]:
     return client.get(path, f"The state of the snapshot {one.name}", timeout=max(client.patience, 120))
 
 
-def _verified(client: search_client.Client, settings: Mapping[str, Any], one: Found) -> dict[str, str]:
-    """What the checks of one policy's newest snapshot said."""
+def _verified(
+    client: search_client.Client, settings: Mapping[str, Any], one: Found, indices: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """What the checks of a snapshot said. indices: what was recorded of it."""
     told = {}
     kind = search_repository.read(client, one.repository) or search_repository.Repository("", {})
     nodes = search_repository.verify(client, one.repository, kind, 60)
@@ -324,7 +329,7 @@ def _verified(client: search_client.Client, settings: Mapping[str, Any], one: Fo
     if lacking:
         raise BackupError(f"{one.name} is not complete: {', '.join(lacking[:5])}", FAILED)
     told[f"{one.policy}: files"] = f"all shards of {len(sizes(status))} indices of {one.name} are there"
-    told[f"{one.policy}: restore"] = _tried(client, settings, one, sizes(status))
+    told[f"{one.policy}: restore"] = _tried(client, settings, one, sizes(status), indices)
     return told
 
 
@@ -332,7 +337,8 @@ def _integrity(client: search_client.Client, one: Found, limit_s: float) -> str:
     """What the server says of all files of the repository, where it can check them (Elasticsearch from 8.16 on, with its module)."""
     path = f"/_snapshot/{part(one.repository)}/_verify_integrity"
     reply = client.call(client.urls[0], "POST", path, timeout=limit_s)
-    if reply.has_no_handler or reply.status == 404:
+    # One without that module takes the word for a snapshot's name, and refuses it.
+    if reply.has_no_handler or "invalid_snapshot_name_exception" in reply.types:
         return "this server can't check the repository's files by itself"
     if reply.status >= 400:
         raise client.refusal(f"The files of the repository {one.repository} cannot be checked", reply)
@@ -347,7 +353,13 @@ def _integrity(client: search_client.Client, one: Found, limit_s: float) -> str:
     return f"the server found {results.get('total_anomalies', 0)} anomalies in the repository"
 
 
-def _tried(client: search_client.Client, settings: Mapping[str, Any], one: Found, indices: Mapping[str, int]) -> str:
+def _tried(
+    client: search_client.Client,
+    settings: Mapping[str, Any],
+    one: Found,
+    indices: Mapping[str, int],
+    recorded: Mapping[str, Mapping[str, Any]],
+) -> str:
     """Restore what fits under another name, compare, and delete it again."""
     plain = {name: size for name, size in indices.items() if not name.startswith(".")}
     if not plain:
@@ -375,7 +387,11 @@ def _tried(client: search_client.Client, settings: Mapping[str, Any], one: Found
         "include_aliases": False,
         "rename_pattern": "^(.+)$",
         "rename_replacement": f"{CHECKED}$1",
-        "index_settings": {"index.number_of_replicas": 0, "index.hidden": True},
+        "index_settings": {
+            "index.number_of_replicas": 0,
+            "index.auto_expand_replicas": False,
+            "index.hidden": True,
+        },
         "ignore_index_settings": IGNORED,
     }
     try:
@@ -388,7 +404,7 @@ def _tried(client: search_client.Client, settings: Mapping[str, Any], one: Found
     after = {name: there[target] for name, target in targets.items() if target in there}
     if set(after) != set(targets):
         raise BackupError(f"{', '.join(sorted(set(targets) - set(after)))} did not come back", FAILED)
-    same, wrong = compared(recorded(settings, one.repository, one.name), after)
+    same, wrong = compared(recorded, after)
     if wrong:
         raise BackupError(f"{one.name} has not what was there: {'; '.join(wrong[:5])}", FAILED)
     documents = sum(copy["documents"] for copy in after.values())
