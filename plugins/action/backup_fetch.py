@@ -34,7 +34,9 @@ class ActionModule(ActionBase):
         for name, wanted in arguments["files"].items():
             parts = os.path.normpath(name).split(os.sep)
             if os.path.isabs(name) or os.pardir in parts:
-                raise AnsibleActionFail(f"{name} is outside of the backup's directory. The record is not to be trusted.")
+                raise AnsibleActionFail(
+                    f"{name} is outside of the backup's directory. The record is not to be trusted."
+                )
             target = os.path.join(arguments["dest"], name)
             os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
             found, size = self._fetch(arguments["path"], name, target, task_vars)

@@ -10,7 +10,7 @@ import pwd
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +81,37 @@ def run(
         end_group(process.pid)
         raise
     return Result(process.returncode, out, err, round(time.monotonic() - begin, 3))
+
+
+@contextlib.contextmanager
+def running(
+    arguments: Sequence[str],
+    log: str | Path,
+    environment: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+) -> Iterator[subprocess.Popen]:
+    """Have a server run for as long as the block lasts; then it is killed, with all that it has started. What it prints goes to the file `log`.
+
+    Raises CommandError where it can't be started.
+    """
+    with open(log, "wb") as output:
+        try:
+            process = subprocess.Popen(
+                [str(word) for word in arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=None if cwd is None else str(cwd),
+                env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})},
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CommandError(f"{os.path.basename(str(arguments[0]))} can't be started: {error}") from error
+        try:
+            yield process
+        finally:
+            end_group(process.pid)
+            process.wait()
 
 
 def end_group(leader: int) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,3 +41,18 @@ def size(count: int | None) -> str:
             break
         value /= 1024
     return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def span(seconds: float | None) -> str:
+    """A time in the unit that says most of it, as in `90 s`, `3 h` or `2.5 days`; `-` where it is not known."""
+    if seconds is None:
+        return "-"
+    for name, length, least in (("days", 86400, 2 * 86400), ("h", 3600, 2 * 3600), ("min", 60, 2 * 60)):
+        if seconds >= least:
+            return f"{seconds / length:.1f}".removesuffix(".0") + f" {name}"
+    return f"{seconds:.0f} s"
+
+
+def moment_text(seconds: float | None) -> str:
+    """A time of the clock in UTC, to the second; `-` where there is none."""
+    return "-" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))

@@ -8,6 +8,7 @@ component has its line here.
 
 from __future__ import annotations
 
+from ..backup import info as ask_backup
 from ..etcd import info as ask_etcd
 from ..haproxy import info as ask_haproxy
 from ..host import info as ask_host
@@ -18,6 +19,7 @@ from ..swarm import info as ask_swarm
 from ..vip import info as ask_vip
 
 QUESTIONS = {
+    "utmstack.ha.backup_info": ask_backup.QUESTION,
     "utmstack.ha.elasticsearch_health": ask_search.QUESTION,
     "utmstack.ha.etcd_info": ask_etcd.QUESTION,
     "utmstack.ha.haproxy_info": ask_haproxy.QUESTION,

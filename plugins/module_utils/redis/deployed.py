@@ -21,6 +21,7 @@ USERS = {
     "monitoring": "redis_monitoring_password",
     "utmstack": "redis_application_password",
     "drill": "redis_drill_password",
+    "backup": "redis_backup_password",
 }
 
 

@@ -35,8 +35,10 @@ class Backup:
     scratch: how much disk and memory (bytes) a verification needs, of the size of the newest backup.
     depends: which other backups these need, by their labels.
     schedule, verify_schedule: times of systemd (OnCalendar), and for how long it is kept.
+    isolated: whether it is verified without any network; what it has to fetch before, the function `fetch` of its code fetches.
     files: whether a backup is a directory of the program's own; else the component's code keeps it, under a label, and deletes it by the label.
     account: who it runs as on the backup host. limit_s: after which a run is ended.
+    refused: why it can't be taken as the service is set up, of the variables of the service's hosts: what is wrong, and the remedy.
     packages, users, secrets: what it needs on backup hosts, of the service, and among the passwords.
     """
 
@@ -54,9 +56,70 @@ class Backup:
     schedule: tuple[str, ...] = ("*-*-* 02:00",)
     verify_schedule: tuple[str, ...] = ("*-*-* 04:00",)
     retention_days: int = 7
+    isolated: bool = False
     files: bool = True
     account: str = "utmstack-backup"
     limit_s: int = 6 * HOUR
+    refused: Callable[[Mapping[str, Mapping[str, Any]]], tuple[str, str] | tuple[()]] = lambda _hosts: ()
     packages: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+
+
+def program_kinds(
+    kinds: Mapping[str, Backup], ha: Mapping[str, Any], secrets: Mapping[str, str], host: str
+) -> dict[str, dict[str, Any]]:
+    """Return what the program of a backup host is told of each kind that it takes, passwords among it."""
+    return {
+        kind: {
+            "title": kinds[kind].title,
+            "limit_s": kinds[kind].limit_s,
+            "stale_s": kinds[kind].stale_s,
+            "verify_stale_s": kinds[kind].verify_stale_s,
+            "retention_days": times["retention_days"],
+            "verified": bool(times["verify"]),
+            "settings": dict(kinds[kind].asked(ha, secrets)),
+        }
+        for kind, times in ha["backup"]["times"][host].items()
+    }
+
+
+def timer_path(kind: str, act: str) -> str:
+    """Return the file of a kind's timer for take or verify."""
+    return f"/etc/systemd/system/utmstack-backup{'-verify' if act == 'verify' else ''}@{kind}.timer"
+
+
+def timers(times: Mapping[str, Mapping[str, Any]], jitter: str) -> list[dict[str, str]]:
+    """Return the timers of a backup host, as module file_set takes files.
+
+    times: by kind take and verify, times of systemd. jitter: by how much each may be later, as systemd takes a span.
+    """
+    what = {"take": "Back up", "verify": "Verify the newest backup of"}
+    return [
+        {
+            "path": timer_path(kind, act),
+            "content": "\n".join(
+                (
+                    "# Written by utmstack.ha, role backup, changes made here are lost.",
+                    "[Unit]",
+                    f"Description={what[act]} {kind} by a timer",
+                    "PartOf=utmstack-backup.target",
+                    "",
+                    "[Timer]",
+                    *(f"OnCalendar={one}" for one in own[act]),
+                    f"RandomizedDelaySec={jitter}",
+                    "Persistent=true",
+                    "",
+                )
+            ),
+        }
+        for kind, own in times.items()
+        for act in what
+        if own[act]
+    ]
+
+
+def former_timers(times: Mapping[str, Mapping[str, Any]], known: Iterable[str]) -> list[str]:
+    """Return the files of the timers that a backup host may have and must not: of kinds, or verifications, that are left out."""
+    present = {entry["path"] for entry in timers(times, "")}
+    return [path for kind in known for act in ("take", "verify") if (path := timer_path(kind, act)) not in present]

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..common.secrets import HAPROXY_FORBIDS
 from ..common.text import size
 from ..common.values import number, url
 from .answers import cluster
+from .backup import HOUR, Backup
 from .change import APPLIED, CLIENT_PORT, NOT_ROTATED, PORT, REFUSED, Change, address, given, port, tls_directory
 from .drill import CUT_OFF, LEADER, LOSSY, POWER_OFF, Fault, LedgerPath, addresses, frozen, killed
 from .listener import HOST, VIP, Endpoint, Listener
@@ -24,6 +25,8 @@ _FORBIDDEN = "\"'\\#"
 _BOTH = "every server accepts the old one too until the end of the run"
 # Role redis makes it where ha_drill_allowed is true, with the right to the drill's keys only.
 DRILL_USER = "drill"
+# Role redis makes it where group backup has hosts: it may have the data sent as a replica may.
+BACKUP_USER = "backup"
 
 
 # Sentinel splits its configuration at blanks and takes these characters in a master's name.
@@ -127,6 +130,31 @@ def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], _host: str) -> dict[
             "username": "admin",
             "password": secrets["redis_admin_password"],
         }
+    }
+
+
+def pull_order(layer: Layer, members: Iterable[str]) -> list[str]:
+    """Whom to take a backup from: replicas whose link to the master is up, then the others that answer, the master last.
+
+    Without that link a replica refuses (NOMASTERLINK). What did not answer is left out; where nobody was asked, all are tried.
+    """
+    seen = {member["name"]: member for member in (layer or {}).get("members", [])}
+
+    def rank(name: str) -> int:
+        member = seen.get(name, {})
+        return 2 if member.get("role") == "master" else 0 if member.get("link_up") else 1
+
+    return sorted((name for name in members if not seen or (name in seen and not seen[name]["error"])), key=rank)
+
+
+def backup_settings(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """What its kind of backup is told."""
+    return {
+        "members": [dict(member) for member in ha["redis"]["members"]],
+        "port": ha["ports"]["redis"],
+        "ca_path": ha["tls"]["ca"],
+        "username": BACKUP_USER,
+        "password": secrets["redis_backup_password"],
     }
 
 
@@ -341,6 +369,7 @@ SERVICE = Service(
         Change("redis_monitoring_password", APPLIED, _BOTH),
         Change("redis_application_password", APPLIED, _BOTH),
         Change("redis_drill_password", APPLIED, _BOTH),
+        Change("redis_backup_password", APPLIED, _BOTH),
     ),
     compared=(
         ("redis", "address", "ha_address", address),
@@ -364,6 +393,7 @@ SERVICE = Service(
         "redis_monitoring_password": HAPROXY_FORBIDS,
         "redis_application_password": _FORBIDDEN,
         "redis_drill_password": _FORBIDDEN,
+        "redis_backup_password": _FORBIDDEN,
     },
     units=("{redis_flavor}-server.service",),
     packages=("{redis_flavor}-server", "{redis_flavor}-tools"),
@@ -402,4 +432,22 @@ SERVICE = Service(
         Fault("redis-lossy", "The host of the Redis master loses a share of its packets", LEADER, LOSSY, hold_s=60),
     ),
     ledger=(LedgerPath("redis", "Redis", "redis", ledger, host_lost_s=5, expected_loss=expected_loss),),
+    backups=(
+        Backup(
+            kind="redis",
+            title="Redis",
+            playbook="restore_redis",
+            asked=backup_settings,
+            source="a replica",
+            order=pull_order,
+            schedule=("hourly",),
+            stale_s=3 * HOUR,
+            # A server that has loaded it, beside the copy in the scratch directory.
+            scratch=lambda size: (size + (64 << 20), 4 * size + (64 << 20)),
+            isolated=True,
+            packages=("{redis_flavor}-tools",),
+            users=(BACKUP_USER,),
+            secrets=("redis_backup_password",),
+        ),
+    ),
 )

@@ -11,13 +11,38 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from . import backend, elasticsearch, etcd, haproxy, keepalived, pgbouncer, postgresql, redis, sentinel, swarm
+from . import (
+    backend,
+    elasticsearch,
+    etcd,
+    haproxy,
+    host_backup,
+    keepalived,
+    pgbouncer,
+    postgresql,
+    redis,
+    sentinel,
+    swarm,
+)
+from .backup import Backup
 from .drill import LedgerPath
 from .service import Service, processes_of
 
 SERVICES: dict[str, Service] = {
     module.SERVICE.name: module.SERVICE
-    for module in (etcd, postgresql, elasticsearch, sentinel, redis, swarm, backend, pgbouncer, haproxy, keepalived)
+    for module in (
+        etcd,
+        postgresql,
+        elasticsearch,
+        sentinel,
+        redis,
+        swarm,
+        backend,
+        pgbouncer,
+        haproxy,
+        keepalived,
+        host_backup,
+    )
 }
 
 
@@ -64,6 +89,11 @@ def ledger_paths() -> dict[str, LedgerPath]:
     """The paths on which a drill's ledger may write, those between accounts last."""
     found = [path for service in SERVICES.values() for path in service.ledger]
     return {path.name: path for path in sorted(found, key=lambda path: path.accounts)}
+
+
+def backups() -> dict[str, Backup]:
+    """The kinds of backups, by their names, in the order in which a platform is restored: what others stand on first."""
+    return {backup.kind: backup for service in SERVICES.values() for backup in service.backups}
 
 
 def handed_over() -> dict[str, Service]:

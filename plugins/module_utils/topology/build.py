@@ -16,6 +16,7 @@ from ..services.members import quorum
 from ..services.registry import SERVICES, entry_points
 from ..services.service import Service
 from .addresses import check_hosts, check_name, host_address, virtual_ip
+from .backups import plan_backups
 from .certificates import ca_file, check_certificates
 from .components import Options, check_components
 from .faults import Findings, TopologyError
@@ -77,6 +78,7 @@ def build(
     memory = {host: memory_mb(inventory, host, found) for host in hosts}
     given_up = {host: take_over(inventory, host, found) for host in hosts}
     backup = backup_servers(inventory, members, hosts, found)
+    kept = plan_backups(settings, members, {host: inventory.variables(host) for host in hosts}, found)
     pool = pooling(settings, members, found)
     encrypted = switch("group all", "backend_tls", settings["backend_tls"], found)
     facts = {
@@ -161,6 +163,7 @@ def build(
         },
         "web": {"members": [entry | {"backup": backup[entry["name"]]} for entry in listed("web")]},
         "drill": {"allowed": drill, "members": listed("drill")},
+        "backup": {**kept, "members": listed("backup")},
         "services": {
             name: {
                 "role": service.role,

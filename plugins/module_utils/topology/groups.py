@@ -11,7 +11,7 @@ from ..services.registry import SERVICES
 from .faults import Findings
 
 # Groups without a service of the collection's.
-OTHER_GROUPS = ("web", "backup", "monitoring", "drill")
+OTHER_GROUPS = ("web", "monitoring", "drill")
 # Ansible's pattern of no host.
 NOBODY = "!all"
 

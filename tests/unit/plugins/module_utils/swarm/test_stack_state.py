@@ -11,7 +11,9 @@ from docker_replay import SCENES, Server, run
 
 SERVICE = "utmstack_backend"
 WHOLE = SCENES["stack_whole"]
-SERVICES, TASKS = (next(path for path in WHOLE if path.startswith(f"/{kind}?filters=")) for kind in ("services", "tasks"))
+SERVICES, TASKS = (
+    next(path for path in WHOLE if path.startswith(f"/{kind}?filters=")) for kind in ("services", "tasks")
+)
 
 
 def scene(stopped=False, states=("running",) * 3, nodes_down=()):

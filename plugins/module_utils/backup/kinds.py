@@ -1,0 +1,18 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The code of each kind of backup, by its name. Programs on hosts import what is named here, so a new kind has its line.
+
+Each has take(settings, directory), verify(settings, directory, scratch) and inspect(directory). Of those that keep backups by themselves also
+expire(settings, labels). Where there is something to fetch before a verification without network: fetch(settings, directory, scratch).
+Where something is to be watched every minute: guard(settings, previous).
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from ..redis import backup as of_redis
+
+KINDS: dict[str, ModuleType] = {
+    "redis": of_redis,
+}

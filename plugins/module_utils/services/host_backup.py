@@ -1,0 +1,134 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Backup hosts: each has a whole repository of its own, and pulls every kind of backup of the services by timers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..common.text import moment_text, size, span
+from .answers import answers_of, together
+from .change import APPLIED, OPERATION, Change
+from .listener import HOST, Listener
+from .service import Service
+
+SETTINGS_FILE = "/etc/utmstack-ha/backup.json"
+_WRITTEN = "the program's settings and its timers are written anew"
+
+
+def asks(ha: Mapping[str, Any], _secrets: Mapping[str, str], _host: str) -> dict[str, dict[str, Any]]:
+    """How its own repository is."""
+    return {"utmstack.ha.backup_info": {"settings_file": SETTINGS_FILE, "kinds": ha["backup"]["kinds"]}}
+
+
+def form(topology, observations, _roles):
+    """Return its part of the state of the platform, as Service.form says."""
+    own = topology["backup"]
+    if not own["members"]:
+        if not own["required"]:
+            return None
+        return {
+            "healthy": False,
+            "problems": [
+                "backup: group backup has no hosts, and backup_required is true. Add a host to it, or set backup_required to false"
+            ],
+            "members": [],
+        }
+    members, said = [], []
+    for name, answer, error in answers_of(own["members"], observations, "backup"):
+        if answer is None:
+            said += [(name, f"its backups could not be looked at ({error})")] if error else []
+            members.append({"name": name, "healthy": False, "kinds": [], "safety": [], "free": None, "total": None})
+            continue
+        problems = [f"{name} {text}" for row in answer["kinds"] for text in row["problems"]]
+        problems += [f"{name}: {text}" for text in answer["problems"]]
+        said += [("", text) for text in problems]
+        members.append(
+            {
+                "name": name,
+                "healthy": not problems,
+                "kinds": answer["kinds"],
+                **{key: answer[key] for key in ("safety", "free", "total")},
+            }
+        )
+    problems = [text for name, text in said if not name] + together((name, text) for name, text in said if name)
+    return {
+        "healthy": not problems and all(member["healthy"] for member in members),
+        "problems": problems,
+        "members": members,
+    }
+
+
+def table(state):
+    """Return its table, as Service.table says."""
+    layer = state.get("backup")
+    if not layer or not layer["members"]:
+        return "", []
+    rows = [["backup", "on", "last good", "age", "verified", "size", "kept", "verdict"]]
+    for member in layer["members"]:
+        rows += [
+            [
+                row["title"],
+                member["name"],
+                moment_text(row["point"]),
+                span(row["age_s"]),
+                f"{span(row['verified_age_s'])} ago" if row["verified_age_s"] is not None else "never",
+                size(row["bytes"]),
+                row["kept"],
+                row["verdict"] if row["verdict"] == "ok" else row["verdict"].upper(),
+            ]
+            for row in member["kinds"]
+        ]
+        rows += [
+            [f"safety copy of {copy['kind']}", copy["host"], copy["path"], "", "", "", "", ""]
+            for copy in member["safety"]
+        ]
+        if not member["kinds"]:
+            rows.append(["NO ANSWER", member["name"], "", "", "", "", "", ""])
+    return "Backups", rows
+
+
+SERVICE = Service(
+    name="backup",
+    title="Backups",
+    role="backup",
+    layer="backup",
+    groups=("backup",),
+    listeners=(Listener("backup", "pgBackRest", "backup", 8432, HOST, "PostgreSQL hosts", ("postgresql",)),),
+    shared={
+        "backup_kinds": [],
+        "backup_directory": "/var/backups/utmstack",
+        "backup_schedule": {},
+        "backup_verify_schedule": {},
+        "backup_retention_days": {},
+        "backup_allow_shared_host": False,
+        "backup_required": False,
+    },
+    changes=(
+        Change("backup_kinds", APPLIED, f"{_WRITTEN}; what was taken of a kind that is left out stays"),
+        Change(
+            "backup_directory",
+            OPERATION,
+            "a new directory is an empty repository: copy the former one there first, with its marker, or have full backups made anew",
+        ),
+        Change("backup_schedule", APPLIED, _WRITTEN),
+        Change("backup_verify_schedule", APPLIED, _WRITTEN),
+        Change("backup_retention_days", APPLIED, _WRITTEN),
+        Change("backup_allow_shared_host", APPLIED, "it is only looked at"),
+        Change("backup_required", APPLIED, "it is only looked at"),
+        Change("ha_ports.backup", APPLIED, _WRITTEN),
+    ),
+    # What runs by timers; these belong to the target.
+    units=("utmstack-backup.target",),
+    some_packages=lambda ha, _release: tuple(ha["backup"]["packages"]),
+    upgrades=("pgbackrest",),
+    upgraded={"utmstack-backup.target": ()},
+    asks=asks,
+    form=form,
+    table=table,
+    # Its hosts lead nothing and serve no client, so none of them is drained.
+    drain=False,
+    whole_host=("health",),
+    independent=True,
+)
