@@ -12,7 +12,9 @@ from __future__ import annotations
 from types import ModuleType
 
 from ..redis import backup as of_redis
+from ..search import backup as of_search
 
 KINDS: dict[str, ModuleType] = {
     "redis": of_redis,
+    "elasticsearch": of_search,
 }

@@ -17,6 +17,7 @@ from typing import Any
 from ..common.backup import FAILED, NO_ROOM, SETTINGS, UNVERIFIED, BackupError
 from ..common.text import size as readable
 from . import client as search_client
+from . import policy as search_policy
 from . import repository as search_repository
 from . import snapshot as search_snapshot
 from .client import part
@@ -152,11 +153,11 @@ def selected(indices: Mapping[str, int], limit: int, day: int) -> list[str]:
 def room(allocation: Iterable[Mapping[str, Any]]) -> int:
     """How many bytes the data node with most room can take, of a reply to _cat/allocation in bytes."""
     free = [
-        int(one["disk.avail"]) - (1 - FULL) * int(one["disk.total"])
+        round(int(one["disk.avail"]) - (1 - FULL) * int(one["disk.total"]))
         for one in allocation
         if one.get("disk.avail") and one.get("disk.total")
     ]
-    return max(0, int(max(free, default=0)))
+    return max(0, *free) if free else 0
 
 
 def compared(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, int]]) -> tuple[list[str], list[str]]:
@@ -193,6 +194,12 @@ def same(
     return found
 
 
+def cause(details: str) -> str:
+    """The innermost exception of what the server says of a shard, without its stack."""
+    last = " ".join(details.split()).rpartition("Caused by: ")[2]
+    return last.partition(" at ")[0].strip()[:300]
+
+
 def connect(settings: Mapping[str, Any]) -> search_client.Client:
     """The client for the settings of the kind. Raises BackupError."""
     try:
@@ -218,7 +225,7 @@ def take(settings: Mapping[str, Any], directory: Path, client: search_client.Cli
     """
     client = client or connect(settings)
     try:
-        policies = _look(client)
+        policies = _begun(client, settings)
         judged(policies)
         status = {one.policy: _status(client, one) for one in policies}
         present = counts(client.get(_STATS, "The documents of the indices", timeout=client.patience))
@@ -290,12 +297,13 @@ def _look(client: search_client.Client) -> list[Found]:
     policies = _policies(client)
     result = []
     for name in sorted(repositories):
-        result += found(name, search_snapshot.Snapshots(client, name).find("*"), policies)
+        snapshots = search_snapshot.Snapshots(client, name).find("*")
+        result += found(name, snapshots, None if policies is None else policies)
     return result
 
 
-def _policies(client: search_client.Client) -> set[str] | None:
-    """The policies that the server has; None where it has no scheduler, and another one takes the snapshots."""
+def _policies(client: search_client.Client) -> dict[str, dict[str, Any]] | None:
+    """The policies that the server has, by name; None where it has no scheduler, and our own timer takes the snapshots."""
     path = "/_plugins/_sm/policies" if client.engine().opensearch else "/_slm/policy"
     reply = client.ask(path)
     if reply.has_no_handler:
@@ -303,8 +311,31 @@ def _policies(client: search_client.Client) -> set[str] | None:
     if reply.status >= 400:
         raise client.refusal("The policies cannot be read", reply)
     if client.engine().opensearch:
-        return {one["sm_policy"]["name"] for one in reply.body["policies"]}
-    return set(reply.body)
+        return {one["sm_policy"]["name"]: one["sm_policy"]["snapshot_config"] for one in reply.body["policies"]}
+    return {name: own["policy"] for name, own in reply.body.items()}
+
+
+def _begun(client: search_client.Client, settings: Mapping[str, Any]) -> list[Found]:
+    """What the policies have taken; one that has taken nothing yet takes its first snapshot now, so that a new platform has a backup at once."""
+    policies, known = _look(client), _policies(client)
+    limit = settings.get("first_limit_s", 3600)
+    new = sorted(set(known or {}) - {one.policy for one in policies})
+    for name in new:
+        config = known[name]
+        snapshots = search_snapshot.Snapshots(client, config["repository"])
+        if client.engine().opensearch:
+            # Its policies can't be executed. By these names it knows its own, and deletes them in their time.
+            taken = f"{name}-{time.strftime('%Y-%m-%dt%H:%M:%S', time.gmtime()).replace(':', '-')}-first".lower()
+            options = ("indices", "ignore_unavailable", "include_global_state", "partial")
+            body = {**{key: config[key] for key in options if key in config}, "metadata": {"sm_policy": name}}
+            client.act("PUT", snapshots.path(taken), body, f"Taking the snapshot {taken}")
+        else:
+            taken = search_policy.Lifecycle().execute(client, name)
+        snapshots.finished(taken, limit)
+    if known is None and not policies:
+        # Our timer takes the first one of a new policy within its interval.
+        client.wait(settings.get("timer_limit_s", 300), lambda: any(one.snapshot for one in _look(client)), 5)
+    return _look(client) if new or not policies else policies
 
 
 def _status(client: search_client.Client, one: Found) -> dict[str, Any]:
@@ -382,7 +413,7 @@ def _tried(
     targets = {name: f"{CHECKED}{name}" for name in names}
     snapshots = search_snapshot.Snapshots(client, one.repository)
     body = {
-        "indices": ",".join(names),
+        "indices": ",".join(sorted(names)),
         "include_global_state": False,
         "include_aliases": False,
         "rename_pattern": "^(.+)$",
@@ -430,7 +461,7 @@ def _arrived(client: search_client.Client, targets: list[str], patience: float) 
     done = client.wait(patience, look)
     if state["failed"]:
         first = state["failed"][0]
-        why = " ".join(str(first.get("unassigned.details") or "").split())[:500]
+        why = cause(str(first.get("unassigned.details") or ""))
         raise BackupError(
             f"{first['index'].removeprefix(CHECKED)}[{first['shard']}] can't be restored: {why or 'see the journal of the search server'}",
             FAILED,
