@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import pwd
 import shutil
 import signal
 import sys
@@ -22,7 +21,6 @@ from typing import Any
 
 from ..common.backup import FAILED, NO_ROOM, SETTINGS, UNVERIFIED, BackupError, require_room, sha256
 from ..common.text import size
-from ..services.backup import Backup
 from ..services.registry import backups
 from . import metrics, retention, verdict, worker
 from . import record as records
@@ -110,10 +108,10 @@ class Program:
         self._reserve(int(newest * 1.2), kind)
         label = records.stamp(record["started"])
         place = self.repository.partial(kind, label) if backup.files else self._scratch(kind, TAKE)
-        self._make(place, backup)
+        self._make(place, kind)
         try:
             given = {**self._given(kind), "records": known}
-            facts = self._worker(kind, backup, lambda: KINDS[kind].take(given, place))
+            facts = self._worker(kind, lambda: KINDS[kind].take(given, place))
             record |= facts
             if backup.files:
                 _whole(place, record["files"])
@@ -142,15 +140,15 @@ class Program:
             _whole(directory, newest["files"])
         disk, memory = backup.scratch(newest["bytes"])
         scratch = self._scratch(kind, VERIFY)
-        self._make(scratch, backup)
+        self._make(scratch, kind)
         try:
             require_room(scratch, disk, f"The verification of {kind}")
             _require_memory(memory, f"The verification of {kind}")
             given = {**self._given(kind), "records": self.repository.records(kind), "record": newest, "label": label}
             fetch = getattr(KINDS[kind], "fetch", None)
             if fetch:
-                self._worker(kind, backup, lambda: fetch(given, directory, scratch))
-            found = self._worker(kind, backup, lambda: KINDS[kind].verify(given, directory, scratch), backup.isolated)
+                self._worker(kind, lambda: fetch(given, directory, scratch))
+            found = self._worker(kind, lambda: KINDS[kind].verify(given, directory, scratch), backup.isolated)
             record |= found
         finally:
             shutil.rmtree(scratch)
@@ -177,7 +175,7 @@ class Program:
                 record["removed"].append(label)
         else:
             given = {**self._given(kind), "records": known}
-            self._worker(kind, backup, lambda: KINDS[kind].expire(given, decision.remove))
+            self._worker(kind, lambda: KINDS[kind].expire(given, decision.remove))
             record["removed"] = decision.remove
 
     # -- watching -----------------------------------------------------------------------------------------------------
@@ -190,7 +188,7 @@ class Program:
                 continue
             previous, given = state.get(kind, {}), self._given(kind)
             try:
-                state[kind] = self._worker(kind, backups()[kind], lambda: module.guard(given, previous))  # noqa: B023 (called at once)
+                state[kind] = self._worker(kind, lambda: module.guard(given, previous))  # noqa: B023 (called at once)
             except BackupError as error:
                 state[kind] = {**previous, "problems": [error.reason]}
             state[kind]["time"] = self.now()
@@ -257,8 +255,9 @@ class Program:
         own = self.settings["kinds"][kind]["settings"]
         return {**own, "cluster": self.settings["cluster"], "host": self.host, "directory": self.settings["directory"]}
 
-    def _worker(self, kind: str, backup: Backup, work: Callable[[], Any], isolated: bool = False) -> Any:
-        return worker.do(work, backup.account, self.settings["kinds"][kind]["limit_s"], isolated)
+    def _worker(self, kind: str, work: Callable[[], Any], isolated: bool = False) -> Any:
+        own = self.settings["kinds"][kind]
+        return worker.do(work, own["account"], own["limit_s"], isolated)
 
     def _scratch(self, kind: str, act: str) -> Path:
         """A directory that is empty, also after a run that was killed."""
@@ -267,16 +266,11 @@ class Program:
             shutil.rmtree(place)
         return place
 
-    def _make(self, place: Path, backup: Backup) -> None:
-        place.parent.mkdir(mode=0o711, exist_ok=True)
+    def _make(self, place: Path, kind: str) -> None:
+        place.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         place.mkdir(mode=0o700)
         if os.geteuid() == 0:
-            try:
-                entry = pwd.getpwnam(backup.account)
-            except KeyError:
-                raise BackupError(
-                    f"there is no account {backup.account} on this host. Run site.yml", SETTINGS
-                ) from None
+            entry = worker.account(self.settings["kinds"][kind]["account"])
             os.chown(place, entry.pw_uid, entry.pw_gid)
 
     def _reserve(self, needed: int, kind: str) -> None:
@@ -390,7 +384,7 @@ def main(arguments: Sequence[str]) -> int:
         print(USAGE, file=sys.stderr)
         return SETTINGS
     signal.signal(signal.SIGTERM, lambda *_unused: sys.exit(FAILED))
-    os.umask(0o027)
+    os.umask(0o022)
     try:
         program = Program(
             load(os.environ.get("UTMSTACK_BACKUP_SETTINGS", SETTINGS_FILE)), say=lambda text: print(text, flush=True)

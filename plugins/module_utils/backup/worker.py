@@ -28,21 +28,21 @@ GRACE_S = 10.0
 _CLONE_NEWNET = 0x40000000
 
 
-def do(work: Callable[[], Any], account: str, limit_s: float, isolated: bool = False) -> Any:
+def do(work: Callable[[], Any], name: str, limit_s: float, isolated: bool = False) -> Any:
     """Return what `work` returns.
 
-    account: who does it, where this process is root's. isolated: it has no network but its own loopback, which is down.
+    name: the account that does it, where this process is root's. isolated: it has no network but its own loopback, which is down.
     Raises BackupError: its own, for any other exception, and where it does not end within limit_s.
     """
     if os.geteuid() == 0:
-        _entry(account)
+        account(name)
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     worker = os.fork()
     if not worker:
         os.close(reader)
-        _work(work, account, isolated, writer)
+        _work(work, name, isolated, writer)
     os.close(writer)
     try:
         said = _read(reader, time.monotonic() + limit_s)
@@ -71,14 +71,15 @@ def do(work: Callable[[], Any], account: str, limit_s: float, isolated: bool = F
     return answer["result"]
 
 
-def _entry(account: str) -> pwd.struct_passwd:
+def account(name: str) -> pwd.struct_passwd:
+    """Return an account of this host. Raises BackupError where there is none of this name."""
     try:
-        return pwd.getpwnam(account)
+        return pwd.getpwnam(name)
     except KeyError:
-        raise BackupError(f"there is no account {account} on this host. Run site.yml", SETTINGS) from None
+        raise BackupError(f"there is no account {name} on this host. Run site.yml", SETTINGS) from None
 
 
-def _work(work: Callable[[], Any], account: str, isolated: bool, writer: int) -> None:
+def _work(work: Callable[[], Any], name: str, isolated: bool, writer: int) -> None:
     """The worker's process, which ends here."""
     code = 0
     try:
@@ -88,7 +89,7 @@ def _work(work: Callable[[], Any], account: str, isolated: bool, writer: int) ->
         if isolated and os.geteuid() == 0:
             _leave_network()
         if os.geteuid() == 0:
-            _become(_entry(account))
+            _become(account(name))
         answer = {"result": work()}
     except BackupError as error:
         answer = {"error": error.reason, "code": error.code}

@@ -73,6 +73,7 @@ def program_kinds(
     return {
         kind: {
             "title": kinds[kind].title,
+            "account": kinds[kind].account,
             "limit_s": kinds[kind].limit_s,
             "stale_s": kinds[kind].stale_s,
             "verify_stale_s": kinds[kind].verify_stale_s,

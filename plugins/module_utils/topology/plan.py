@@ -10,7 +10,7 @@ from typing import Any
 
 from ..common.text import table
 from ..services.listener import HOST, VIP, Endpoint
-from ..services.registry import SERVICES
+from ..services.registry import SERVICES, backups
 from .groups import layers as all_layers
 from .ports import all_listeners, listeners
 from .releases import without
@@ -29,6 +29,7 @@ def plan(topology: Topology) -> str:
         ("Endpoints for clients", _clients(topology)),
         ("Listening", _listening(topology)),
         ("Layers", _layers(topology)),
+        ("Backups", _backups(topology)),
         (f"Timing, profile {topology['profile']}, * set in the inventory", _timing(topology)),
         ("Expect", _expectations(topology)),
         *((f"With Debian {version}", lines) for version, lines in _releases(topology).items()),
@@ -165,6 +166,32 @@ def _layers(topology: Topology) -> list[str]:
         which = [layer for layer, loss in losses.items() if loss == least]
         may = "No host" if least == 0 else "Any 1 host" if least == 1 else f"Any {least} hosts"
         lines.append(f"{may} may be lost at once (limited by {', '.join(which)}).")
+    return lines
+
+
+def _backups(topology: Topology) -> list[str]:
+    """What is taken, by whom, when, and for how long it is kept."""
+    own = topology["backup"]
+    if not own["hosts"]:
+        return ["No backups: group backup has no hosts."]
+    known = backups()
+    rows = [["backup", "from", "to", "when", "verified", "kept", "a restore goes"]]
+    for host, kinds in own["times"].items():
+        for kind, times in kinds.items():
+            rows.append(
+                [
+                    known[kind].title,
+                    known[kind].source,
+                    f"{host}:{own['directory']}",
+                    ", ".join(times["take"]),
+                    ", ".join(times["verify"]) or "NEVER",
+                    f"{times['retention_days']} days",
+                    known[kind].point,
+                ]
+            )
+    lines = table(rows)
+    if len(own["hosts"]) == 1:
+        lines += ["", "No second repository: group backup has one host, with which all backups are lost."]
     return lines
 
 
