@@ -25,6 +25,11 @@ options:
       - Name of the snapshot. V(latest) is the newest complete one that a policy took.
     type: str
     default: latest
+  before:
+    description:
+      - With O(snapshot=latest), a time after which the snapshot has nothing, such as V(2026-11-30T12:00:00Z), or seconds since 1970.
+    type: str
+    default: ""
   repository:
     description:
       - Name of the repository; all are searched where none is given.
@@ -135,6 +140,7 @@ def main():
         argument_spec={
             **search_client.ARGUMENTS,
             "snapshot": {"type": "str", "default": "latest"},
+            "before": {"type": "str", "default": ""},
             "repository": {"type": "str", "default": ""},
             "indices": {"type": "list", "elements": "str", "default": []},
             "rename": {"type": "str", "default": ""},
@@ -152,6 +158,7 @@ def main():
             given["indices"],
             given["rename"],
             given["replicas"],
+            given["before"],
         )
     except search_client.SearchError as error:
         module.fail_json(msg=str(error), **error.facts)

@@ -128,7 +128,9 @@ def main():
     except KeyError:
         module.fail_json(msg=f"There is no account {given['owner']}. Deploy Redis with site.yml first.")
     except OSError as error:
-        module.fail_json(msg=f"{error.filename or given['data_directory']}: {error.strerror}. Start the run again when that is mended.")
+        module.fail_json(
+            msg=f"{error.filename or given['data_directory']}: {error.strerror}. Start the run again when that is mended."
+        )
     module.exit_json(
         changed=bool(moved or given["source"]),
         moved=moved,

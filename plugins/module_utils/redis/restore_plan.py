@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..common.moments import clock, epoch
 from ..common.text import size as readable
 from . import bootstrap as redis_bootstrap
 
@@ -16,15 +16,28 @@ LATEST = "latest"
 SPARE = 64 << 20
 
 
-def chosen(kept: Sequence[Mapping[str, Any]], wanted: str) -> tuple[Mapping[str, Any] | None, str]:
-    """The backup that is meant, and a reason where there is none. kept: usable ones, newest last. With `latest` the newest one."""
+def chosen(kept: Sequence[Mapping[str, Any]], wanted: str, before: int = 0) -> tuple[Mapping[str, Any] | None, str]:
+    """The backup that is meant, and a reason where there is none. kept: usable ones, newest last. With `latest` the newest one, or the newest that
+    has nothing of later than `before` (seconds since 1970)."""
     if not kept:
-        return None, "There is no usable backup of Redis. Take one with backup.yml -e kind=redis, or see status.yml for why there is none."
+        return (
+            None,
+            "There is no usable backup of Redis. Take one with backup.yml -e kind=redis, or see status.yml for why there is none.",
+        )
     if wanted in ("", LATEST):
-        return kept[-1], ""
+        older = [one for one in kept if not before or int(one["point"].get("time", 0)) <= before]
+        if not older:
+            return (
+                None,
+                f"No usable backup of Redis is from before {clock(before)}. The oldest one is {kept[0]['label']}.",
+            )
+        return older[-1], ""
     named = [one for one in kept if one["label"] == wanted]
     if not named:
-        return None, f"There is no usable backup {wanted} of Redis. There are: {', '.join(one['label'] for one in kept[-20:])}."
+        return (
+            None,
+            f"There is no usable backup {wanted} of Redis. There are: {', '.join(one['label'] for one in kept[-20:])}.",
+        )
     return named[-1], ""
 
 
@@ -40,7 +53,10 @@ def master(
     if first:
         if first in names.values():
             return first, ""
-        return "", f"redis_first_master is {first}, no host of group redis ({', '.join(names.values())}). Name one of them."
+        return (
+            "",
+            f"redis_first_master is {first}, no host of group redis ({', '.join(names.values())}). Name one of them.",
+        )
     found = redis_bootstrap.plan_master(members, seen, cluster, members[0]["name"])
     return names.get(found["address"], members[0]["name"]), ""
 
@@ -52,15 +68,19 @@ def plan(
     kept: Sequence[Mapping[str, Any]],
     wanted: str = LATEST,
     first: str = "",
+    before: Any = "",
 ) -> dict[str, Any]:
     """Return what restoring does.
 
     members: ha.redis.members. seen: host -> what redis_data_info told of it. cluster: what redis_sentinel_info told. kept: what backup_kept_info
-    told. wanted: a label, or `latest`. first: redis_first_master.
+    told. wanted: a label, or `latest`. first: redis_first_master. before: with `latest`, a time after which it has nothing, as epoch takes it.
     Returns refusals, lines, master, address, kept (the backup), time, keys (how many it has, and how many of them end).
     """
     refusals = []
-    backup, why = chosen(kept, wanted)
+    try:
+        backup, why = chosen(kept, wanted, epoch(before))
+    except ValueError as error:
+        backup, why = None, f"before: {error}"
     refusals += [why] if why else []
     host, why = master(members, seen, cluster, first)
     refusals += [why] if why else []
@@ -83,7 +103,7 @@ def plan(
     keys = {name: int(manifest[name]) for name in ("keys", "expires")} if "keys" in manifest else {}
     return {
         "refusals": refusals,
-        "lines": [] if refusals else _lines(names, seen, backup, host, keys),
+        "lines": [] if refusals else _lines(names, seen, backup, host, keys, _former(kept, backup)),
         "master": host,
         "address": next((member["address"] for member in members if member["name"] == host), ""),
         "kept": dict(backup or {}),
@@ -92,14 +112,27 @@ def plan(
     }
 
 
+def _former(kept: Sequence[Mapping[str, Any]], backup: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The backup before this one, where it has more than twice as many keys: this one may be of a platform that has just been made."""
+    earlier = kept[: list(kept).index(backup)] if backup else []
+    if not earlier or "keys" not in earlier[-1]["record"]["manifest"]:
+        return None
+    return (
+        earlier[-1]
+        if earlier[-1]["record"]["manifest"]["keys"] > 2 * backup["record"]["manifest"].get("keys", 0)
+        else None
+    )
+
+
 def _lines(
     names: Sequence[str],
     seen: Mapping[str, Mapping[str, Any]],
     backup: Mapping[str, Any],
     host: str,
     keys: Mapping[str, int],
+    former: Mapping[str, Any] | None,
 ) -> list[str]:
-    moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(int(backup["point"].get("time", 0))))
+    moment = clock(int(backup["point"].get("time", 0)))
     record = backup["record"]
     others = [name for name in names if name != host]
     lines = [
@@ -109,9 +142,15 @@ def _lines(
         f"  up to      {moment}: everything that was there then; nothing that was written since",
         f"  restores   {keys.get('keys', 'an unknown number of')} keys, {readable(record['bytes'])}, on {host}, which becomes master",
     ]
+    if former:
+        lines.append(
+            f"  BEWARE     the backup before, {former['label']}, has {former['record']['manifest']['keys']} keys: -e backup={former['label']} restores that one"
+        )
     if others:
         lines.append(f"  copies     from there to {', '.join(others)}")
     held = [name for name in names if seen[name].get("data")]
     if held:
-        lines.append(f"  keeps      the present data of {', '.join(held)}, as before-restore-TIME beside the restored ones")
+        lines.append(
+            f"  keeps      the present data of {', '.join(held)}, as before-restore-TIME beside the restored ones"
+        )
     return [*lines, "  meanwhile  the application, Redis and its sentinels are stopped"]

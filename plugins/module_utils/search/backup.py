@@ -92,7 +92,9 @@ def judged(policies: Sequence[Found]) -> None:
     for one in policies:
         counts = {state: sum(late["state"] == state for late in one.failed) for state in ("FAILED", "PARTIAL")}
         told = " and ".join(f"{count} {state}" for state, count in counts.items() if count)
-        newest = f"the newest complete one is {one.name} of {_iso(one.snapshot)}" if one.snapshot else "none is complete"
+        newest = (
+            f"the newest complete one is {one.name} of {_iso(one.snapshot)}" if one.snapshot else "none is complete"
+        )
         if told:
             why = "; ".join(search_snapshot.failures(dict(one.failed[-1]))[:3]) or one.failed[-1].get("reason") or ""
             said.append(
@@ -112,7 +114,10 @@ def counts(stats: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     result = {}
     for index, own in (stats.get("indices") or {}).items():
         primaries = [
-            copy for copies in own.get("shards", {}).values() for copy in copies if copy.get("routing", {}).get("primary")
+            copy
+            for copies in own.get("shards", {}).values()
+            for copy in copies
+            if copy.get("routing", {}).get("primary")
         ]
         result[index] = {
             "documents": sum(copy["docs"]["count"] for copy in primaries),
@@ -160,7 +165,9 @@ def room(allocation: Iterable[Mapping[str, Any]]) -> int:
     return max(0, *free) if free else 0
 
 
-def compared(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, int]]) -> tuple[list[str], list[str]]:
+def compared(
+    before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, int]]
+) -> tuple[list[str], list[str]]:
     """The indices whose restored copy is as it was, and what is wrong of others.
 
     before: what indices had when the snapshot was recorded. after: what was restored of them, by the same names. An index that was written to
@@ -375,7 +382,9 @@ def _integrity(client: search_client.Client, one: Found, limit_s: float) -> str:
         raise client.refusal(f"The files of the repository {one.repository} cannot be checked", reply)
     results = reply.body.get("results", {}) if isinstance(reply.body, dict) else {}
     if results.get("result") != "pass":
-        said = [str(line.get("anomaly")) for line in reply.body.get("log", []) if line.get("anomaly")] if results else []
+        said = (
+            [str(line.get("anomaly")) for line in reply.body.get("log", []) if line.get("anomaly")] if results else []
+        )
         raise BackupError(
             f"the repository {one.repository} is damaged: {results.get('total_anomalies', 'unknown')} anomalies"
             + (f", such as {', '.join(list(dict.fromkeys(said))[:5])}" if said else ""),
@@ -468,7 +477,9 @@ def _arrived(client: search_client.Client, targets: list[str], patience: float) 
         )
     if not done:
         lacking = ", ".join(f"{one['index']}[{one['shard']}] is {one['state']}" for one in state["pending"][:5])
-        raise BackupError(f"could not verify: after {patience:.0f} s {lacking or 'the indices are not there'}", UNVERIFIED)
+        raise BackupError(
+            f"could not verify: after {patience:.0f} s {lacking or 'the indices are not there'}", UNVERIFIED
+        )
 
 
 def _removed(client: search_client.Client) -> None:

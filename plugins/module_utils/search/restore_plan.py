@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..common.moments import clock, epoch
 from ..common.text import size as readable
 from . import backup as search_backup
 from . import client as search_client
@@ -50,21 +50,33 @@ class Plan:
 
 
 def chosen(
-    snapshots: Sequence[tuple[str, Mapping[str, Any]]], name: str
+    snapshots: Sequence[tuple[str, Mapping[str, Any]]], name: str, before: int = 0
 ) -> tuple[str, Mapping[str, Any]] | tuple[str, None]:
     """The snapshot that is meant, with its repository. snapshots: (repository, snapshot) of all. With `latest` the newest complete one that a
-    policy took. Where there is none, the first of the pair is the reason."""
+    policy took, or the newest that began no later than `before` (seconds since 1970). Where there is none, the first of the pair is the reason."""
     if name == LATEST:
-        whole = [one for one in snapshots if one[1]["state"] == "SUCCESS" and search_backup.policy_of(one[1])]
+        whole = [
+            one
+            for one in snapshots
+            if one[1]["state"] == "SUCCESS"
+            and search_backup.policy_of(one[1])
+            and (not before or one[1]["start_time_in_millis"] <= before * 1000)
+        ]
         if not whole:
-            return "There is no complete snapshot of a policy. Name one of those that there are with -e snapshot=NAME.", None
+            when = f" from before {clock(before)}" if before else ""
+            return (
+                f"There is no complete snapshot of a policy{when}. Name one of those that there are with -e snapshot=NAME.",
+                None,
+            )
         return max(whole, key=lambda one: one[1]["start_time_in_millis"])
     named = [one for one in snapshots if one[1]["snapshot"] == name]
     if len(named) > 1:
         where = " and ".join(sorted(repository for repository, _snapshot in named))
         return f"There is a snapshot {name} in {where}. Name the repository as well, with -e repository=.", None
     if not named:
-        newest = [one["snapshot"] for _repository, one in sorted(snapshots, key=lambda one: one[1]["start_time_in_millis"])]
+        newest = [
+            one["snapshot"] for _repository, one in sorted(snapshots, key=lambda one: one[1]["start_time_in_millis"])
+        ]
         return f"There is no snapshot {name}. There are: {', '.join(newest[-20:]) or 'none'}.", None
     return named[0]
 
@@ -154,10 +166,14 @@ def _of_state(snapshot: Mapping[str, Any], sources: Sequence[str] = ()) -> list[
 
 def _of_version(taken: str, running: str) -> list[str]:
     """A snapshot goes back into the major version that took it, or into the next one. A range of versions ends with the newest."""
-    majors = [int(found[0]) for found in (re.findall(r"\d+", text) for text in (taken.split("-")[-1], running)) if found]
+    majors = [
+        int(found[0]) for found in (re.findall(r"\d+", text) for text in (taken.split("-")[-1], running)) if found
+    ]
     if len(majors) < 2 or 0 <= majors[1] - majors[0] <= 1:
         return []
-    return [f"The snapshot was taken by version {taken}, and {running} runs here: only the same or the next major version can restore it."]
+    return [
+        f"The snapshot was taken by version {taken}, and {running} runs here: only the same or the next major version can restore it."
+    ]
 
 
 def _of_name(rename: str) -> list[str]:
@@ -182,11 +198,11 @@ def _of_shards(status: Mapping[str, Any], result: Plan, present: Mapping[str, Pr
 def _lines(
     result: Plan, snapshot: Mapping[str, Any], present: Mapping[str, Present], rename: str, replicas: int, free: int
 ) -> list[str]:
-    moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(result.time))
+    moment = clock(result.time)
     policy = search_backup.policy_of(snapshot)
     count = len(result.targets)
     lines = [
-        "Elasticsearch or OpenSearch" if not policy else f"Search engine, policy {policy}",
+        "Search engine" + (f", policy {policy}" if policy else ""),
         f"  from       snapshot {result.snapshot} of repository {result.repository}",
         f"  up to      {moment}: everything that was there then; nothing that was written since",
         f"  restores   {count} indices: {_some(list(result.targets.values()))}",
@@ -200,7 +216,9 @@ def _lines(
             f"  replaces   {_some(result.whole)} ({readable(replaced)}); a snapshot of these is taken first and is kept"
         )
     if result.incomplete:
-        lines.append(f"  replaces   {_some(result.incomplete)}, of which shards are lost: what is left of these is in a snapshot of its own")
+        lines.append(
+            f"  replaces   {_some(result.incomplete)}, of which shards are lost: what is left of these is in a snapshot of its own"
+        )
     if result.left:
         lines.append(f"  leaves     {_some(result.left)}, not in the snapshot or not chosen")
     return [*lines, "  meanwhile  the application is stopped"]
@@ -217,7 +235,9 @@ def every(client: search_client.Client, repository: str = "") -> list[tuple[str,
     """All snapshots of all repositories, or of one. Raises SearchError."""
     known = sorted(client.get("/_snapshot", "The list of repositories", timeout=client.patience))
     if repository and repository not in known:
-        raise search_client.SearchError(f"There is no repository {repository}. There are: {', '.join(known) or 'none'}.")
+        raise search_client.SearchError(
+            f"There is no repository {repository}. There are: {', '.join(known) or 'none'}."
+        )
     return [
         (name, one)
         for name in ([repository] if repository else known)
@@ -239,10 +259,20 @@ def indices(client: search_client.Client) -> dict[str, Present]:
 
 
 def look(
-    client: search_client.Client, name: str, repository: str, patterns: Sequence[str], rename: str, replicas: int
+    client: search_client.Client,
+    name: str,
+    repository: str,
+    patterns: Sequence[str],
+    rename: str,
+    replicas: int,
+    before: Any = "",
 ) -> Plan:
-    """The plan for the cluster as it is. Raises SearchError where it can't be asked."""
-    where, snapshot = chosen(every(client, repository), name)
+    """The plan for the cluster as it is. before: as epoch takes it. Raises SearchError where it can't be asked."""
+    try:
+        until = epoch(before)
+    except ValueError as error:
+        return Plan(refusals=[f"before: {error}"])
+    where, snapshot = chosen(every(client, repository), name, until)
     if snapshot is None:
         return Plan(refusals=[where])
     if snapshot["state"] in ("FAILED", *search_snapshot.RUNNING):

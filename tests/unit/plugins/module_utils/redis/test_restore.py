@@ -103,7 +103,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("step", range(1, 12))
-def test_after_an_interruption_at_any_step_the_next_run_ends_well_and_nothing_is_lost(places, backup, monkeypatch, step):
+def test_after_an_interruption_at_any_step_the_next_run_ends_well_and_nothing_is_lost(
+    places, backup, monkeypatch, step
+):
     steps = {"left": step}
 
     def counted(real):

@@ -53,7 +53,9 @@ def test_the_newest_complete_snapshot_of_a_policy_becomes_a_record():
     assert found["software"] == {"elasticsearch": "8.19.4"}
     (snapshot,) = found["manifest"]["snapshots"]
     assert (snapshot["repository"], snapshot["policy"], snapshot["snapshot"]) == ("backup", "daily", "daily-1")
-    assert {name: {key: own[key] for key in ("documents", "operations")} for name, own in snapshot["indices"].items()} == INDICES
+    assert {
+        name: {key: own[key] for key in ("documents", "operations")} for name, own in snapshot["indices"].items()
+    } == INDICES
     assert found["bytes"] == sum(own["bytes"] for own in snapshot["indices"].values()) > 0
 
 
@@ -109,8 +111,14 @@ def test_another_number_of_documents_is_damage():
 @pytest.mark.parametrize(
     ("scene", "said"),
     [
-        ("backup with a missing file", "log-1[0] can't be restored: java.nio.file.NoSuchFileException: /srv/repo/indices/"),
-        ("backup with a flipped byte", "log-1[0] can't be restored: org.apache.lucene.index.CorruptIndexException: verification failed"),
+        (
+            "backup with a missing file",
+            "log-1[0] can't be restored: java.nio.file.NoSuchFileException: /srv/repo/indices/",
+        ),
+        (
+            "backup with a flipped byte",
+            "log-1[0] can't be restored: org.apache.lucene.index.CorruptIndexException: verification failed",
+        ),
         ("backup with missing metadata", "daily-1 is damaged: The state of the snapshot daily-1 cannot be read"),
         ("backup without the snapshot's file", "the snapshot daily-1 is gone from backup"),
     ],
@@ -174,7 +182,13 @@ def test_settings_that_lack_something_are_told_as_such():
 
 
 def snapshot(name, state, begin, **metadata):
-    return {"snapshot": name, "state": state, "start_time_in_millis": begin * 1000, "metadata": metadata, "failures": []}
+    return {
+        "snapshot": name,
+        "state": state,
+        "start_time_in_millis": begin * 1000,
+        "metadata": metadata,
+        "failures": [],
+    }
 
 
 SNAPSHOTS = [
@@ -204,7 +218,9 @@ def test_a_snapshot_that_is_being_taken_is_neither_a_backup_nor_a_failure():
 
 
 def test_failed_and_partial_snapshots_are_counted():
-    with pytest.raises(BackupError, match="policy a: 1 FAILED and 1 PARTIAL since then, the newest complete one is a-2"):
+    with pytest.raises(
+        BackupError, match="policy a: 1 FAILED and 1 PARTIAL since then, the newest complete one is a-2"
+    ):
         search_backup.judged(search_backup.found("backup", SNAPSHOTS))
 
 

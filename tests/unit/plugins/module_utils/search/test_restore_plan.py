@@ -147,3 +147,18 @@ def test_the_newest_complete_snapshot_of_a_policy_is_the_latest():
         None,
     )
     assert restore_plan.chosen([], "latest")[1] is None
+
+
+def test_snapshots_of_a_platform_made_anew_are_left_out_by_a_time():
+    taken = [
+        ("one", snapshot(snapshot="former")),
+        ("one", snapshot(snapshot="new", start_time_in_millis=1796067000000)),
+    ]
+    assert restore_plan.chosen(taken, "latest")[1]["snapshot"] == "new"
+    assert restore_plan.chosen(taken, "latest", 1796066200)[1]["snapshot"] == "former"
+    assert "from before 2026-11-30" in restore_plan.chosen(taken, "latest", 1796000000)[0]
+
+
+def test_a_time_that_is_none_is_refused(plan):
+    answer, _network = plan("plan in place", before="soon")
+    assert answer["refusals"] == ["before: 'soon' is no time. Write it like 2026-11-30T12:00:00Z."]
