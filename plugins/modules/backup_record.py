@@ -7,94 +7,43 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_record
-short_description: Write a record into the repository of a backup host
+short_description: Record a restore in a repository of backups
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
-  - Records what a run has done, such as a restore, on the backup host that it runs on. Status and the history of restore times read records.
-  - With O(files) it keeps a backup that the controller has made, before the record.
+  - Writes one record, which is never changed. Status names the safety copies of restores by them, and plans tell how long restores take.
+  - Runs on a backup host. A directory without the marker of the cluster's repository is refused.
 options:
   directory:
-    description: Where the repository is.
+    description: Directory of the backups.
     type: path
     required: true
   cluster:
-    description: The cluster whose repository it must be.
-    type: str
-    required: true
-  host:
-    description: Name of the backup host in the inventory.
+    description: Name of the cluster.
     type: str
     required: true
   kind:
-    description: The kind of backup.
+    description: The kind of backup that was restored.
     type: str
     required: true
-  act:
-    description: What was done.
+  host:
+    description: The host on which it was restored.
     type: str
-    choices: [take, verify, restore]
     required: true
-  verdict:
-    description: How it ended.
-    type: str
-    choices: [ok, failed, unknown]
-    default: ok
-  reason:
-    description: Why it did not end well.
-    type: str
-    default: ""
-  label:
-    description: What the backup is called. With O(files) it is the time in O(started).
-    type: str
-    default: ""
-  source:
-    description: Whom it comes from.
-    type: str
-    default: ""
   started:
-    description: When the run began, such as V(20261130T101500Z).
-    type: str
+    description: When it began, in seconds since 1970.
+    type: float
     required: true
-  point:
-    description: Up to when it has everything.
+  content:
+    description: Further fields of the record, such as C(seconds), C(bytes), C(label), C(point) and C(safety).
     type: dict
     default: {}
-  manifest:
-    description: What a verification compares with.
-    type: dict
-    default: {}
-  checks:
-    description: What was checked, and what was found.
-    type: dict
-    default: {}
-  software:
-    description: Versions of what took part.
-    type: dict
-    default: {}
-  safety:
-    description: By host, the directories with what a restore has replaced.
-    type: dict
-    default: {}
-  removed:
-    description: Such directories that were removed.
-    type: list
-    elements: str
-    default: []
-  files:
-    description: Names and texts of the files of a backup.
-    type: dict
-    default: {}
-  lock_file:
-    description: The lock of all runs on the host.
-    type: path
-    default: /run/utmstack-ha/backup.lock
 attributes:
   check_mode:
     description: Writes nothing.
     support: full
   diff_mode:
-    description: Records are in the repository.
+    description: There is nothing to compare.
     support: none
 """
 
@@ -103,48 +52,28 @@ EXAMPLES = r"""
   utmstack.ha.backup_record:
     directory: "{{ ha.backup.directory }}"
     cluster: "{{ ha.cluster }}"
-    host: "{{ ha.host.name }}"
-    kind: etcd
-    act: restore
-    label: 20261130T023000Z
-    started: 20261130T101500Z
-    safety: {node1: [/var/lib/etcd/utmstack.before-restore-20261130T101500Z]}
+    kind: redis
+    host: node1
+    started: "{{ restore_started }}"
+    content:
+      bytes: 2819040
+      safety: [{host: node1, path: /var/lib/redis.before-restore-20261130T120000Z}]
+  delegate_to: backup1
 """
 
 RETURN = r"""
-label:
-  description: What the backup is called.
+path:
+  description: The record.
   returned: success
   type: str
-  sample: 20261130T101500Z
-seconds:
-  description: How long the run has taken.
-  returned: success
-  type: float
 """
 
-from pathlib import Path
+import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.utmstack.ha.plugins.module_utils.backup import kept_by_run
+from ansible_collections.utmstack.ha.plugins.module_utils.backup import record as records
 from ansible_collections.utmstack.ha.plugins.module_utils.backup.repository import Repository
 from ansible_collections.utmstack.ha.plugins.module_utils.common.backup import BackupError
-
-FIELDS = (
-    "host",
-    "kind",
-    "act",
-    "verdict",
-    "reason",
-    "label",
-    "source",
-    "started",
-    "point",
-    "manifest",
-    "checks",
-    "software",
-    "removed",
-)
 
 
 def main():
@@ -152,40 +81,22 @@ def main():
         argument_spec={
             "directory": {"type": "path", "required": True},
             "cluster": {"type": "str", "required": True},
-            "host": {"type": "str", "required": True},
             "kind": {"type": "str", "required": True},
-            "act": {"type": "str", "choices": ["take", "verify", "restore"], "required": True},
-            "verdict": {"type": "str", "choices": ["ok", "failed", "unknown"], "default": "ok"},
-            "reason": {"type": "str", "default": ""},
-            "label": {"type": "str", "default": ""},
-            "source": {"type": "str", "default": ""},
-            "started": {"type": "str", "required": True},
-            "point": {"type": "dict", "default": {}},
-            "manifest": {"type": "dict", "default": {}},
-            "checks": {"type": "dict", "default": {}},
-            "software": {"type": "dict", "default": {}},
-            "safety": {"type": "dict", "default": {}},
-            "removed": {"type": "list", "elements": "str", "default": []},
-            "files": {"type": "dict", "default": {}},
-            "lock_file": {"type": "path", "default": "/run/utmstack-ha/backup.lock"},
+            "host": {"type": "str", "required": True},
+            "started": {"type": "float", "required": True},
+            "content": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     params = module.params
-    record = {name: params[name] for name in FIELDS}
-    record["safety"] = [{"host": host, "path": path} for host, paths in params["safety"].items() for path in paths]
+    record = records.new(params["cluster"], params["kind"], records.RESTORE, params["host"], params["started"])
+    record |= {"verdict": records.OK, "seconds": round(time.time() - params["started"], 1), **params["content"]}
     try:
-        repository = Repository(params["directory"], params["cluster"])
-        if module.check_mode:
-            kept_by_run.moment(params["started"])
-            repository.check()
-            module.exit_json(changed=True, label=params["label"], seconds=0.0)
-        kept = kept_by_run.keep(repository, Path(params["lock_file"]), record, params["files"])
-    except BackupError as error:
-        module.fail_json(msg=f"Nothing was recorded on {params['host']}: {error.reason}")
-    except OSError as error:
-        module.fail_json(msg=f"Nothing was recorded on {params['host']}: {error}")
-    module.exit_json(changed=True, label=kept["label"], seconds=kept["seconds"])
+        Repository(params["directory"], params["cluster"]).check()
+        path = "" if module.check_mode else str(records.seal(params["directory"], record))
+    except (BackupError, OSError) as error:
+        module.fail_json(msg=f"The restore could not be recorded: {getattr(error, 'reason', error)}")
+    module.exit_json(changed=True, path=path)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,10 @@ options:
   token:
     description: Token of the new cluster. It must not be that of the lost one.
     type: str
+  host:
+    description: Name of the host in the inventory, for RV(copies).
+    type: str
+    default: ""
   owner:
     description: The account of the data.
     type: str
@@ -102,6 +106,12 @@ safety:
   type: list
   elements: str
   sample: [/var/lib/etcd/utmstack.before-restore-20261130T101500Z]
+copies:
+  description: RV(safety) with O(host), as records have it.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{host: node1, path: /var/lib/etcd/utmstack.before-restore-20261130T101500Z}]
 safety_copy:
   description: The one that this run has made; empty where there was nothing to keep.
   returned: success
@@ -140,6 +150,7 @@ def main():
             "peer_url": {"type": "str"},
             "initial_cluster": {"type": "str"},
             "token": {"type": "str", "no_log": False},
+            "host": {"type": "str", "default": ""},
             "owner": {"type": "str", "default": "etcd"},
             "unit": {"type": "str", "default": "etcd.service"},
         },
@@ -164,6 +175,7 @@ def main():
     module.exit_json(
         changed=changed,
         **seen,
+        copies=[{"host": params["host"], "path": path} for path in seen["safety"]],
         safety_copy=made.get("safety_copy", ""),
         version=found[1] if found else "",
         bumps=bool(found) and bool(backup.bump_flags()),

@@ -21,13 +21,20 @@ from . import restore_plan, wal
 from .pgbackrest import Repository
 from .timeline import Tree, births
 
+# What look() returns where nothing is known.
+NOTHING: dict[str, Any] = {
+    "faults": [], "births": {}, "timeline": 0, "set": "", "bytes": 0, "segment": "", "moment": None, "missing": [], "options": [], "exact": False,
+    "seconds": None, "system_identifier": "", "version": "", "archive": "", "backups": [],
+}  # fmt: skip
 # In how many of the last segments a commit is looked for.
 LOOKED_AT = 4
 _COMMIT = re.compile(r"desc: COMMIT(?:_PREPARED)?\b[^;]*?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 _HISTORY = re.compile(r"^([0-9A-F]{8})\.history$")
 
 
-def tree(repository: Repository, archive_id: str, *known: Mapping[int, float]) -> tuple[Tree, dict[str, float], dict[str, str]]:
+def tree(
+    repository: Repository, archive_id: str, *known: Mapping[int, float]
+) -> tuple[Tree, dict[str, float], dict[str, str]]:
     """All timelines of an archive, when it got each segment, and where each is; known: births that others have seen. Raises BackupError."""
     place = f"archive/{repository.stanza}/{archive_id}"
     names = repository.names(place)
@@ -48,7 +55,9 @@ def tree(repository: Repository, archive_id: str, *known: Mapping[int, float]) -
     return Tree(histories, births(born, *known), segments), times, paths
 
 
-def last_commit(repository: Repository, segments: Iterable[str], paths: Mapping[str, str], version: str) -> float | None:
+def last_commit(
+    repository: Repository, segments: Iterable[str], paths: Mapping[str, str], version: str
+) -> float | None:
     """The time of the last commit in these segments, newest first; None where it can't be read. It is all that `latest` brings back."""
     program = Path("/usr/lib/postgresql", version, "bin", "pg_waldump")
     if not program.exists():
@@ -72,7 +81,9 @@ def _commits(repository, path, name, program, place):
         done = run_to(config, file, repository.account)
     if done:
         raise BackupError(f"pgbackrest repo-get {path} ended with {done}")
-    unpack = {".gz": ["gzip", "-dc"], ".zst": ["zstd", "-dcq"], ".lz4": ["lz4", "-dcq"], ".bz2": ["bzip2", "-dc"]}.get(packed.suffix)
+    unpack = {".gz": ["gzip", "-dc"], ".zst": ["zstd", "-dcq"], ".lz4": ["lz4", "-dcq"], ".bz2": ["bzip2", "-dc"]}.get(
+        packed.suffix
+    )
     plain = place / name
     if unpack:
         if not shutil.which(unpack[0]):
@@ -111,7 +122,11 @@ def seconds_per_byte(records: Iterable[Mapping[str, Any]]) -> float | None:
     """How long a restore takes, of the newest that were measured: restores first, else verifications, which restore as well."""
     known = list(records)
     for act in ("restore", "verify"):
-        done = [one for one in known if one["act"] == act and one["verdict"] == "ok" and one.get("bytes") and one.get("seconds")]
+        done = [
+            one
+            for one in known
+            if one["act"] == act and one["verdict"] == "ok" and one.get("bytes") and one.get("seconds")
+        ]
         if done:
             return max(float(one["seconds"]) / float(one["bytes"]) for one in done[-3:])
     return None
@@ -121,24 +136,29 @@ def look(settings: Mapping[str, Any], records: Iterable[Mapping[str, Any]] = ())
     """The repository's half of a plan. settings: those of Repository, and to, timeline, set, births, kept. Raises BackupError."""
     repository, known = Repository(settings), list(records)
     info = repository.info()
-    empty = {"births": {}, "timeline": 0, "set": "", "bytes": 0, "segment": "", "moment": None, "missing": [], "options": []}
-    result: dict[str, Any] = {
-        "system_identifier": info["system_identifier"], "version": info["version"], "archive": info["archive"].get("id", ""), "exact": False, "seconds": None,
+    newest = max(info["archives"], default=0)
+    archive_id = info["archives"].get(newest, "")
+    backups = [one for one in info["backups"] if one["database"]["id"] == newest]
+    result = {
+        **NOTHING,
+        "system_identifier": info["system_identifier"],
+        "version": info["version"],
+        "archive": archive_id,
         "backups": [
-            {"label": one["label"], "stop": one["timestamp"]["stop"], "size": one["info"]["size"]} for one in info["backups"]
+            {"label": one["label"], "stop": one["timestamp"]["stop"], "size": one["info"]["size"]} for one in backups
         ],
-    }  # fmt: skip
-    if not info["archive"]:
-        return {**result, **empty, "faults": ["The repository has no WAL. See playbooks/status.yml."]}
+    }
+    if not archive_id:
+        return {**result, "faults": ["The repository has no WAL. See playbooks/status.yml."]}
     recorded = [{int(number): float(when) for number, when in one.get("births", {}).items()} for one in known]
     given = {int(number): float(when) for number, when in (settings.get("births") or {}).items()}
-    forest, times, paths = tree(repository, info["archive"]["id"], given, *recorded)
+    forest, times, paths = tree(repository, archive_id, given, *recorded)
     try:
         aim = restore_plan.target(settings["to"])
     except ValueError as error:
-        return {**result, **empty, "faults": [str(error)]}
+        return {**result, "faults": [str(error)]}
     chosen = restore_plan.choose(
-        aim, forest, info["backups"], times, settings.get("kept") or (), settings.get("timeline"), settings.get("set") or ""
+        aim, forest, backups, times, settings.get("kept") or (), settings.get("timeline"), settings.get("set") or ""
     )
     result |= chosen
     if chosen["segment"]:
