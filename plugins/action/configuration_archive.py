@@ -19,6 +19,7 @@ from ..module_utils.common import age
 from ..module_utils.common.backup import BackupError
 from ..module_utils.host import configuration
 from ..module_utils.topology.role_specs import COLLECTION
+from ..plugin_utils import sealing
 
 
 class ActionModule(ActionBase):
@@ -99,7 +100,7 @@ class ActionModule(ActionBase):
         inner = {**facts, "digest": configuration.digest(whole), "secrets": configuration.where_secrets(files)}
         return {
             "files": {
-                configuration.SEALED: age.seal(configuration.archive(whole, inner), recipients),
+                configuration.SEALED: sealing.seal(configuration.archive(whole, inner), recipients),
                 configuration.MANIFEST: json.dumps(facts, sort_keys=True) + "\n",
                 configuration.README: readme,
             },

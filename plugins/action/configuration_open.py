@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils.common import age
 from ..module_utils.common.backup import BackupError
 from ..module_utils.host import configuration
+from ..plugin_utils import sealing
 
 
 class ActionModule(ActionBase):
@@ -36,7 +37,7 @@ class ActionModule(ActionBase):
         )
         try:
             text = given["sealed"] or Path(given["archive"]).read_text(encoding="ascii")
-            facts, files = configuration.members(age.unseal(text, Path(given["identity"])))
+            facts, files = configuration.members(sealing.unseal(text, Path(given["identity"])))
             found = self._put(given["directory"], facts, files) if given["directory"] else {"changed": False}
         except age.AgeError as error:
             raise AnsibleActionFail(

@@ -1,27 +1,16 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Seals bytes to public keys in age's format (age-encryption.org/v1), and opens them: by the program where it is installed, else by pyrage.
-
-Everything goes through memory and pipes: no file has what is to be sealed. A sealed text can be opened by `age` anywhere, without this.
-"""
+"""What can be said of a sealed text in age's format (age-encryption.org/v1) without any key, and of the keys that it is sealed to."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import hashlib
-import os
-import shutil
-import signal
-import subprocess
 from collections.abc import Iterable
-from pathlib import Path
 
 BEGIN, END = "-----BEGIN AGE ENCRYPTED FILE-----", "-----END AGE ENCRYPTED FILE-----"
 VERSION = b"age-encryption.org/v1"
-LIMIT_S = 60.0
-NO_TOOL = "Neither age nor the Python package pyrage is there. Install the package age, or run `pip install pyrage` beside Ansible"
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 
@@ -57,47 +46,6 @@ def fault(recipient: object) -> tuple[str, str] | tuple[()]:
 def name(recipient: str) -> str:
     """Return a recipient without the comment of an SSH key."""
     return " ".join(recipient.split()[:2])
-
-
-def seal(data: bytes, recipients: Iterable[str]) -> str:
-    """Return the data, sealed to all recipients, as text. Raises AgeError."""
-    recipients = list(recipients)
-    if not recipients:
-        raise AgeError("there is no recipient")
-    program = shutil.which("age")
-    if program:
-        arguments = [program, "--encrypt"] + [word for one in recipients for word in ("--recipient", name(one))]
-        return armored(_pipe(arguments, data))
-    pyrage = _pyrage()
-    try:
-        keys = [
-            (pyrage.ssh if one.startswith("ssh-") else pyrage.x25519).Recipient.from_str(name(one))
-            for one in recipients
-        ]
-        return armored(pyrage.encrypt(data, keys))
-    except (pyrage.EncryptError, pyrage.RecipientError) as error:
-        raise AgeError(f"pyrage: {error}") from None
-
-
-def unseal(text: str, identity: Path) -> bytes:
-    """Return what is in a sealed text. identity: the file of the private key. Raises AgeError."""
-    data = unarmored(text)
-    if not identity.is_file():
-        raise AgeError(f"{identity} is no file. Give the file with the private key")
-    program = shutil.which("age")
-    if program:
-        return _pipe([program, "--decrypt", "--identity", str(identity)], data)
-    pyrage = _pyrage()
-    try:
-        keys = identity.read_bytes()
-        if b"OPENSSH PRIVATE KEY" in keys:
-            found = [pyrage.ssh.Identity.from_buffer(keys)]
-        else:
-            lines = [line.strip() for line in keys.decode().splitlines()]
-            found = [pyrage.x25519.Identity.from_str(line) for line in lines if line.startswith("AGE-SECRET-KEY-")]
-        return pyrage.decrypt(data, found)
-    except (pyrage.DecryptError, pyrage.IdentityError, UnicodeDecodeError, OSError) as error:
-        raise AgeError(f"pyrage: {error}") from None
 
 
 def missing(text: str, recipients: Iterable[str]) -> list[str]:
@@ -179,35 +127,3 @@ def _x25519(text: str) -> bool:
         for bit, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
             value ^= generator if top >> bit & 1 else 0
     return value == 1
-
-
-def _pyrage():
-    try:
-        import pyrage
-    except ImportError:
-        raise AgeError(NO_TOOL) from None
-    return pyrage
-
-
-def _pipe(arguments: list[str], data: bytes) -> bytes:
-    """Run age on bytes. It has no terminal, so a key with a passphrase can't be asked for."""
-    process = subprocess.Popen(
-        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
-    try:
-        out, err = process.communicate(data, timeout=LIMIT_S)
-    except BaseException as error:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise AgeError(f"age did not end within {LIMIT_S:g} s") from None
-        raise
-    if process.returncode:
-        lines = [
-            line
-            for line in err.decode(errors="replace").splitlines()
-            if line.strip() and "report unexpected" not in line
-        ]
-        raise AgeError(lines[0] if lines else f"age ended with {process.returncode}")
-    return out
