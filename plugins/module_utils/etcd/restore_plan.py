@@ -19,10 +19,11 @@ def plan_restore(
     chosen: Mapping[str, Any],
     masked: Mapping[str, bool],
     wanted: str = "",
+    running: bool = False,
 ) -> dict[str, Any]:
     """Return the plan, as the filter etcd_restore_plan documents it.
 
-    Data that were restored carry the label of their backup until all is done. Patroni is masked on all hosts before any member is restored,
+    running: whether a server of PostgreSQL still runs. Data that were restored carry the label of their backup until all is done. Patroni is masked on all hosts before any member is restored,
     and unmasked only after its keys were reset: so where all members have the label and Patroni is unmasked anywhere, only its start is left.
     """
     names = [one["name"] for one in members]
@@ -58,7 +59,8 @@ def plan_restore(
             if release and seen[name]["version"] and _minor(seen[name]["version"]) != release
         ]
     if not released:
-        refusals += chosen["refusals"]
+        # While a server runs, its leader is ahead of all others; who leads is decided when all have stopped.
+        refusals += chosen["refusals"] + ([] if running else chosen["doubts"])
     return {
         "kept": backup or {},
         "label": label,
@@ -69,7 +71,12 @@ def plan_restore(
         "hold": not released,
         "reset": not released,
         "refusals": refusals,
-        "lines": _lines(backup, label, names, todo, seen, chosen, released),
+        "lines": _lines(backup, label, names, todo, seen, chosen, released)
+        + (
+            ["  PostgreSQL still runs: who leads is decided when all members have stopped"]
+            if running and not released
+            else []
+        ),
     }
 
 

@@ -13,13 +13,14 @@ from ..postgresql.position import number
 def choose(
     members: list[str], seen: Mapping[str, Mapping[str, Any]], synchronous: bool, wanted: str = ""
 ) -> dict[str, Any]:
-    """Return who leads: {leader, system_identifier, refusals, lines}.
+    """Return who leads: {leader, system_identifier, refusals, doubts, lines}.
 
     members: all names, in the inventory's order. seen: by name what postgresql_position_info returned; who is not in it could not be looked at.
     synchronous: whether writes were confirmed by a standby. wanted: the member that the operator names, who has seen these lines.
 
     The highest timeline leads, and on it the farthest position. Where writes were confirmed by a standby, that one has them all, so somebody
     must be as far as the leader: else it is not known whether the leader has all confirmed writes, and only an operator can say so.
+    That is a doubt: while servers run, the leader is always ahead by what it has just written.
     """
     place = {
         name: (int(one["timeline"]), number(one["lsn"]))
@@ -29,6 +30,7 @@ def choose(
     away = [name for name in members if name not in seen]
     empty = [name for name in members if name in seen and name not in place]
     refusals: list[str] = []
+    doubts: list[str] = []
     best = max(place.values(), default=(0, 0))
     first = [name for name in members if place.get(name) == best]
     leader = wanted if wanted in first else next(iter(first), "")
@@ -50,7 +52,7 @@ def choose(
             " gives up what only the missing have"
         )
     if synchronous and place and len(members) > 1 and len(first) == 1 and not wanted:
-        refusals.append(
+        doubts.append(
             f"No other member is as far as {leader} ({_told(best)}), so no standby proves that it has all confirmed writes. Look at the"
             f" positions, and give -e leader={leader} where it led last"
         )
@@ -62,6 +64,7 @@ def choose(
         "leader": leader,
         "system_identifier": identifiers[0] if len(identifiers) == 1 else "",
         "refusals": refusals,
+        "doubts": doubts,
         "lines": lines,
     }
 

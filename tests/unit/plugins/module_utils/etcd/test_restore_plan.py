@@ -9,7 +9,13 @@ from ansible_collections.utmstack.ha.plugins.module_utils.etcd.restore_plan impo
 
 MEMBERS = [{"name": f"node{number}", "peer_url": f"https://10.0.1.1{number}:2380"} for number in (1, 2, 3)]
 NAMES = [one["name"] for one in MEMBERS]
-CHOSEN = {"leader": "node1", "refusals": [], "lines": ["node1  timeline 3, 0/A0  leads"], "system_identifier": "7712"}
+CHOSEN = {
+    "leader": "node1",
+    "refusals": [],
+    "doubts": [],
+    "lines": ["node1  timeline 3, 0/A0  leads"],
+    "system_identifier": "7712",
+}
 LABEL, OLDER = "20261130T023000Z", "20261129T023000Z"
 
 
@@ -74,7 +80,7 @@ def test_keys_are_reset_until_patroni_is_let_go_and_never_after():
     unmasked = plan_restore(MEMBERS, restored, [backup()], CHOSEN, every(True) | {"node1": False})
     assert (unmasked["reset"], unmasked["hold"], unmasked["restore"], unmasked["refusals"]) == (False, False, [], [])
     # A leader that has written since is farther than any standby, which is no reason to stop half-way.
-    ahead = {**CHOSEN, "refusals": ["No other member is as far as node1"]}
+    ahead = {**CHOSEN, "doubts": ["No other member is as far as node1"]}
     assert plan_restore(MEMBERS, restored, [backup()], ahead, every(False))["refusals"] == []
 
 
@@ -102,10 +108,14 @@ def test_a_backup_that_is_not_kept_is_named_with_those_that_are():
     ]
 
 
-def test_the_choice_of_the_leader_can_refuse_the_restore():
-    assert plan(chosen={**CHOSEN, "refusals": ["No other member is as far as node1"]})["refusals"] == [
-        "No other member is as far as node1"
-    ]
+def test_the_choice_of_the_leader_can_refuse_the_restore_and_a_doubt_counts_when_all_have_stopped():
+    doubtful = {**CHOSEN, "doubts": ["No other member is as far as node1"]}
+    assert plan(chosen=doubtful)["refusals"] == ["No other member is as far as node1"]
+    early = plan_restore(MEMBERS, every(seen()), [backup()], doubtful, every(False), running=True)
+    assert early["refusals"] == []
+    assert "decided when all members have stopped" in early["lines"][-1]
+    refused = {**CHOSEN, "refusals": ["The members' data are of different clusters"]}
+    assert plan_restore(MEMBERS, every(seen()), [backup()], refused, every(False), running=True)["refusals"] != []
 
 
 def test_a_release_that_can_not_bump_revisions_asks_for_stopped_clients():
