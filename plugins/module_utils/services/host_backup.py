@@ -25,9 +25,9 @@ def asks(ha: Mapping[str, Any], _secrets: Mapping[str, str], _host: str) -> dict
 
 def form(topology, observations, _roles):
     """Return its part of the state of the platform, as Service.form says."""
-    own = topology["backup"]
-    if not own["members"]:
-        if not own["required"]:
+    own = topology.get("backup", {})
+    if not own.get("members"):
+        if not own.get("required"):
             return None
         return {
             "healthy": False,

@@ -171,8 +171,8 @@ def _layers(topology: Topology) -> list[str]:
 
 def _backups(topology: Topology) -> list[str]:
     """What is taken, by whom, when, and for how long it is kept."""
-    own = topology["backup"]
-    if not own["hosts"]:
+    own = topology.get("backup", {})
+    if not own.get("hosts"):
         return ["No backups: group backup has no hosts."]
     known = backups()
     rows = [["backup", "from", "to", "when", "verified", "kept", "a restore goes"]]
