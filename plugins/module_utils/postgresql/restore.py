@@ -232,7 +232,7 @@ def adopt(run_command: Callable, places: Places, version: str) -> bool:
     own = Path(places.directory)
     found = stage(run_command, places.data, version)
     if found != WHOLE:
-        raise RestoreError(f"The data in {places.data} are not whole: {found}.")
+        raise RestoreError(f"The data in {places.data} are not finished: {found}.")
     if own.exists():
         # Patroni, or a run of site.yml, makes it.
         if any(own.iterdir()):
