@@ -26,8 +26,8 @@ install() {
 machine() {
     local missing=() name package
     # HAProxy for the unit tests of its configuration, a browser for that of the drill's report, javac for the lab's plugin of
-    # Elasticsearch.
-    local -A package_of=([chromium-headless-shell]=chromium-headless-shell [haproxy]=haproxy [javac]=default-jdk-headless [mmdebstrap]=mmdebstrap [ssh]=openssh-client [ip]=iproute2 [sysctl]=procps [psql]=postgresql-client)
+    # Elasticsearch, age for what the controller seals.
+    local -A package_of=([age]=age [chromium-headless-shell]=chromium-headless-shell [haproxy]=haproxy [javac]=default-jdk-headless [mmdebstrap]=mmdebstrap [ssh]=openssh-client [ip]=iproute2 [sysctl]=procps [psql]=postgresql-client)
     for name in "${!package_of[@]}"; do
         PATH=$PATH:/usr/sbin:/sbin command -v "$name" > /dev/null || missing+=("${package_of[$name]}")
     done

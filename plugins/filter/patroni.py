@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.utmstack.ha.plugins.module_utils.patroni import cluster as patroni
+from ansible_collections.utmstack.ha.plugins.module_utils.patroni import positions
 from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import content
 from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import parameters as postgresql
 from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import upgrade_plan as postgresql_upgrade
@@ -34,6 +35,16 @@ def patroni_strays(members, given, hosts):
     return patroni.strays(members, given, hosts)
 
 
+def patroni_positions(members, seen, synchronous, wanted=""):
+    """Who leads a cluster that Patroni knows nothing of any more, by the members' data."""
+    try:
+        return positions.choose(members, seen, synchronous, wanted)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise AnsibleFilterError(
+            f"patroni_positions wants what utmstack.ha.postgresql_position_info returns: {error!r}"
+        ) from error
+
+
 def postgresql_content_faults(found, users, memberships, databases, kept=""):
     """What PostgreSQL lacks of the users, memberships and databases that the role declares."""
     try:
@@ -52,6 +63,7 @@ class FilterModule:
             "postgresql_content_faults": postgresql_content_faults,
             "postgresql_memory": postgresql_memory,
             "postgresql_upgrade_plan": postgresql_upgrade.plan,
+            "patroni_positions": patroni_positions,
             "patroni_restart_order": patroni_restart_order,
             "patroni_strays": patroni_strays,
         }

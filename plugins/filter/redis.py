@@ -7,6 +7,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 from ansible_collections.utmstack.ha.plugins.module_utils.redis import acl as redis_acl
 from ansible_collections.utmstack.ha.plugins.module_utils.redis import bootstrap as redis_bootstrap
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import restore_plan as redis_restore_plan
 from ansible_collections.utmstack.ha.plugins.module_utils.redis import settings as redis_settings
 
 
@@ -33,6 +34,7 @@ class FilterModule:
         return {
             "redis_acl_file": redis_acl_file,
             "redis_memory": redis_memory,
+            "redis_restore_plan": redis_restore_plan.plan,
             "redis_setting_lines": redis_settings.lines,
             "redis_start_plan": redis_bootstrap.plan_master,
         }

@@ -94,6 +94,12 @@ options:
       - Whether a restore may close and replace open indices.
     type: bool
     default: false
+  expected:
+    description:
+      - What indices of the snapshot had when it was recorded, by the names that they have in it, each with C(documents) and C(operations). Where a
+        restored one has seen as many operations and has another number of documents, the module fails. Needs O(wait).
+    type: dict
+    default: {}
   abort:
     description:
       - Whether a snapshot that is being taken may be deleted, which gives it up.
@@ -244,9 +250,15 @@ restored:
     status:
       description: V(green), or V(yellow) while the replicas are being copied.
       type: str
+compared:
+  description: Indices that have as many documents as O(expected) says, with their names in the snapshot. Others were written to after it was taken.
+  returned: for O(state=restored)
+  type: list
+  elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.utmstack.ha.plugins.module_utils.search import backup as search_backup
 from ansible_collections.utmstack.ha.plugins.module_utils.search import client as search_client
 from ansible_collections.utmstack.ha.plugins.module_utils.search import snapshot as search_snapshot
 
@@ -291,11 +303,12 @@ def restore(module, client, snapshots, given):
     }
     if given["rename_pattern"]:
         body["rename_pattern"], body["rename_replacement"] = renaming
-    there = []
+    there, same = [], []
     if not module.check_mode:
-        search_snapshot.restore(client, snapshots, name, todo, body)
+        search_snapshot.restore(client, snapshots, name, todo, body, given["wait_timeout"])
         if given["wait"]:
             there = search_snapshot.restored(client, list(todo.targets.values()), given["wait_timeout"])
+            same = search_backup.same(client, todo.targets, given["expected"])
     return {
         "changed": True,
         "name": name,
@@ -307,6 +320,7 @@ def restore(module, client, snapshots, given):
             "closed": todo.to_close,
         },
         "restored": there,
+        "compared": same,
     }
 
 
@@ -348,6 +362,7 @@ def main():
             "ignore_index_settings": {"type": "list", "elements": "str", "default": []},
             "include_aliases": {"type": "bool"},
             "overwrite": {"type": "bool", "default": False},
+            "expected": {"type": "dict", "default": {}},
             "abort": {"type": "bool", "default": False},
             "wait": {"type": "bool", "default": True},
             "wait_timeout": {"type": "float", "default": 3600.0},

@@ -10,7 +10,8 @@ module: redis_data_info
 short_description: Get information about existing Redis and Sentinel data on a host
 version_added: 0.1.0
 description:
-  - Tells whether there is anything for Redis to load, and which master the sentinel of this host last knew. Needs no server.
+  - Tells whether there is anything for Redis to load, what room is left beside it, and which master the sentinel of this host last knew. Needs no
+    server.
 author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
@@ -47,6 +48,16 @@ data:
   description: Whether there is anything for Redis to load.
   returned: success
   type: bool
+free_bytes:
+  description: How many bytes are free where Redis has its data, or will have them.
+  returned: success
+  type: int
+copies:
+  description: Safety copies that restores have left there, oldest first.
+  returned: success
+  type: list
+  elements: str
+  sample: [before-restore-20261130T020007Z]
 watched:
   description: Address of the master that the sentinel's file names, empty where there is none.
   returned: success
@@ -59,9 +70,20 @@ epoch:
   sample: 3
 """
 
+import os
+import shutil
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.utmstack.ha.plugins.module_utils.redis import bootstrap as redis_bootstrap
+from ansible_collections.utmstack.ha.plugins.module_utils.redis import restore as redis_restore
 from ansible_collections.utmstack.ha.plugins.module_utils.redis import start as redis_start
+
+
+def free_bytes(path):
+    """The room of the file system of a directory, also of one that is yet to be made."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return shutil.disk_usage(path).free
 
 
 def main():
@@ -81,7 +103,14 @@ def main():
         module.fail_json(
             msg=f"{error.filename} can't be read: {error.strerror}. The module has to run as root (become)"
         )
-    module.exit_json(changed=False, data=data, watched=watched, epoch=epoch)
+    module.exit_json(
+        changed=False,
+        data=data,
+        free_bytes=free_bytes(params["data_directory"]),
+        copies=redis_restore.copies(params["data_directory"]),
+        watched=watched,
+        epoch=epoch,
+    )
 
 
 if __name__ == "__main__":

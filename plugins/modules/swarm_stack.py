@@ -149,36 +149,12 @@ import os
 import shutil
 import tempfile
 import time
-import urllib.parse
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.utmstack.ha.plugins.module_utils.swarm import engine as docker_engine
 from ansible_collections.utmstack.ha.plugins.module_utils.swarm import stack as swarm_stack
 from ansible_collections.utmstack.ha.plugins.module_utils.swarm.engine import EngineError
-
-
-def filtered(path, **filters):
-    """A path with Docker's filters."""
-    return f"{path}?filters=" + urllib.parse.quote(json.dumps({name: [value] for name, value in filters.items()}))
-
-
-def look(engine, stack):
-    """The stack as the swarm has it. Raises EngineError."""
-    in_stack = {"label": f"{swarm_stack.NAMESPACE}={stack}"}
-    services = engine.get(filtered("/services", **in_stack) + "&status=true")
-    tasks = engine.get(filtered("/tasks", **in_stack)) if services else []
-    names = {raw["ID"]: raw["Spec"]["Name"] for raw in services}
-    by_service = {}
-    for task in tasks:
-        by_service.setdefault(names.get(task["ServiceID"]), []).append(task)
-    ours = {"label": f"{swarm_stack.STACK}={stack}"}
-    return swarm_stack.Seen(
-        services={raw["Spec"]["Name"]: raw for raw in services},
-        tasks=by_service,
-        nodes=engine.get("/nodes"),
-        secrets=engine.get(filtered("/secrets", **ours)),
-        configs=engine.get(filtered("/configs", **ours)),
-    )
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm.stack_look import look
 
 
 def create_versions(engine, stack, kind, contents, present):

@@ -11,12 +11,18 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from ..etcd import backup as of_etcd
+from ..host import configuration as of_host
 from ..postgresql import backup as of_postgresql
 from ..postgresql import dump as of_dump
 from ..redis import backup as of_redis
+from ..search import backup as of_search
 
 KINDS: dict[str, ModuleType] = {
+    "configuration": of_host,
+    "etcd": of_etcd,
     "postgresql": of_postgresql,
     "dump": of_dump,
     "redis": of_redis,
+    "elasticsearch": of_search,
 }

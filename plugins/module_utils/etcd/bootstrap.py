@@ -8,7 +8,7 @@ from ..common.bootstrap import without_leader
 from ..common.order import order
 from .members import find
 
-LOST = "restore etcd from a snapshot, or move the remaining data away to begin anew"
+LOST = "restore etcd from a backup (playbooks/restore_etcd.yml), or move the remaining data away to begin anew"
 
 
 def plan_bootstrap(members: list[dict], facts: dict[str, dict], cluster: dict) -> dict:

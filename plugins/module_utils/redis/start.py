@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from . import client as redis_client
 from . import master as redis_master
+from . import restore as redis_restore
 
 WAIT, MASTER, REPLICA, REFUSE = "wait", "master", "replica", "refuse"
 # A node that followed another one may do so again without harm, so it need not wait for the sentinels as long as a master.
@@ -176,8 +177,9 @@ def replace(path: str, text: str) -> None:
 
 
 def has_data(directory: str) -> bool:
-    """Whether there is anything for Redis to load."""
-    for path, _names, files in os.walk(directory):
+    """Whether there is anything for Redis to load; safety copies of a restore are not."""
+    for path, names, files in os.walk(directory):
+        names[:] = [name for name in names if not redis_restore.ours(name)]
         if os.path.basename(path) == "appendonlydir" and files:
             return True
         if any(name.endswith((".rdb", ".aof")) for name in files):

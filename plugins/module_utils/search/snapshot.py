@@ -302,10 +302,30 @@ def existing_indices(client: search_client.Client) -> dict[str, str]:
     return {one["index"]: one["status"] for one in listed}
 
 
-def restore(client: search_client.Client, snapshots: Snapshots, name: str, todo: Restore, body: dict) -> None:
-    """Begin the restore. What was closed for it is opened again where that fails. Raises SearchError."""
+def close(client: search_client.Client, index: str, patience: float) -> None:
+    """Close an index. One that an earlier run is still restoring can't be closed before that is over; patience: in s. Raises SearchError."""
+    refused: list[search_client.Refused] = []
+
+    def tried() -> bool:
+        try:
+            client.act("POST", f"/{part(index)}/_close", None, f"Closing {index}")
+        except search_client.Refused as error:
+            if "being restored" not in error.reply.reason:
+                raise
+            refused[:] = [error]
+            return False
+        return True
+
+    if not client.wait(patience, tried):
+        raise refused[0]
+
+
+def restore(
+    client: search_client.Client, snapshots: Snapshots, name: str, todo: Restore, body: dict, patience: float = 0
+) -> None:
+    """Begin the restore. What was closed for it is opened again where that fails. patience: see close. Raises SearchError."""
     for index in todo.to_close:
-        client.act("POST", f"/{part(index)}/_close", None, f"Closing {index}")
+        close(client, index, patience)
     try:
         client.act("POST", snapshots.path(name) + "/_restore", body, f"Restoring from the snapshot {name}")
     except search_client.SearchError as error:

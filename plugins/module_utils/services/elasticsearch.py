@@ -10,6 +10,7 @@ from typing import Any
 from ..common.text import nearest
 from ..common.values import url
 from .answers import cluster
+from .backup import Backup
 from .change import (
     APPLIED,
     CLIENT_PORT,
@@ -31,6 +32,8 @@ from .service import Data, Layer, Service, member_of
 
 # Role elasticsearch makes the drill's user where ha_drill_allowed is true, with the right to indices of this begin only.
 DRILL_USER, DRILL_INDEX = "utmstack-drill", "utmstack-drill"
+# Role elasticsearch makes it, for the timer on the elected master and for backup hosts.
+SNAPSHOT_USER = "utmstack-snapshots"
 _ENGINES = {"elasticsearch": "Elasticsearch", "opensearch": "OpenSearch"}
 _FILES = ("elasticsearch.yml", "opensearch.yml", "jvm.options", "log4j2.properties")
 
@@ -217,6 +220,29 @@ def environment(ha: Mapping[str, Any], settings: Mapping[str, Any], _ca: str) ->
     }
 
 
+def backup_settings(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """What its kind of backup is told: the nodes, and the user that takes snapshots. Role elasticsearch gives that one the right to restore under
+    the names of a check where there are backup hosts."""
+    members = ha["elasticsearch"]["members"]
+    return {
+        "urls": [member["url"] for member in members],
+        "names": {member["url"]: member["name"] for member in members},
+        "ca": ha["tls"]["ca"],
+        "username": SNAPSHOT_USER,
+        "password": secrets["elasticsearch_snapshot_password"],
+    }
+
+
+def backup_refused(hosts: Mapping[str, Mapping[str, Any]]) -> tuple[str, str] | tuple[()]:
+    """Without a policy nobody takes snapshots, so there would be nothing to record."""
+    if any(own.get("elasticsearch_snapshot_policies") for own in hosts.values()):
+        return ()
+    return (
+        "no snapshot policy is set (elasticsearch_snapshot_policies)",
+        "Set one with a repository, or name the kinds that shall be taken in backup_kinds, without elasticsearch",
+    )
+
+
 def ledger(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
     """The address that applications use, and the nodes that read back."""
     search = ha["elasticsearch"]
@@ -300,7 +326,7 @@ SERVICE = Service(
             "elasticsearch_http",
             9200,
             HOST,
-            "load balancers, search nodes, swarm hosts while the application's password changes",
+            "load balancers, search nodes, backup hosts, swarm hosts while the application's password changes",
         ),
         Listener("elasticsearch", "Elasticsearch (nodes)", "elasticsearch_transport", 9300, HOST, "search nodes"),
         Listener(
@@ -485,4 +511,23 @@ SERVICE = Service(
     ),
     ledger=(LedgerPath("elasticsearch", "Elasticsearch", "search", ledger, host_lost_s=20),),
     shares="elasticsearch_repository_directories",
+    # Taken by the server's own policies: what runs here finds the newest one, and proves it.
+    backups=(
+        Backup(
+            kind="elasticsearch",
+            title="the search engine",
+            playbook="restore_elasticsearch",
+            asked=backup_settings,
+            source="snapshots by the server's policies",
+            point="to the last snapshot",
+            # What a verification restores lies on the data nodes.
+            scratch=lambda _size: (0, 0),
+            schedule=("*-*-* 05:00",),
+            verify_schedule=("*-*-* 06:00",),
+            retention_days=30,
+            files=False,
+            refused=backup_refused,
+            secrets=("elasticsearch_snapshot_password",),
+        ),
+    ),
 )

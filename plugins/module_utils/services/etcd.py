@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..common.text import size
 from ..common.values import url
 from .answers import against_inventory, cluster
+from .backup import HOUR, Backup
 from .change import NOT_ROTATED, PORT, REFUSED, Change, address, cluster_name, given, name, port, tls_directory
 from .drill import CUT_OFF, LEADER, LOSSY, Fault, frozen, killed
 from .listener import HOST, Listener
@@ -132,6 +133,24 @@ def table(state):
     return f"etcd, {healthy} of {len(rows) - 1} healthy, quorum {etcd['quorum']}", rows
 
 
+def backed_up(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """Return what its backup needs to know. Only root gets a snapshot."""
+    return {
+        "members": [{"name": one["name"], "url": one["client_url"]} for one in ha["etcd"]["members"]],
+        "ca": ha["tls"]["ca"],
+        "certificate": ha["tls"]["certificate"],
+        "key": ha["tls"]["key"],
+        "user": "root",
+        "password": secrets["etcd_root_password"],
+    }
+
+
+def followers_first(layer: Mapping[str, Any] | None, members: Iterable[str]) -> list[str]:
+    """Return whom to take a snapshot from: its leader has the most to do."""
+    leader = (layer or {}).get("leader")
+    return sorted(members, key=lambda name: name == leader)
+
+
 def forbids(package, old, new, installed):
     """Return what an upgrade must not do, as Service.forbids says."""
     if package != "etcd-server":
@@ -169,7 +188,9 @@ SERVICE = Service(
     layer="etcd",
     groups=("etcd",),
     listeners=(
-        Listener("etcd", "etcd (clients)", "etcd_client", 2379, HOST, "PostgreSQL hosts (Patroni), etcd hosts"),
+        Listener(
+            "etcd", "etcd (clients)", "etcd_client", 2379, HOST, "PostgreSQL hosts (Patroni), etcd hosts, backup hosts"
+        ),
         Listener("etcd", "etcd (peers)", "etcd_peer", 2380, HOST, "etcd hosts"),
     ),
     part=part,
@@ -232,5 +253,24 @@ SERVICE = Service(
         Fault("etcd-sigstop", "The leader of etcd is frozen", LEADER, frozen("etcd"), hold_s=20),
         Fault("etcd-partition", "The host of etcd's leader is cut off from all others", LEADER, CUT_OFF, hold_s=45),
         Fault("etcd-lossy", "The host of etcd's leader loses a share of its packets", LEADER, LOSSY, hold_s=60),
+    ),
+    backups=(
+        Backup(
+            kind="etcd",
+            title="etcd",
+            playbook="restore_etcd",
+            asked=backed_up,
+            order=followers_first,
+            source="a follower",
+            schedule=("*-*-* 02:30",),
+            verify_schedule=("*-*-* 04:30",),
+            # A member that is made of it, and the server that proves it.
+            scratch=lambda size: (2 * size + (128 << 20), 2 * size + (64 << 20)),
+            limit_s=HOUR,
+            # Its server has sockets in its own directory, and nothing else.
+            isolated=True,
+            packages=("etcd-client", "etcd-server"),
+            secrets=("etcd_root_password",),
+        ),
     ),
 )

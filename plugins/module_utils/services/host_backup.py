@@ -9,6 +9,7 @@ from typing import Any
 
 from ..common.text import moment_text, size, span
 from .answers import answers_of, together
+from .backup import DAY, Backup
 from .change import APPLIED, OPERATION, Change
 from .listener import HOST, Listener
 from .service import Service
@@ -102,6 +103,7 @@ SERVICE = Service(
         "backup_schedule": {},
         "backup_verify_schedule": {},
         "backup_retention_days": {},
+        "backup_recipients": [],
         "backup_allow_shared_host": False,
         "backup_required": False,
         "backup_archive_timeout_s": 20,
@@ -119,6 +121,7 @@ SERVICE = Service(
         Change("backup_schedule", APPLIED, _WRITTEN),
         Change("backup_verify_schedule", APPLIED, _WRITTEN),
         Change("backup_retention_days", APPLIED, _WRITTEN),
+        Change("backup_recipients", APPLIED, "the configuration is sealed anew; what was sealed before stays for those that could open it"),
         Change("backup_allow_shared_host", APPLIED, "it is only looked at"),
         Change("backup_required", APPLIED, "it is only looked at"),
         Change("backup_archive_timeout_s", APPLIED, "by Patroni, without a restart"),
@@ -139,6 +142,22 @@ SERVICE = Service(
     asks=asks,
     form=form,
     table=table,
+    backups=(
+        # No service's: what the controller has. It comes from there, by site.yml, when it has changed.
+        Backup(
+            kind="configuration",
+            title="Configuration",
+            playbook="restore_config",
+            asked=lambda ha, _secrets: {"recipients": ha["backup"]["recipients"]},
+            source="the controller",
+            stale_s=400 * DAY,
+            scratch=lambda _size: (0, 0),
+            schedule=(),
+            verify_schedule=("*-*-* 05:00",),
+            retention_days=90,
+            isolated=True,
+        ),
+    ),
     # Its hosts lead nothing and serve no client, so none of them is drained.
     drain=False,
     whole_host=("health",),

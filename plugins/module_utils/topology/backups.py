@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..common import age
 from ..common.text import nearest
 from ..common.values import number
 from ..services.backup import Backup
@@ -61,6 +62,7 @@ def plan_backups(
         "kinds": kinds,
         "known": list(backups()),
         "hosts": list(hosts),
+        "recipients": _recipients(settings["backup_recipients"], found),
         "directory": _directory(settings["backup_directory"], found),
         "required": required,
         "allow_shared_host": allowed,
@@ -155,6 +157,20 @@ def _days(value: Any, found: Findings) -> dict[str, int]:
         else:
             days[kind] = figure
     return days
+
+
+def _recipients(value: Any, found: Findings) -> list[str]:
+    """The public keys, without what is written after those of SSH."""
+    if value in (None, ""):
+        return []
+    if not isinstance(value, list):
+        found.refuse("group all", "backup_recipients", "is no list", "Write each public key on a line of its own, after a dash")
+        return []
+    wrong = [(number, fault) for number, one in enumerate(value, 1) if (fault := age.fault(one))]
+    for number, (what, remedy) in wrong:
+        # Not the key itself: it may be a private one.
+        found.refuse("group all", f"backup_recipients, entry {number}", what, remedy)
+    return [] if wrong else list(dict.fromkeys(age.name(one) for one in value))
 
 
 def _switch(name: str, settings: Mapping[str, Any], found: Findings) -> bool:

@@ -183,7 +183,7 @@ def _backups(topology: Topology) -> list[str]:
                     known[kind].title,
                     known[kind].source,
                     f"{host}:{own['directory']}",
-                    ", ".join(times["take"]),
+                    ", ".join(times["take"]) or "site.yml",
                     ", ".join(times["verify"]) or "NEVER",
                     f"{times['retention_days']} days",
                     known[kind].point,

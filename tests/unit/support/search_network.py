@@ -26,6 +26,7 @@ ENGINES = (*ELASTICSEARCH, *OPENSEARCH)
 URLS = {
     "elasticsearch-8.19.4": [f"http://127.0.81.{number}:9200" for number in (1, 2, 3)],
     "elasticsearch-9.2.0": ["http://127.0.89.1:9200"],
+    "elasticsearch-8.19.4-backup": ["http://127.0.91.1:9200"],
     "opensearch-2.19.4": ["http://127.0.82.1:9200"],
     "opensearch-3.3.0": ["http://127.0.83.1:9200"],
     "elasticsearch-slm": ["http://127.0.81.1:9200"],

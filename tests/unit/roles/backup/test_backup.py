@@ -12,6 +12,7 @@ from collections import defaultdict
 import pytest
 import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils.backup import program
+from ansible_collections.utmstack.ha.plugins.module_utils.services.passwords import passwords
 from ansible_collections.utmstack.ha.plugins.module_utils.services.questions import questions
 from ansible_collections.utmstack.ha.plugins.module_utils.services.software import host_software
 from role_templates import ROLES, render, role_variables, topology
@@ -22,7 +23,7 @@ GROUPS = {"loadbalancer": THREE, "etcd": THREE, "postgresql": THREE, "redis": TH
 SECRETS = defaultdict(lambda: "a-password-of-some-kind")
 HA = topology({**GROUPS, "backup": ["node4", "node5"]}, "node5")
 DEFAULTS = yaml.safe_load((ROLES / "backup/defaults/main.yml").read_text())
-KNOWN = {**DEFAULTS, "ha": HA, "ha_secrets": dict.fromkeys(("redis_backup_password",), "a-password-of-backup")}
+KNOWN = {**DEFAULTS, "ha": HA, "ha_secrets": dict.fromkeys(passwords(), "a-password-of-backup")}
 
 
 def test_the_settings_are_such_as_the_program_takes(tmp_path):
@@ -44,8 +45,13 @@ def test_the_file_with_passwords_is_for_root_alone():
 def test_each_kind_has_its_timers_and_the_target_wants_them_all():
     timers = variable("backup", "backup_timer_files", **KNOWN)
     assert {timer["path"].rpartition("/")[2] for timer in timers} == {
-        f"utmstack-backup{act}@{kind}.timer" for act in ("", "-verify") for kind in HA["backup"]["kinds"]
+        f"utmstack-backup{'' if act == 'take' else '-verify'}@{kind}.timer"
+        for kind, times in HA["backup"]["times"]["node5"].items()
+        for act in ("take", "verify")
+        if times[act]
     }
+    # What the controller brings is taken by no timer.
+    assert HA["backup"]["times"]["node5"]["configuration"]["take"] == []
     text = target(timers)
     wanted = [line.partition("=")[2] for line in text.splitlines() if line.startswith("Wants=")]
     assert set(wanted) == {timer["path"].rpartition("/")[2] for timer in timers} | {"utmstack-backup-guard.timer"}

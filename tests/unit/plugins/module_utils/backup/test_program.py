@@ -309,7 +309,7 @@ def shipped(host, tmp_path):
     lib = tmp_path / "lib/python/utmstack_ha"
     collection = build(tmp_path / "built", {})
     sources = collection / "plugins/module_utils"
-    for folder in ("backup", "common", "services", "redis", "queue"):
+    for folder in sorted(path.name for path in sources.iterdir() if path.is_dir()):
         (lib / folder).mkdir(parents=True)
         for file in (sources / folder).glob("*.py"):
             (lib / folder / file.name).write_text(file.read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from ansible_collections.utmstack.ha.plugins.module_utils.search import backup as search_backup
 from ansible_collections.utmstack.ha.plugins.module_utils.search import client as search_client
 from ansible_collections.utmstack.ha.plugins.module_utils.search import snapshot as search_snapshot
 from ansible_collections.utmstack.ha.plugins.modules import elasticsearch_snapshot as module
@@ -154,6 +155,26 @@ def test_what_was_closed_is_opened_again_when_the_server_refuses(act):
     assert "cannot restore index [alerts] with [1] shards" in answer["msg"]
     assert answer["msg"].endswith("alerts are open again, as they were.")
     assert network.changes[-1] == "POST /alerts/_open"
+
+
+def test_a_restore_that_is_begun_again_waits_for_the_one_that_runs():
+    network = Network("elasticsearch-8.19.4-backup", "restore begun again while it runs")
+    search_snapshot.close(network.client(), "alerts", 60)
+    assert network.changes.count("POST /alerts/_close") >= 2
+    impatient = Network("elasticsearch-8.19.4-backup", "restore begun again while it runs")
+    with pytest.raises(search_client.SearchError, match="Cannot close indices that are being restored"):
+        search_snapshot.close(impatient.client(), "alerts", 0)
+
+
+def test_a_restore_compares_what_came_back_with_what_was_recorded():
+    def call(documents):
+        network = Network("elasticsearch-8.19.4-backup", "restore compared")
+        expected = {"events": {"documents": documents, "operations": 12}}
+        return search_backup.same(network.client(), {"events": "events"}, expected)
+
+    assert call(12) == ["events"]
+    with pytest.raises(search_client.SearchError, match="events has 12 documents, and had 13"):
+        call(13)
 
 
 def test_a_restore_that_cannot_be_placed_ends_with_the_servers_explanation(act):

@@ -1,0 +1,98 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where PostgreSQL's data end, by what pg_controldata and pg_waldump of 15.20 said; those of 17.12 differ in the names of segments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import position
+
+FIXTURE = Path(__file__).parents[3] / "fixtures" / "postgresql" / "controldata_15.20_promoted.txt"
+SEGMENT = 16 << 20
+WANTED = "pg_waldump: error: error in WAL record at 0/304F388: invalid record length at 0/304F3B0: wanted 24, got 0\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "lsn"),
+    [
+        (WANTED, "0/304F3B0"),
+        # The segment was left by pg_switch_wal, and the next one is not there.
+        ('pg_waldump: error: could not find file "000000020000000000000004": No such file or directory\n', "0/4000000"),
+        # The next segment was recycled, and has the pages of an old one.
+        (
+            "pg_waldump: error: error in WAL record at 0/3FFFF98: unexpected pageaddr 0/1000000 in log segment 000000010000000000000004, offset 0\n",
+            "0/4000000",
+        ),
+        (
+            "pg_waldump: error: error in WAL record at 0/3FFFF98: unexpected pageaddr 0/1000000 in WAL segment 000000010000000000000004, LSN 0/4000000,"
+            " offset 0\n",
+            "0/4000000",
+        ),
+        # The same end, with a next segment that holds zeros.
+        (
+            "pg_waldump: error: error in WAL record at 0/3FFFF98: invalid record length at 0/4000028: expected at least 24, got 0\n",
+            "0/4000000",
+        ),
+        ("pg_waldump: error: could not find a valid record after 0/304F458\n", None),
+    ],
+)
+def test_the_end_of_the_wal_is_where_pg_waldump_ended(said, lsn):
+    found = position.end_in(said, SEGMENT)
+    assert (None if found is None else position.text(found)) == lsn
+
+
+def test_pg_control_is_read():
+    control = position.parse(FIXTURE.read_text())
+    assert (control["timeline"], control["segment"], control["state"]) == (2, SEGMENT, "shut down")
+    assert position.text(control["redo"]) == "0/4000028"
+
+
+def standby(tmp_path, *names):
+    for name in names:
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+CONTROL = {
+    "timeline": 1, "checkpoint": position.number("0/2000060"), "redo": position.number("0/2000028"), "recovered_timeline": 1,
+    "recovered": position.number("0/2000100"), "segment": SEGMENT,
+}  # fmt: skip
+
+
+def test_what_a_standby_has_received_counts_and_not_only_its_restart_point(tmp_path):
+    wal = standby(tmp_path, "000000010000000000000002", "000000010000000000000003", "archive_status")
+    asked = []
+
+    def run(command, environ_update):
+        asked.append(command[-2:])
+        return 1, "", WANTED
+
+    assert position.end(run, "pg_waldump", wal, CONTROL) == (1, position.number("0/304F3B0"))
+    assert asked == [["--timeline=1", "--start=0/2000028"]]
+
+
+def test_a_timeline_that_was_followed_since_the_restart_point_counts(tmp_path):
+    wal = standby(tmp_path, "000000010000000000000002", "00000002.history", "000000020000000000000003")
+
+    def run(command, environ_update):
+        assert command[-2:] == ["--timeline=2", "--start=0/3000000"]
+        return 1, "", WANTED
+
+    assert position.end(run, "pg_waldump", wal, CONTROL) == (2, position.number("0/304F3B0"))
+
+
+def test_files_without_a_valid_record_are_no_position(tmp_path):
+    wal = standby(tmp_path, "000000020000000000000009")
+
+    def run(command, environ_update):
+        return 1, "", "pg_waldump: error: could not find a valid record after 0/9000000\n"
+
+    assert position.end(run, "pg_waldump", wal, CONTROL) == (1, position.number("0/2000100"))
+
+
+def test_a_directory_without_data_has_no_position(tmp_path):
+    assert position.look(None, str(tmp_path)) == {
+        "version": "", "system_identifier": "", "state": "", "timeline": 0, "lsn": "", "running": False,
+    }  # fmt: skip
