@@ -91,7 +91,6 @@ def table(state):
 
 SERVICE = Service(
     name="backup",
-    title="Backups",
     role="backup",
     layer="backup",
     groups=("backup",),
@@ -119,6 +118,8 @@ SERVICE = Service(
         Change("backup_required", APPLIED, "it is only looked at"),
         Change("ha_ports.backup", APPLIED, _WRITTEN),
     ),
+    # Clients notice nothing of the loss of its hosts.
+    survives=lambda _ha: None,
     # What runs by timers; these belong to the target.
     units=("utmstack-backup.target",),
     some_packages=lambda ha, _release: tuple(ha["backup"]["packages"]),
