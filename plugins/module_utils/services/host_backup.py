@@ -92,7 +92,6 @@ def table(state):
 
 SERVICE = Service(
     name="backup",
-    title="Backups",
     role="backup",
     layer="backup",
     groups=("backup",),
@@ -134,6 +133,8 @@ SERVICE = Service(
         ),
         Change("ha_ports.backup", APPLIED, _WRITTEN),
     ),
+    # Clients notice nothing of the loss of its hosts.
+    survives=lambda _ha: None,
     # What runs by timers; these belong to the target.
     units=("utmstack-backup.target",),
     some_packages=lambda ha, _release: tuple(ha["backup"]["packages"]),

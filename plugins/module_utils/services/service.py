@@ -105,8 +105,8 @@ class Service:
     )
     # Its part of the topology, once all is right: of its members and facts, and of the platform (cluster, ports, virtual_ip, hosts).
     part: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]] = lambda own, _ha: own
-    # How many of its members may be lost with it still doing all of its work; all but one where not said.
-    survives: Callable[[Mapping[str, Any]], int] | None = None
+    # How many of its members may be lost with it still doing all of its work; all but one where not said. None: it is no part of what serves.
+    survives: Callable[[Mapping[str, Any]], int | None] | None = None
     # What failures cost, computed from the timing: rows of what fails and for how long.
     outages: Callable[[Mapping[str, Any]], list[list[str]]] = lambda _ha: []
     timing: tuple[Timing, ...] = ()

@@ -50,9 +50,10 @@ def survives(topology: Topology) -> dict[str, int]:
     own = {service.layer: service for service in SERVICES.values() if service.survives}
     shown = {service.layer for service in SERVICES.values()} | {"web"}
     counts = {layer: len(topology[layer]["members"]) for layer in all_layers() if layer in shown}
-    return {
+    losses = {
         layer: own[layer].survives(topology) if layer in own else count - 1 for layer, count in counts.items() if count
     }
+    return {layer: loss for layer, loss in losses.items() if loss is not None}
 
 
 def _layers_of(host: Mapping[str, Any]) -> list[str]:

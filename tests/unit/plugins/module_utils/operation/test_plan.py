@@ -104,7 +104,8 @@ def test_whole_hosts_go_by_how_much_they_lead_and_the_virtual_ip_is_last():
 
 
 def test_services_come_in_the_order_of_the_site():
-    assert [part["name"] for part in plan()["services"]] == list(registry.SERVICES)
+    """This platform has no backup hosts."""
+    assert [part["name"] for part in plan()["services"]] == [name for name in registry.SERVICES if name != "backup"]
 
 
 def test_several_services_are_chosen_by_name_in_whatever_order():

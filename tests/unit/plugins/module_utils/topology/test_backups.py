@@ -106,6 +106,7 @@ def test_the_plan_has_a_table_of_backups():
     text = plan(build(own=("node4",), backup_verify_schedule={"redis": "never"}))
     (line,) = [line for line in text.splitlines() if "node4:/var/backups/utmstack" in line and "Redis" in line]
     assert "hourly" in line and "NEVER" in line and "7 days" in line and "to the last backup" in line
+    assert "Any 1 host may be lost at once" in text and "limited by backup" not in text
     assert "No second repository" in text and "No second repository" not in plan(build(own=("node4", "node5")))
 
 
