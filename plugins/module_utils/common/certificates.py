@@ -13,7 +13,7 @@ try:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-    from cryptography.x509.oid import ExtendedKeyUsageOID
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
     HAS_CRYPTOGRAPHY = True
 except ImportError:
@@ -261,6 +261,18 @@ def order_fault(pem: str, public_key: str) -> str:
     first, *others = _certificates(pem)
     late = not _has_key(first, public_key) and any(_has_key(other, public_key) for other in others)
     return "the host's own certificate is not the first one, which services present" if late else ""
+
+
+def common_name_fault(pem: str, name: str) -> str:
+    """Say that a host's certificate has another common name (CN) than this one, or nothing: pgBackRest lets clients in by that.
+
+    pem: the certificate and its chain.
+    """
+    first, *_others = _certificates(pem)
+    found = [str(one.value) for one in first.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return (
+        "" if found == [name[:64]] else f"its common name (CN) is {' and '.join(found) or 'missing'}, not {name[:64]}"
+    )
 
 
 def root_fault(pem: str, authority: str) -> str:

@@ -47,7 +47,12 @@ def answer(module, given: dict) -> dict:
     # Most of them wait for a service.
     with ThreadPoolExecutor(len(looks)) as pool:
         told = list(pool.map(lambda look: look(host), looks))
-    found = {**together(told), "enabled": enabled(host.files, given["units"]), "settings": given["settings"], "release": release(host.files)}
+    found = {
+        **together(told),
+        "enabled": enabled(host.files, given["units"]),
+        "settings": given["settings"],
+        "release": release(host.files),
+    }
     if given["conflicts"]:
         # Not beside the others, since it acts as other users.
         found["conflicts"] = conflicts_look.answer(module.run_command, given["conflicts"])

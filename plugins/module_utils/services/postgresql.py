@@ -126,7 +126,10 @@ def facts(settings: Mapping[str, Any], hosts: Mapping[str, Any], found: Any) -> 
     return {
         "synchronous_mode": mode,
         "synchronous_node_count": count,
-        "backups": {**archive(settings, found), "kinds": list(settings.get("backup_kinds") or (ARCHIVE_KIND, DUMP_KIND))},
+        "backups": {
+            **archive(settings, found),
+            "kinds": list(settings.get("backup_kinds") or (ARCHIVE_KIND, DUMP_KIND)),
+        },
     }
 
 
@@ -160,7 +163,10 @@ def archive(settings: Mapping[str, Any], found: Any) -> dict[str, Any]:
     queue = str(settings["backup_archive_queue_max"] or "")
     if queue and not QUEUE_SIZE.fullmatch(queue):
         found.refuse(
-            where, "backup_archive_queue_max", f"is {queue!r}", "Set a size as pgBackRest has it, like 50GB, or leave it empty"
+            where,
+            "backup_archive_queue_max",
+            f"is {queue!r}",
+            "Set a size as pgBackRest has it, like 50GB, or leave it empty",
         )
     elif queue:
         found.warn(
@@ -285,7 +291,9 @@ def archived_by(own: Mapping[str, Any], ha: Mapping[str, Any]) -> dict[str, Any]
     """
     backups = own["backups"]
     hosts = [
-        {"name": host["name"], "address": host["address"]} for host in ha["hosts"].values() if "backup" in host["groups"]
+        {"name": host["name"], "address": host["address"]}
+        for host in ha["hosts"].values()
+        if "backup" in host["groups"]
     ]
     kinds = set(backups["kinds"]) if hosts and own["members"] else set()
     found: dict[str, Any] = {}
@@ -492,15 +500,17 @@ def form(topology, observations, _roles):
 def archive_state(topology, observations):
     """How far WAL is archived: what the primary says of it, and what is wrong on any member. Who does not answer is unknown, which is a problem."""
     problems, primary = [], {}
-    for name, answer, error in answers_of(topology["postgresql"]["members"], observations, ARCHIVE_QUESTION):
+    for member, answer, error in answers_of(topology["postgresql"]["members"], observations, ARCHIVE_QUESTION):
         if answer is None:
-            problems += [f"postgresql: {name} could not say how far its WAL is archived ({error})"] if error else []
+            problems += [f"postgresql: {member} could not say how far its WAL is archived ({error})"] if error else []
             continue
-        problems += [f"postgresql: {name}: {sentence(problem)}" for problem in answer["problems"]]
+        problems += [f"postgresql: {member}: {sentence(problem)}" for problem in answer["problems"]]
         if answer["primary"]:
             primary = answer
     if not primary:
-        problems.append("postgresql: no primary says how far WAL is archived, so nobody knows what a restore would bring back")
+        problems.append(
+            "postgresql: no primary says how far WAL is archived, so nobody knows what a restore would bring back"
+        )
     keys = ("behind_s", "full_in_s", "waiting", "archived", "gaps")
     return {**{key: primary.get(key) for key in keys}, "problems": problems}
 
@@ -728,7 +738,11 @@ SERVICE = Service(
             "new ones are made; one taken out keeps its data, and pgbouncer lets nobody in. That of the application is refused",
         ),
         Change("ha_ports.postgresql", REFUSED, PORT),
-        Change("ha_ports.postgresql_backup", APPLIED, "pgBackRest's server restarts on the PostgreSQL hosts; a backup that runs begins anew"),
+        Change(
+            "ha_ports.postgresql_backup",
+            APPLIED,
+            "pgBackRest's server restarts on the PostgreSQL hosts; a backup that runs begins anew",
+        ),
         Change("ha_ports.patroni_rest", REFUSED, PORT),
         Change("ha_ports.postgresql_write", REFUSED, CLIENT_PORT),
         Change("ha_ports.postgresql_direct", REFUSED, CLIENT_PORT),
@@ -751,7 +765,7 @@ SERVICE = Service(
         Change("backup_rpo_limit_s", APPLIED, "at once"),
         Change("backup_archive_queue_max", APPLIED, "at once"),
         Change(
-            "group backup, for PostgreSQL",
+            "group backup, backup_stop",
             APPLIED,
             "the first backup host has each member restart once; the last one is taken out by -e backup_stop=true only",
         ),

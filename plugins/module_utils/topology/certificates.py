@@ -17,6 +17,9 @@ USABLE = (
     "servers and clients (serverAuth, clientAuth)"
 )
 
+# Between the hosts of these groups pgBackRest lets clients in by the common name of their certificates.
+ARCHIVE = ("postgresql", "backup")
+
 GOOD_KEY = "Give the private key of the certificate in PEM format, not encrypted, of RSA with 2048 bits or more or of EC (P-256)"
 
 
@@ -33,14 +36,24 @@ def ca_file(variables: Mapping[str, Any], secrets_dir: str) -> str:
 
 def check_certificates(inventory: Inventory, names: Mapping[str, list[str]], found: Findings) -> None:
     """Refuse files that are not there, do not belong together, or do not serve. names: by host, what its certificate is for."""
+    archive = (
+        [host for group in ARCHIVE for host in inventory.groups.get(group, ())]
+        if all(inventory.groups.get(group) for group in ARCHIVE)
+        else []
+    )
     for host, own in names.items():
         search = host in inventory.groups.get("elasticsearch", ())
-        for fault in _faults(inventory.variables(host), inventory.files.get(host, {}), own, search):
+        common_name = host if host in archive else ""
+        for fault in _faults(inventory.variables(host), inventory.files.get(host, {}), own, search, common_name):
             found.refuse(f"host {host}", *fault)
 
 
 def _faults(
-    variables: Mapping[str, Any], files: Mapping[str, str | OSError], names: list[str], search: bool
+    variables: Mapping[str, Any],
+    files: Mapping[str, str | OSError],
+    names: list[str],
+    search: bool,
+    common_name: str,
 ) -> Iterator[tuple[str, str, str]]:
     texts = {}
     for setting, content in files.items():
@@ -97,6 +110,13 @@ def _faults(
             fault = certificates.order_fault(texts[CERTIFICATE], public_key)
             if fault:
                 yield CERTIFICATE, f"can't be used: {fault}", "Put the certificates of its chain after it"
+            fault = certificates.common_name_fault(texts[CERTIFICATE], common_name) if common_name else ""
+            if fault:
+                yield (
+                    CERTIFICATE,
+                    f"can't be used between PostgreSQL and the backup hosts: {fault}",
+                    "Give one whose CN is the host's name in the inventory, or leave tls_source at local_ca",
+                )
     except ValueError as error:
         yield CERTIFICATE, f"or {CA} can't be used: {error}", "Give files in PEM format"
     except certificates.MissingLibrary as error:

@@ -39,7 +39,12 @@ def test_the_repository_is_encrypted_and_deletes_nothing_by_itself():
 def test_every_member_is_reached_by_its_name_and_let_in_for_this_cluster_only():
     text = lines()
     for number, name in enumerate(THREE, 1):
-        own = {f"pg{number}-host={name}", f"pg{number}-host-type=tls", f"pg{number}-host-port=8433", f"pg{number}-path=/srv/{name}"}
+        own = {
+            f"pg{number}-host={name}",
+            f"pg{number}-host-type=tls",
+            f"pg{number}-host-port=8433",
+            f"pg{number}-path=/srv/{name}",
+        }
         assert own <= set(text)
     assert [line for line in text if line.startswith("tls-server-auth")] == [
         f"tls-server-auth={name}=utmstack" for name in THREE

@@ -88,7 +88,9 @@ def test_members_only_restore_by_the_playbook_and_never_by_themselves():
 
 
 def test_the_users_own_archive_command_does_not_take_the_place_of_ours():
-    found = parameters(with_backups("backup1"), postgresql_parameters={"archive_command": "cp %p /srv", "work_mem": "7MB"})
+    found = parameters(
+        with_backups("backup1"), postgresql_parameters={"archive_command": "cp %p /srv", "work_mem": "7MB"}
+    )
     assert found["archive_command"].startswith("pgbackrest ") and found["work_mem"] == "7MB"
     assert parameters(PLAIN, postgresql_parameters={"archive_command": "cp %p /srv"})["archive_command"] == "cp %p /srv"
 

@@ -394,3 +394,14 @@ def test_own_directories_are_made_and_opened_not_told(tmp_path):
 def test_one_look_serves_a_bare_host(tmp_path):
     seen = look(tmp_path).at({**PLAN, "virtual_ip": "", "entered": [], "peers": []}, ETH0)
     assert decide(PLAN, seen, [])["conflicts"] == []
+
+
+def test_a_helper_of_ours_is_not_in_the_way_of_itself_and_somebody_elses_is(tmp_path):
+    groups = {**dict.fromkeys(GROUPS, NODES), "backup": ["backup1"]}
+    ha = build(Inventory(groups, {**HOSTS, "backup1": {"ha_address": "10.0.1.31"}}), {"ha_vip": "10.0.1.100"})
+    plan = host_conflicts.plan(ha, "node1", settings())
+    seen = Seen(interfaces=ETH0, sockets=(Socket(8433, "10.0.1.11", "pgbackrest", 9, "pgbackrest.service"),))
+    assert names(decide(plan, seen, [])) == ["pgbackrest.service"]
+    assert names(decide(plan, replace(seen, written=frozenset(["pgbackrest.service"])), [])) == []
+    put(tmp_path, "/etc/systemd/system/pgbackrest.service.d/utmstack-ha.conf", "")
+    assert look(tmp_path).written(["pgbackrest.service", "nginx.service", ""]) == {"pgbackrest.service"}

@@ -86,3 +86,30 @@ def test_what_patroni_has_of_etcds_password_is_a_copy(host):
 )
 def test_a_users_password_rotates_while_it_has_another_or_its_second_user_is_there(host, psql, rotating):
     assert look(host, psql).rotating == (*rotating, "postgresql_rest_password")
+
+
+def test_where_wal_goes_is_told_by_our_own_file_of_a_member(host):
+    assert "archives_to" not in look(host, None).layers["postgresql"]
+    path = "/etc/pgbackrest/pgbackrest.conf"
+    write(host, path, "[global]\nrepo1-host=elsewhere\n")
+    assert "archives_to" not in look(host, None).layers["postgresql"]
+    write(
+        host,
+        path,
+        "# Managed by utmstack.ha, role postgresql. More.\nrepo1-host=backup1\nrepo1-host-type=tls\nrepo2-host=backup2\n",
+    )
+    assert look(host, None).layers["postgresql"]["archives_to"] == "backup1, backup2"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("# Managed by utmstack.ha, role backup. More.\nrepo1-cipher-pass=right\n", {"backup_passphrase": True}),
+        ("# Managed by utmstack.ha, role backup. More.\nrepo1-cipher-pass=former\n", {"backup_passphrase": False}),
+        ("repo1-cipher-pass=somebody else's\n", {}),
+        ("", {}),
+    ],
+)
+def test_the_passphrase_of_a_repository_is_compared_on_its_backup_host(tmp_path, text, told):
+    write(tmp_path, "/etc/pgbackrest/pgbackrest.conf", text)
+    assert deployed.passphrase(Files(tmp_path), {"backup_passphrase": "right"}) == told

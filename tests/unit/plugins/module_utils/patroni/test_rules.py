@@ -67,6 +67,24 @@ def test_where_the_memory_is_not_known_nothing_is_said_of_it():
     assert rules.parameter_faults({"shared_buffers": "1TB"}) == []
 
 
+SENT = {"archive_command": 'pgbackrest --stanza=utmstack --io-timeout=5 archive-push "%p"', "wal_keep_size": "1GB"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "users", "faults"),
+    [
+        (SENT, {"work_mem": "7MB"}, 0),
+        (SENT, {"Archive_Mode": "always", "archive_command": "cp %p /srv"}, 2),
+        (SENT | {"wal_keep_size": "256MB"}, {}, 1),
+        (SENT | {"wal_keep_size": 512}, {}, 0),
+        ({"archive_command": "cp %p /srv", "wal_keep_size": "16MB"}, {"archive_command": "cp %p /srv"}, 0),
+        ({}, {}, 0),
+    ],
+)
+def test_what_would_keep_wal_from_the_backup_hosts_is_a_fault_where_there_are_some(parameters, users, faults):
+    assert len(rules.archive_faults(parameters, users)) == faults
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -26,11 +26,21 @@ def seen(archived="000000020000000000000018", ago=8, failed_ago=None, position="
         "failed": None, "failed_at": None if failed_ago is None else NOW - failed_ago, "failed_count": 0,
     }  # fmt: skip
     slot = {"position": "0/19000000", "status": "reserved"}
-    return {**LOOK, "archiving": True, "recovery": False, "slot": slot, "position": position, "archiver": archiver, **more}
+    return {
+        **LOOK,
+        "archiving": True,
+        "recovery": False,
+        "slot": slot,
+        "position": position,
+        "archiver": archiver,
+        **more,
+    }
 
 
 def told(look, disk=None, state=None, **settings):
-    return archive_info.assemble(look, {**DISK, **(disk or {})}, {**STATE, **(state or {})}, {**SETTINGS, **settings}, NOW)
+    return archive_info.assemble(
+        look, {**DISK, **(disk or {})}, {**STATE, **(state or {})}, {**SETTINGS, **settings}, NOW
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,7 +49,9 @@ def told(look, disk=None, state=None, **settings):
         pytest.param(seen(), {}, 8, id="the open segment is as old as the last one's end"),
         pytest.param(seen(ago=4000), {}, 20, id="nothing was written for an hour, but for what closes no segment"),
         pytest.param(seen(position="0/19000000"), {}, 0, id="everything is archived"),
-        pytest.param(seen(), {"waiting": 3, "oldest_waiting_s": 50}, 70, id="what waits was begun before it was closed"),
+        pytest.param(
+            seen(), {"waiting": 3, "oldest_waiting_s": 50}, 70, id="what waits was begun before it was closed"
+        ),
         pytest.param(seen(None, None), {}, None, id="nothing was archived yet"),
     ],
 )
@@ -107,7 +119,9 @@ def test_the_disk_is_read_as_it_is(tmp_path):
     (tmp_path / "data" / "pg_wal" / "000000020000000000000017").write_bytes(b"x" * 100)
     spool = tmp_path / "spool"
     spool.mkdir()
-    (spool / "global.error").write_text(f"103\nunable to find a valid repository:\nrepo1: [HostConnectError] {REFUSED}\n")
+    (spool / "global.error").write_text(
+        f"103\nunable to find a valid repository:\nrepo1: [HostConnectError] {REFUSED}\n"
+    )
     found = archive_info.disk(tmp_path / "data", spool, NOW)
     assert (found["waiting"], found["oldest_waiting_s"], found["wal_bytes"]) == (2, 40, 100)
     assert found["free_bytes"] > 0

@@ -28,6 +28,7 @@ GROUPS = ("loadbalancer", "etcd", "postgresql", "elasticsearch", "redis", "swarm
 MAY_BE_REFUSED = {
     "etcd_root_password", "etcd_patroni_password", "postgresql_superuser_password", "postgresql_replication_password",
     "postgresql_rewind_password", "elasticsearch_superuser_password", "redis_sentinel_password",
+    "backup_passphrase",
 }  # fmt: skip
 KEYS = {"backend_internal_key", "backend_encryption_key"}
 
