@@ -990,8 +990,6 @@ SERVICE = Service(
             scratch=lambda _size: (0, SCRATCH_MEMORY),
             files=False,
             account="postgres",
-            # What it keeps would be lost with the data that it is for.
-            apart=True,
             schedule=("*-*-* 01:00",),
             verify_schedule=("*-*-* 04:30",),
             packages=("pgbackrest", "postgresql-{postgresql_version}"),

@@ -19,8 +19,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from cluster import LAB, ROOT, Cluster, until
+from ledger import Writer, present
 from load import STORES, Load
 
+# Settings of the lab, which the scenario's inventory does not have.
+SETTINGS = ("-e", f"@{ROOT}/inventories/lab/group_vars/all.yml")
 AWAY_S = int(os.environ.get("DAMAGE_AWAY_S", "120"))
 DIRECTORY = "/var/backups/utmstack"
 REPOSITORY = f"{DIRECTORY}/pgbackrest"
@@ -93,31 +96,60 @@ def cluster():
     )
     inventory = json.loads(listed.stdout)
     found.backup = inventory["backup"]["hosts"][0]
-    found.scope = inventory["_meta"]["hostvars"][found.backup].get("ha_cluster_name", "utmstack")
+    found.application = bool(inventory.get("swarm_managers"))
+    # Its stanza is called after the cluster.
+    found.scope = found.ssh(found.backup, f"ls {REPOSITORY}/backup").stdout.split()[0]
     return found
+
+
+class Users:
+    """Whoever writes: users of the application where there is one, else one client of PostgreSQL."""
+
+    def __init__(self, cluster: Cluster):
+        self.cluster = cluster
+        self.own = Load(cluster, rate=5) if cluster.application else Writer(cluster.conninfo(), interval=0.1)
+
+    @property
+    def acknowledged(self) -> int:
+        return len(self.own.outcome.acknowledged)
+
+    def start(self) -> None:
+        if not self.cluster.application:
+            self.own.prepare()
+        self.own.start()
+
+    def stop(self) -> None:
+        """End, and assert that all that was acknowledged is there."""
+        outcome = self.own.stop()
+        print(
+            f"\n{outcome if self.cluster.application else f'{len(outcome.acknowledged)} acknowledged, {len(outcome.failed)} failed'}"
+        )
+        if self.cluster.application:
+            assert self.own.missing() == {store: set() for store in STORES}
+        else:
+            assert outcome.acknowledged - present(self.cluster.conninfo()) == set()
+        assert not outcome.failed
 
 
 @pytest.fixture(scope="module")
 def load(cluster):
-    """Users of the application, for as long as the module lasts: what they were acknowledged is there at its end."""
-    load = Load(cluster, rate=5).start()
-    until(lambda: len(load.outcome.acknowledged) > 50, 60, "the load to get going")
-    yield load
-    outcome = load.stop()
-    print(f"\n{outcome}")
-    assert load.missing() == {store: set() for store in STORES}
-    assert not outcome.failed, str(outcome)
+    """Users, for as long as the module lasts."""
+    found = Users(cluster)
+    found.start()
+    until(lambda: found.acknowledged > 50, 60, "the load to get going")
+    yield found
+    found.stop()
 
 
 @pytest.fixture
 def host(cluster, load):
     """The backup host, of which a case deletes nothing that was good, while writes go on."""
     found = BackupHost(cluster, cluster.backup)
-    before, acknowledged = found.labels(), len(load.outcome.acknowledged)
+    before, acknowledged = found.labels(), load.acknowledged
     assert before, "no backup was taken; `make backup` takes the first one"
     yield found
     assert before <= found.labels()
-    until(lambda: len(load.outcome.acknowledged) > acknowledged + 20, 60, "writes to go on")
+    until(lambda: load.acknowledged > acknowledged + 20, 60, "writes to go on")
     code, record = found.run("verify")
     assert (code, record["verdict"]) == (0, "ok"), record["reason"]
 
@@ -157,7 +189,7 @@ def test_a_flipped_byte_in_the_repository(cluster, host):
         host.flip(path)
         found_damaged(host, "checksum invalid 1")
         # Status is not green for it.
-        shown = cluster.playbook("playbooks/status.yml", check=False)
+        shown = cluster.playbook("playbooks/status.yml", *SETTINGS, check=False)
         assert shown.returncode != 0
         assert "checksum invalid" in shown.stdout
 
@@ -215,14 +247,14 @@ def test_a_disk_with_room_for_the_reserve_alone(host):
 
 def test_a_full_repository_disk(cluster, host, load):
     """WAL is refused, kept on the primary, and sent when there is room."""
-    failed, acknowledged = refused(cluster), len(load.outcome.acknowledged)
+    failed, acknowledged = refused(cluster), load.acknowledged
     # As root, so that what is kept for root is filled, too.
     host.ssh(f"dd if=/dev/zero of={DIRECTORY}/filler bs=1M 2>/dev/null; sync", check=False, timeout=600)
     try:
         switch_wal(cluster)
         until(lambda: refused(cluster) > failed, 120, "the archive to be refused")
         assert unarchived(cluster) > 0
-        until(lambda: len(load.outcome.acknowledged) > acknowledged + 50, 60, "writes to go on")
+        until(lambda: load.acknowledged > acknowledged + 50, 60, "writes to go on")
     finally:
         host.ssh(f"rm -f {DIRECTORY}/filler")
     until(lambda: unarchived(cluster) == 0, 180, "the WAL to be sent")
@@ -232,7 +264,7 @@ def test_a_full_repository_disk(cluster, host, load):
 
 def test_a_backup_host_that_is_away(cluster, host, load):
     """Status tells it; all WAL of that time is sent afterwards, without a gap."""
-    acknowledged = len(load.outcome.acknowledged)
+    acknowledged = load.acknowledged
     with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS away (number bigint PRIMARY KEY)")
         subprocess.run([*LAB, "power-off", host.name], check=True, capture_output=True)
@@ -243,13 +275,13 @@ def test_a_backup_host_that_is_away(cluster, host, load):
                 number += 1
                 connection.execute("INSERT INTO away VALUES (%s) ON CONFLICT DO NOTHING", (number,))
                 time.sleep(1)
-            shown = cluster.playbook("playbooks/status.yml", check=False)
+            shown = cluster.playbook("playbooks/status.yml", *SETTINGS, check=False)
             assert shown.returncode != 0
             assert host.name in shown.stdout
             assert unarchived(cluster) > 0
         finally:
             subprocess.run([*LAB, "power-on", host.name], check=True, capture_output=True)
-    assert len(load.outcome.acknowledged) > acknowledged + AWAY_S
+    assert load.acknowledged > acknowledged + AWAY_S
     until(lambda: cluster.ssh(host.name, "true", check=False).returncode == 0, 120, f"{host.name} to be back")
     until(lambda: unarchived(cluster) == 0, 300, "the WAL of that time to be sent")
     code, record = host.run("verify")
