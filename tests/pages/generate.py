@@ -104,6 +104,7 @@ ROLES = {
     "haproxy": "HAProxy",
     "keepalived": "keepalived",
     "etcd": "etcd",
+    "backup": "Backups",
     "tls": "Certificates",
     "base": "Every host",
     "rolling": "Reboots",
