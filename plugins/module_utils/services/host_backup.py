@@ -104,6 +104,10 @@ SERVICE = Service(
         "backup_retention_days": {},
         "backup_allow_shared_host": False,
         "backup_required": False,
+        "backup_archive_timeout_s": 20,
+        "backup_rpo_limit_s": 120,
+        "backup_archive_queue_max": "",
+        "backup_stop": False,
     },
     changes=(
         Change("backup_kinds", APPLIED, f"{_WRITTEN}; what was taken of a kind that is left out stays"),
@@ -117,6 +121,14 @@ SERVICE = Service(
         Change("backup_retention_days", APPLIED, _WRITTEN),
         Change("backup_allow_shared_host", APPLIED, "it is only looked at"),
         Change("backup_required", APPLIED, "it is only looked at"),
+        Change("backup_archive_timeout_s", APPLIED, "by Patroni, without a restart"),
+        Change("backup_rpo_limit_s", APPLIED, "at once"),
+        Change("backup_archive_queue_max", APPLIED, "at once"),
+        Change(
+            "group backup, backup_stop",
+            APPLIED,
+            "the first backup host has each member restart once; the last one is taken out by -e backup_stop=true only",
+        ),
         Change("ha_ports.backup", APPLIED, _WRITTEN),
     ),
     # What runs by timers; these belong to the target.

@@ -175,8 +175,7 @@ def archive(settings: Mapping[str, Any], found: Any) -> dict[str, Any]:
             f"is {queue}: of a longer queue WAL is thrown away, and no restore passes the gap until the next full backup",
             "Leave it empty where none may be lost",
         )
-    stop = str(settings["backup_stop"]).lower() in ("true", "yes", "on", "1")
-    return {"timeout_s": timeout, "rpo_limit_s": limit, "queue_max": queue, "stop": stop}
+    return {"timeout_s": timeout, "rpo_limit_s": limit, "queue_max": queue}
 
 
 def check_names(members: Iterable[str], found: Any) -> None:
@@ -287,7 +286,6 @@ def archived_by(own: Mapping[str, Any], ha: Mapping[str, Any]) -> dict[str, Any]
     """Return what the backup hosts change of it; nothing where there are none.
 
     archive: where WAL goes (repositories, in the order of their numbers) and how. backup_hosts: who may log in to read all data.
-    archive_stop: whether archiving may end.
     """
     backups = own["backups"]
     hosts = [
@@ -300,8 +298,6 @@ def archived_by(own: Mapping[str, Any], ha: Mapping[str, Any]) -> dict[str, Any]
     if ARCHIVE_KIND in kinds:
         settings = {name: backups[name] for name in ("timeout_s", "rpo_limit_s", "queue_max")}
         found["archive"] = {**settings, "stanza": ha["cluster"], "repositories": hosts}
-    elif backups["stop"]:
-        found["archive_stop"] = True
     if {ARCHIVE_KIND, DUMP_KIND} & kinds:
         found["backup_hosts"] = hosts
     return found
@@ -320,7 +316,7 @@ def check_changes(ha: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]],
     """Refuse to end archiving unasked, and releases of pgBackRest that do not talk to each other."""
     deployed = {name: one["layers"].get("postgresql", {}).get("archives_to") for name, one in hosts.items()}
     ended = {name: where for name, where in deployed.items() if where}
-    if ended and not archives(ha) and not ha["postgresql"].get("archive_stop"):
+    if ended and not archives(ha) and not ha["backup"]["stop"]:
         where = next(iter(ended.values()))
         found.refuse(
             "group backup",
@@ -761,14 +757,6 @@ SERVICE = Service(
             "A repository can't be encrypted anew: to have another one, take the backup host out, give it an empty backup_directory, and put it back",
             "/etc/pgbackrest/pgbackrest.conf of a backup host (repo1-cipher-pass)",
         ),
-        Change("backup_archive_timeout_s", APPLIED, "by Patroni, without a restart"),
-        Change("backup_rpo_limit_s", APPLIED, "at once"),
-        Change("backup_archive_queue_max", APPLIED, "at once"),
-        Change(
-            "group backup, backup_stop",
-            APPLIED,
-            "the first backup host has each member restart once; the last one is taken out by -e backup_stop=true only",
-        ),
         Change(
             "postgresql_reaper_password",
             APPLIED,
@@ -818,10 +806,6 @@ SERVICE = Service(
         "postgresql_synchronous_node_count": 1,
         "postgresql_max_connections": 200,
         "postgresql_databases": [{"name": "utmstack", "owner": "utmstack"}],
-        "backup_archive_timeout_s": 20,
-        "backup_rpo_limit_s": 120,
-        "backup_archive_queue_max": "",
-        "backup_stop": False,
     },
     passwords={
         "postgresql_superuser_password": "",

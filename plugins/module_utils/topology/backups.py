@@ -36,7 +36,7 @@ def plan_backups(
 ) -> dict[str, Any]:
     """Return what the topology has of backups, besides the members; what is wrong goes to `found`.
 
-    variables: those of each host. Returns kinds (names), known (those that there are at all), directory, hosts (names), required, allow_shared_host, packages, and times: by host
+    variables: those of each host. Returns kinds (names), known (those that there are at all), directory, hosts (names), required, allow_shared_host, stop (archiving may end), packages, and times: by host
     and kind take and verify (times of systemd) and retention_days.
     """
     hosts = members["backup"]
@@ -64,6 +64,7 @@ def plan_backups(
         "directory": _directory(settings["backup_directory"], found),
         "required": required,
         "allow_shared_host": allowed,
+        "stop": _switch("backup_stop", settings, found),
         "packages": list(dict.fromkeys(name for kind in kinds for name in present[kind].packages)),
         "times": {
             host: {

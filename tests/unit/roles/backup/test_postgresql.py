@@ -63,7 +63,7 @@ def seen(info, leader, identifier):
         "ha": HA, "inventory_hostname": "backup1", "backup_stanza_info": {"stdout": json.dumps(info)},
         "backup_postgresql_cluster": {"leader": leader, "members": members},
     }  # fmt: skip
-    task = tasks()["Verify that the repository is that of this cluster"]
+    task = tasks()["Verify the cluster of this repository"]
     return found | {name: evaluated(value, **found) for name, value in task["vars"].items()}
 
 

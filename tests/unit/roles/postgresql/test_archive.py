@@ -52,7 +52,7 @@ DATA = {"postgresql_data": "/var/lib/postgresql/17/utmstack"}
 
 
 def test_without_backup_hosts_nothing_of_it_is_there():
-    assert not {"archive", "backup_hosts", "archive_stop"} & set(PLAIN["postgresql"])
+    assert not {"archive", "backup_hosts"} & set(PLAIN["postgresql"])
     assert not [name for name in parameters(PLAIN) if name.startswith("archive")]
     assert "ignore_slots" not in dynamic(PLAIN)
     assert "pgbackrest" not in host_software(PLAIN, "node1", {}, "13")["packages"]
@@ -135,3 +135,22 @@ def test_the_program_is_told_no_password_but_that_of_rewind_in_a_file_of_its_own
     files = yaml.safe_load((ROLES / "postgresql/vars/main/archive.yml").read_text())["postgresql_archive_own_files"]
     (own,) = [file for file in files if "secret_content" in file]
     assert (own["path"], own["mode"]) == ("{{ postgresql_archive_settings_file }}", "0640")
+
+
+RUNS = {"state": "fresh", "enabled": True}
+
+
+@pytest.mark.parametrize(
+    ("server", "timer", "runs"),
+    [
+        ({}, {}, True),
+        ({"state": "reload"}, {}, False),
+        ({"state": "stopped", "enabled": False}, {}, False),
+        ({"enabled": False}, {}, False),
+        ({}, {"state": "restart"}, False),
+        ({}, {"enabled": False}, False),
+    ],
+)
+def test_nothing_is_left_out_that_starts_or_reloads_a_service(server, timer, runs):
+    found = RUNS | server | {"further_services": {"postgresql-archive.timer": RUNS | timer}}
+    assert variable("postgresql", "postgresql_archive_runs", postgresql_archive_freshness=found) is runs

@@ -706,7 +706,7 @@ def used_in_roles():
 @pytest.mark.parametrize(("file", "path"), used_in_roles())
 def test_what_roles_ask_of_the_topology_is_there(file, path):
     value = topology(
-        groups={"elasticsearch": NODES, "redis": NODES, "swarm_managers": NODES, "web": NODES},
+        groups={"elasticsearch": NODES, "redis": NODES, "swarm_managers": NODES, "web": NODES, "backup": NODES},
         settings={"ha_timing": {}},
     )
     value["host"] = value["hosts"]["node1"]
