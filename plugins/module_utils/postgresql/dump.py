@@ -26,7 +26,7 @@ GLOBALS = "globals.sql"
 # A standby ends queries that keep it from replaying; the primary has no such reason.
 _CONFLICT = "conflict with recovery"
 # What roles of the cluster may meet in a new one, which has its first user already.
-_PRESENT = re.compile(r'^psql:.*ERROR:  role "postgres" already exists$')
+_PRESENT = re.compile(r'^psql:.*ERROR:\s+role "postgres" already exists$')
 MARGIN_BYTES = 2**30
 
 
