@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..common.backup import FAILED, UNVERIFIED, BackupError, require_room, sha256
-from ..common.command import CommandError, run
+from ..common.command import CommandError, Result, run
 from . import rows
 from .access import PRIMARY, STANDBY, Access, cluster
 from .scratch import MEMORY_BYTES, Instance, instance
@@ -26,7 +26,7 @@ GLOBALS = "globals.sql"
 # A standby ends queries that keep it from replaying; the primary has no such reason.
 _CONFLICT = "conflict with recovery"
 # What roles of the cluster may meet in a new one, which has its first user already.
-_PRESENT = re.compile(r'^psql:.*ERROR:  role "postgres" already exists$')
+_PRESENT = re.compile(r'^psql:.*ERROR:\s+role "postgres" already exists$')
 MARGIN_BYTES = 2**30
 
 
@@ -90,9 +90,13 @@ def _dump(access: Access, database: str, path: Path, limit: float) -> str:
 def _run(access: Access, words: list[str], limit: float, database: str = "postgres", which: str = STANDBY) -> None:
     done = access.run(words, limit, database, which)
     if done.rc:
-        # The last line may be its command; the reason is that of the server.
-        told = next((line for line in done.stderr.splitlines() if "error:" in line or "ERROR:" in line), done.said)
-        raise BackupError(f"{words[0]} of database {database} ended with {done.rc}: {told}")
+        raise BackupError(f"{words[0]} of database {database} ended with {done.rc}: {reason(done)}")
+
+
+def reason(done: Result) -> str:
+    """Why a client program failed: what the server said, else the program, else its last line, which may be its command."""
+    lines = done.stderr.splitlines()
+    return next((line for word in ("ERROR:", "FATAL:", "error:") for line in lines if word in line), done.said)
 
 
 def verify(settings: Mapping[str, Any], directory: Path, scratch: Path) -> dict[str, Any]:
@@ -220,6 +224,5 @@ def _restore(server: Instance, database: str, path: Path, limit: float) -> str:
     except CommandError as error:
         raise BackupError(error.reason, UNVERIFIED) from error
     if done.rc:
-        told = next((line for line in done.stderr.splitlines() if "error:" in line), done.said)
-        raise BackupError(f"{path.name} can't be restored: {told}")
+        raise BackupError(f"{path.name} can't be restored: {reason(done)}")
     return database

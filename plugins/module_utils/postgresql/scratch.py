@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..common import directories
 from ..common.backup import FAILED, UNVERIFIED, BackupError
 from ..common.command import CommandError, run
 from . import data
@@ -79,7 +80,7 @@ def checksums(controldata: str) -> bool:
 
 def own(path: Path, account: str | None) -> Path:
     """Make a directory for an account, entered by nobody else."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directories.make(path, 0o700)
     if account and os.geteuid() == 0:
         entry = pwd.getpwnam(account)
         os.chown(path, entry.pw_uid, entry.pw_gid)

@@ -120,7 +120,11 @@ SERVICE = Service(
         Change("backup_schedule", APPLIED, _WRITTEN),
         Change("backup_verify_schedule", APPLIED, _WRITTEN),
         Change("backup_retention_days", APPLIED, _WRITTEN),
-        Change("backup_recipients", APPLIED, "the configuration is sealed anew; what was sealed before stays for those that could open it"),
+        Change(
+            "backup_recipients",
+            APPLIED,
+            "the configuration is sealed anew; what was sealed before stays for those that could open it",
+        ),
         Change("backup_allow_shared_host", APPLIED, "it is only looked at"),
         Change("backup_required", APPLIED, "it is only looked at"),
         Change("backup_archive_timeout_s", APPLIED, "by Patroni, without a restart"),

@@ -164,7 +164,9 @@ def _recipients(value: Any, found: Findings) -> list[str]:
     if value in (None, ""):
         return []
     if not isinstance(value, list):
-        found.refuse("group all", "backup_recipients", "is no list", "Write each public key on a line of its own, after a dash")
+        found.refuse(
+            "group all", "backup_recipients", "is no list", "Write each public key on a line of its own, after a dash"
+        )
         return []
     wrong = [(number, fault) for number, one in enumerate(value, 1) if (fault := age.fault(one))]
     for number, (what, remedy) in wrong:
