@@ -119,6 +119,11 @@ settings:
   description: O(settings).
   type: dict
   returned: success
+release:
+  description: The release of the host's distribution, empty where it says none.
+  type: str
+  returned: success
+  sample: "13"
 conflicts:
   description: What M(utmstack.ha.host_conflicts_info) returns.
   type: dict

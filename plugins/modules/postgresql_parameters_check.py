@@ -109,6 +109,7 @@ def main():
     parameters = patroni.parameters(given["configuration"]) | given["local"]
     faults = [
         *postgresql_rules.owned_faults(given["users"]),
+        *postgresql_rules.archive_faults(parameters, given["users"]),
         *postgresql_rules.configuration_faults(given["configuration"]),
         *postgresql_rules.parameter_faults(parameters, given["members"], given["memory_mb"]),
         *postgresql_rules.hba_faults(given["hba"]),

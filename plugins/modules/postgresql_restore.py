@@ -140,7 +140,7 @@ lsn:
   sample: 0/A000120
 databases:
   description: By database, C(tables) with how many rows each has.
-  returned: O(state=recovered), O(state=beside)
+  returned: O(state=promoted) where it was to be done, O(state=beside)
   type: dict
 timeline:
   description: The timeline that the data have begun.
@@ -213,6 +213,8 @@ def run(module):
     if state == "finished":
         return {"changed": restore.finish(places)}
     beside = state == "beside"
+    if not beside and restore.adopted(places):
+        return {"changed": False}
     place = Path(f"{params['directory']}.server") if beside else places.work
     server = restore.Server(
         place, params["version"], params["port"], limit_s=params["timeout"], max_connections=params["max_connections"],

@@ -12,18 +12,14 @@ version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
   - Looks at the data, at what an interrupted restore has left, at safety copies of earlier ones, and at the room, whether a server runs or not.
-  - What it returns of all members is what the filter P(utmstack.ha.postgresql_restore_lines#filter) decides upon.
+  - What it returns of all members is what the filter P(utmstack.ha.postgresql_restore_steps#filter) decides upon.
 extends_documentation_fragment:
   - utmstack.ha.looks
 options:
-  directory:
-    description: The data directory of the member.
+  config_file:
+    description: Patroni's configuration, as role P(utmstack.ha.postgresql#role) writes it, which names the data directory and the version.
     type: path
-    required: true
-  version:
-    description: The major version of its PostgreSQL.
-    type: str
-    required: true
+    default: /etc/patroni/config.yml
   beside_directory:
     description: Where data are to be restored beside the running cluster. Empty, nowhere.
     type: str
@@ -37,12 +33,18 @@ options:
 EXAMPLES = r"""
 - name: Find the data of this member
   utmstack.ha.postgresql_restore_info:
-    directory: /var/lib/postgresql/17/utmstack
-    version: "17"
   register: seen
 """
 
 RETURN = r"""
+directory:
+  description: The data directory.
+  returned: success
+  type: str
+version:
+  description: The major version that Patroni is configured with.
+  returned: success
+  type: str
 state:
   description: State of the data, in pg_controldata's words; empty where there are none.
   returned: success
@@ -82,21 +84,24 @@ births:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import data as postgresql_data
 from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import restore
 
 
 def main():
     module = AnsibleModule(
         argument_spec={
-            "directory": {"type": "path", "required": True},
-            "version": {"type": "str", "required": True},
+            "config_file": {"type": "path", "default": "/etc/patroni/config.yml"},
             "beside_directory": {"type": "str", "default": ""},
             "beside_port": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
     params = module.params
-    found = restore.look(module.run_command, params["directory"], params["version"])
+    config = postgresql_data.configured(postgresql_data.read(params["config_file"]))
+    if not config["directory"] or not config["version"]:
+        module.fail_json(msg=f"{params['config_file']} names no data directory: Patroni is not configured here. Run site.yml first.")
+    found = restore.look(module.run_command, config["directory"], config["version"])
     beside = restore.beside_look(params["beside_directory"], params["beside_port"]) if params["beside_directory"] else {}
     module.exit_json(changed=False, **found, beside=beside)
 

@@ -14,7 +14,7 @@ description:
   - Runs on a backup host, and reads its repository. It changes nothing.
   - The timeline is the one that was live at the target. PostgreSQL's own default, the newest, may lead along another branch and end well with the wrong
     rows.
-  - What can't be reached is in RV(faults), all of it; the module itself fails only where the repository can't be read.
+  - What can't be reached is in RV(faults), all of it, and so is a repository that can't be read: another backup host's may do.
 extends_documentation_fragment:
   - utmstack.ha.looks
 options:
@@ -27,7 +27,11 @@ options:
     type: path
     default: /etc/pgbackrest/pgbackrest.conf
   directory:
-    description: Directory of the backups, whose records are read. Empty, none are.
+    description: Directory of the backups, whose records say which are usable and how long restores took.
+    type: path
+    required: true
+  cluster:
+    description: The cluster whose repository it must be. Empty, any.
     type: str
     default: ""
   to:
@@ -41,13 +45,8 @@ options:
     description: The backup. Empty, the newest from which the target can be reached.
     type: str
     default: ""
-  kept:
-    description: Labels of the backups that no verification has found damaged. Empty, all of them count.
-    type: list
-    elements: str
-    default: []
   births:
-    description: When timelines began, as far as the members know, by their numbers, in seconds since 1970.
+    description: By member, when timelines began as far as it knows, by their numbers, in seconds since 1970.
     type: dict
     default: {}
 """
@@ -56,6 +55,7 @@ EXAMPLES = r"""
 - name: Plan a restore to a point in time
   utmstack.ha.postgresql_restore_plan:
     stanza: utmstack
+    directory: /var/backups/utmstack
     to: time:2026-11-30T12:00:00Z
   delegate_to: backup1
   register: planned
@@ -121,23 +121,13 @@ births:
   type: dict
 """
 
-import json
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.utmstack.ha.plugins.module_utils.backup import record as records
+from ansible_collections.utmstack.ha.plugins.module_utils.backup.repository import Repository, kept
 from ansible_collections.utmstack.ha.plugins.module_utils.common.backup import BackupError
-from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import repository_look
+from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import repository_look, timeline
 
-
-def records(directory):
-    """The records of PostgreSQL's backups and restores, oldest first; what can't be read is left out."""
-    found = []
-    for path in sorted(Path(directory, "records", "postgresql").glob("*.json")) if directory else []:
-        try:
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            continue
-    return found
+KIND = "postgresql"
 
 
 def main():
@@ -145,19 +135,26 @@ def main():
         argument_spec={
             "stanza": {"type": "str", "required": True},
             "config": {"type": "path", "default": "/etc/pgbackrest/pgbackrest.conf"},
-            "directory": {"type": "str", "default": ""},
+            "directory": {"type": "path", "required": True},
+            "cluster": {"type": "str", "default": ""},
             "to": {"type": "str", "required": True},
             "timeline": {"type": "int"},
             "set": {"type": "str", "default": ""},
-            "kept": {"type": "list", "elements": "str", "default": []},
             "births": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
+    params = module.params
+    born = timeline.births(*({int(key): float(value) for key, value in one.items()} for one in params["births"].values()))
+    repository = Repository(params["directory"], params["cluster"])
     try:
-        found = repository_look.look(module.params, records(module.params["directory"]))
+        if params["cluster"]:
+            repository.check()
+        usable = [one["label"] for one in kept(repository, KIND)]
+        known = records.read(params["directory"], KIND)[0]
+        found = repository_look.look({**params, "births": born, "kept": usable}, known)
     except BackupError as error:
-        module.fail_json(msg=f"The repository of {module.params['stanza']} can't be read: {error.reason}")
+        found = {**repository_look.NOTHING, "faults": [f"The repository can't be read: {error.reason}."]}
     module.exit_json(changed=False, **found)
 
 

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from ..postgresql import backup as of_postgresql
+from ..postgresql import dump as of_dump
 from ..redis import backup as of_redis
 from ..search import backup as of_search
 
 KINDS: dict[str, ModuleType] = {
+    "postgresql": of_postgresql,
+    "dump": of_dump,
     "redis": of_redis,
     "elasticsearch": of_search,
 }

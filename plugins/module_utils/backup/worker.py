@@ -26,6 +26,7 @@ from ..common.command import CommandError, end_group
 # How long a worker that was told to end has for ending what it has started.
 GRACE_S = 10.0
 _CLONE_NEWNET = 0x40000000
+_PR_SET_PDEATHSIG = 1
 
 
 def do(work: Callable[[], Any], name: str, limit_s: float, isolated: bool = False) -> Any:
@@ -90,6 +91,8 @@ def _work(work: Callable[[], Any], name: str, isolated: bool, writer: int) -> No
             _leave_network()
         if os.geteuid() == 0:
             _become(account(name))
+        # Where the run is killed, this ends, too. A change of the account would take it back.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         answer = {"result": work()}
     except BackupError as error:
         answer = {"error": error.reason, "code": error.code}

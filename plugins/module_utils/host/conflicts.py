@@ -138,7 +138,7 @@ class Seen:
 
     units: by name, those that there are. clusters: unit -> a few words, of PostgreSQL's servers. claims: what CLAIMS says.
     configs: files that would be written over and that no package has left like this. data: directories that are not empty.
-    former: files that there are, of those that tell where data were. closed: sentences. holder: a few words on who has the virtual IP
+    former: files that there are, of those that tell where data were. written: units that listen and have our drop-in. closed: sentences. holder: a few words on who has the virtual IP
     already, empty where nobody has. sources: peer -> the address of this host that it would see.
     """
 
@@ -149,6 +149,7 @@ class Seen:
     data: tuple[str, ...] = ()
     former: tuple[str, ...] = ()
     sockets: tuple[Socket, ...] = ()
+    written: frozenset[str] = frozenset()
     packages: tuple[str, ...] = ()
     swarm: bool = False
     closed: tuple[str, ...] = ()
@@ -247,7 +248,8 @@ def _stop_order(unit: str) -> tuple[int, str]:
 
 def _ports(wanted: Mapping, seen: Seen, mine: set[str], findings: _Findings, disable: list[str]) -> None:
     """What listens where a service of ours has to, but for units that are told or stopped anyway."""
-    known = set(wanted["units"]) | set(findings.stop) | {entry["name"] for entry in findings.found}
+    # A helper of ours, such as pgBackRest's server, is no service's own unit.
+    known = set(wanted["units"]) | seen.written | set(findings.stop) | {entry["name"] for entry in findings.found}
     told: dict[tuple, dict[str, Any]] = {}
     for listener in wanted["listeners"]:
         for socket in seen.sockets:

@@ -76,6 +76,7 @@ class Look:
         # Packages beside which ours can't be installed matter only until they are.
         rivals = wanted["packages"] if set(wanted["units"]) - settled else []
         has = any(interfaces.values())
+        sockets = self.sockets({listener["port"] for listener in wanted["listeners"]})
         return Seen(
             units=units,
             clusters=clusters,
@@ -83,7 +84,8 @@ class Look:
             configs=tuple(self.configs(strange)),
             data=tuple(data),
             former=tuple(e["former"] for e in wanted["data"] if e.get("former") and self.path(e["former"]).exists()),
-            sockets=tuple(self.sockets({listener["port"] for listener in wanted["listeners"]})),
+            sockets=tuple(sockets),
+            written=self.written(socket.unit for socket in sockets),
             packages=tuple(self.installed(rivals)),
             swarm=wanted["swarm"] and self.path("/var/lib/docker/swarm/docker-state.json").exists(),
             closed=tuple(self.closed(wanted["entered"])),
@@ -112,6 +114,10 @@ class Look:
                 detail=self.detail(name),
             )
         return found
+
+    def written(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of these units to which a role has given its drop-in."""
+        return frozenset(name for name in names if name and self.path(DROP_IN.format(name)).exists())
 
     def own_unit(self, name: str) -> str:
         return self.text(OWN_UNIT.format(name))

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ..common.deployed import Deployed, Files, Host
 from ..common.info import Question
 from ..host import conflicts_look
+from ..host.facts import os_release
 from .infos import QUESTIONS
 
 
@@ -17,6 +18,11 @@ def enabled(files: Files, units: Mapping[str, Iterable[str]]) -> list[str]:
     """The services that start with the host."""
     wants = "/etc/systemd/system/multi-user.target.wants"
     return [name for name, own in units.items() if any(files.path(f"{wants}/{unit}").is_symlink() for unit in own)]
+
+
+def release(files: Files) -> str:
+    """The host's release of Debian, such as 13."""
+    return os_release(files.text("/etc/os-release")).get("VERSION_ID", "")
 
 
 def together(told: Iterable[Deployed]) -> dict:
@@ -41,7 +47,7 @@ def answer(module, given: dict) -> dict:
     # Most of them wait for a service.
     with ThreadPoolExecutor(len(looks)) as pool:
         told = list(pool.map(lambda look: look(host), looks))
-    found = {**together(told), "enabled": enabled(host.files, given["units"]), "settings": given["settings"]}
+    found = {**together(told), "enabled": enabled(host.files, given["units"]), "settings": given["settings"], "release": release(host.files)}
     if given["conflicts"]:
         # Not beside the others, since it acts as other users.
         found["conflicts"] = conflicts_look.answer(module.run_command, given["conflicts"])

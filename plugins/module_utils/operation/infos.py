@@ -13,6 +13,7 @@ from ..etcd import info as ask_etcd
 from ..haproxy import info as ask_haproxy
 from ..host import info as ask_host
 from ..patroni import info as ask_patroni
+from ..postgresql import archive_info as ask_archive
 from ..redis import info as ask_redis
 from ..search import info as ask_search
 from ..swarm import info as ask_swarm
@@ -25,6 +26,7 @@ QUESTIONS = {
     "utmstack.ha.haproxy_info": ask_haproxy.QUESTION,
     "utmstack.ha.host_info": ask_host.QUESTION,
     "utmstack.ha.patroni_info": ask_patroni.QUESTION,
+    "utmstack.ha.postgresql_archive_info": ask_archive.QUESTION,
     "utmstack.ha.redis_sentinel_info": ask_redis.QUESTION,
     "utmstack.ha.swarm_info": ask_swarm.QUESTION,
     "utmstack.ha.vip_info": ask_vip.QUESTION,

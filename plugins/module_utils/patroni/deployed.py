@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..common.deployed import Deployed, Files, Host, endpoint, place
 from ..postgresql import scram
 
+# What role postgresql writes of pgBackRest on PostgreSQL hosts, and role backup on backup hosts.
+PGBACKREST = "/etc/pgbackrest/pgbackrest.conf"
+MANAGED = "# Managed by utmstack.ha, role {}."
 # Role of PostgreSQL to its password.
 ROLES = {
     "postgres": "postgresql_superuser_password",
@@ -23,11 +27,13 @@ def look(host: Host) -> Deployed:
     """The member, its roles' passwords, and etcd's that Patroni uses."""
     config, given = configuration(host.files), host.given["passwords"]
     found = member(host.files, host.given["settings"], config)
+    if found.get("port") and (repositories := archives_to(host.files)):
+        found["archives_to"] = repositories
     verifiers = verifiers_of(host.run, found)
     etcd = (config.get("etcd3") or {}).get("password") if found.get("port") else None
     return Deployed(
         {"postgresql": found},
-        passwords(verifiers, found, config, given),
+        passwords(verifiers, found, config, given) | passphrase(host.files, given),
         {"etcd_patroni_password": etcd == given["etcd_patroni_password"]} if etcd else {},
         (*rotating(verifiers, host.given), *rotating_rest(config, given)),
     )
@@ -86,6 +92,22 @@ def passwords(verifiers: Mapping[str, str], found: Mapping, config: Mapping, giv
     return same | {
         name: scram.is_verifier_of(verifiers[role], given[name]) for role, name in ROLES.items() if role in verifiers
     }
+
+
+def archives_to(files: Files) -> str:
+    """The backup hosts to which this host's WAL goes, as pgBackRest's configuration has them; empty where it is not ours or not there."""
+    text = files.text(PGBACKREST)
+    own = text.startswith(MANAGED.format("postgresql"))
+    return ", ".join(re.findall(r"^repo\d+-host=(\S+)$", text, re.MULTILINE)) if own else ""
+
+
+def passphrase(files: Files, given: Mapping) -> dict[str, bool]:
+    """On a backup host: whether its repository is encrypted by the given passphrase."""
+    text = files.text(PGBACKREST)
+    found = re.search(r"^repo1-cipher-pass=(.*)$", text, re.MULTILINE)
+    if not text.startswith(MANAGED.format("backup")) or not found or not given.get("backup_passphrase"):
+        return {}
+    return {"backup_passphrase": found[1] == given["backup_passphrase"]}
 
 
 def verifiers_of(run: Callable[..., tuple[int, str, str]], found: Mapping) -> dict[str, str]:

@@ -133,6 +133,11 @@ def tried(names: Iterable[str]) -> set[str]:
     }
 
 
+ARCHIVES = ("archive_mode", "archive_timeout", "archive_command", "archive_library")
+ARCHIVE_COMMAND, LEAST_KEPT = "pgbackrest --stanza=", "512MB"
+"""Parameters that are the collection's where it archives WAL, how its command begins, and the least of wal_keep_size there."""
+
+
 # -- rules ----------------------------------------------------------------------------------------------------------------
 
 
@@ -148,6 +153,24 @@ def owned_faults(users: Mapping[str, Any]) -> list[str]:
             faults.append(
                 f"{name} is set by this collection and must not stand in postgresql_parameters: take it out there."
             )
+    return faults
+
+
+def archive_faults(parameters: Mapping[str, Any], users: Mapping[str, Any]) -> list[str]:
+    """What would keep WAL from the backup hosts, where it is archived there; sentences. users: the user's own parameters."""
+    if not str(parameters.get("archive_command", "")).startswith(ARCHIVE_COMMAND):
+        return []
+    faults = [
+        f"{name} must not stand in postgresql_parameters while group backup has hosts, which archive WAL: take it out there."
+        for name in sorted(users)
+        if name.lower() in ARCHIVES
+    ]
+    kept = postgresql.quantity("wal_keep_size", parameters.get("wal_keep_size"))
+    if kept and kept[1] < postgresql.quantity("wal_keep_size", LEAST_KEPT)[1]:
+        faults.append(
+            f"postgresql_wal_keep_size is {parameters['wal_keep_size']}, but has to be at least {LEAST_KEPT} while WAL is archived: what "
+            "a lost primary has not archived comes from it."
+        )
     return faults
 
 

@@ -21,6 +21,7 @@ from ..common.backup import SETTINGS, UNVERIFIED, BackupError, require_room
 from . import rows, wal
 from .access import PRIMARY, cluster
 from .pgbackrest import (
+    ACCOUNT,
     ARCHIVE_TIMEOUT,
     DB_CONNECT,
     DB_MISSING,
@@ -46,8 +47,11 @@ SETTLE_S = 60
 NEWEST_S = 6.5 * DAY_S
 # What a restore needs beyond the data: what is written while it recovers and is checked.
 MARGIN_BYTES = 2**30
+# Minutes without a witness that are no problem yet.
+MISSED_WITNESSES = 3
 # pgBackRest's largest number of full backups to keep, so that expire by name removes nothing else.
 KEEP_ALL = "9999999"
+pause = time.sleep
 
 
 # -- take ---------------------------------------------------------------------------------------------------------------------------------------
@@ -165,7 +169,7 @@ def _settled(repository, info, backups) -> tuple[list[str], dict[str, str | None
         if not lacking:
             break
         if attempt == 1:
-            time.sleep(SETTLE_S)
+            pause(SETTLE_S)
     return lacking, ends
 
 
@@ -202,7 +206,7 @@ def _run(repository: Repository, kind: str, limit_s: float) -> str:
         attempt = tried.get(done.rc, 0)
         if attempt >= len(pauses) or time.monotonic() + pauses[attempt] >= until:
             raise BackupError(failure("backup", done))
-        time.sleep(pauses[attempt])
+        pause(pauses[attempt])
         tried[done.rc] = attempt + 1
         if done.rc == DB_MISSING and tried[done.rc] > 1:
             standby = "--no-backup-standby"
@@ -226,11 +230,11 @@ def facts(
             "lsn": (backup.get("lsn") or {}).get("stop", ""),
             "timeline": int(backup["archive"]["stop"][:8], 16),
         },
-        "bytes": backup["info"]["size"],
+        "bytes": backup["info"]["repository"]["delta"],
         "files": {},
         "needs": [label for label in backup.get("reference") or [] if label != backup["label"]],
         "manifest": {
-            "repository_bytes": backup["info"]["repository"]["delta"],
+            "restored_bytes": backup["info"]["size"],
             "system_identifier": info["system_identifier"],
             "wal": [backup["archive"]["start"], backup["archive"]["stop"]],
             **(manifest or {}),
@@ -251,8 +255,9 @@ def inspect(directory: Path | None = None, settings: Mapping[str, Any] | None = 
 def verify(settings: Mapping[str, Any], directory: Path | None, scratch: Path) -> dict[str, Any]:
     """Check the repository, then restore its newest backup into a scratch server and check that.
 
-    Takes what take() takes, and to_newest: whether all WAL is recovered; where it is not said, once a week. memory_bytes: of the scratch server.
-    Returns {label, checks, point, unbroken: the segment up to which everything is there, …}. Raises BackupError: FAILED where something is
+    Takes what take() takes, and label: of the backup, where it is not the newest; to_newest: whether all WAL is recovered; where it is not said, once
+    a week; memory_bytes: of the scratch server. Returns {label, checks, point, unbroken: the segment up to which everything is there, bytes: of
+    what was restored, …}. Raises BackupError: FAILED where something is
     damaged, UNVERIFIED where nothing is known, NO_ROOM.
     """
     repository = Repository(settings)
@@ -260,7 +265,7 @@ def verify(settings: Mapping[str, Any], directory: Path | None, scratch: Path) -
     info = repository.info()
     if not info["backups"]:
         raise BackupError("the repository has no backup")
-    chosen, record = newest(info["backups"], records)
+    chosen, record = newest(info["backups"], records, settings.get("label") or "")
     checks, wrong = {}, []
     limit = float(settings.get("limit_s", RUN_LIMIT))
     found = faults(repository.answer("verify", "--output=text", "--verbose", limit_s=limit))
@@ -314,22 +319,26 @@ def verify(settings: Mapping[str, Any], directory: Path | None, scratch: Path) -
 
 
 def newest(
-    backups: Iterable[Mapping[str, Any]], records: Iterable[Mapping[str, Any]]
+    backups: Iterable[Mapping[str, Any]], records: Iterable[Mapping[str, Any]], label: str = ""
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The newest backup that there is a record of, and this record; pure. Without one, there is nothing to compare rows with.
+    """The backup of a label, or the newest one that there is a record of, and this record; pure.
 
-    Raises BackupError (could not verify).
+    Without a record there is nothing to compare rows with. Raises BackupError.
     """
+    present = {one["label"]: one for one in backups}
     taken = {
         one["label"]: one for one in records if one["act"] == "take" and one["verdict"] == "ok" and one.get("label")
     }
-    known = [one for one in backups if one["label"] in taken]
+    if label and label not in present:
+        raise BackupError(f"backup {label} is not in the repository any more")
+    known = [one for one in ([label] if label else present) if one in taken]
     if not known:
         raise BackupError(
-            "no backup of the repository was taken by this program, so there are no numbers of rows to compare with. Take one",
+            f"{label or 'no backup of the repository'} was {'not ' if label else ''}taken by this program, so there are no numbers of rows to"
+            " compare with. Take a backup",
             UNVERIFIED,
         )
-    return known[-1], taken[known[-1]["label"]]
+    return present[known[-1]], taken[known[-1]]
 
 
 def repository_version(info: Mapping[str, Any], backup: Mapping[str, Any]) -> str:
@@ -533,9 +542,19 @@ def refuse_expire(
     return sorted(wanted, key=lambda name: (known[name]["type"] == FULL, name))
 
 
-def guard(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Each minute: write a witness on the primary. Returns {witness: its number, time}. Raises BackupError."""
-    with cluster(settings, settings.get("account", "postgres")) as access:
-        rows.witness(access)
-        found = rows.chain(access, PRIMARY)
-    return {"witness": found.get("last"), "time": found.get("time")}
+def guard(settings: Mapping[str, Any], previous: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Each minute: write a witness on the primary.
+
+    previous: what the last call returned: {witness: the last number, missed: how many in a row could not be written, problems}.
+    """
+    missed = int((previous or {}).get("missed", 0))
+    try:
+        with cluster(settings, settings.get("account", ACCOUNT)) as access:
+            rows.witness(access)
+            return {"witness": rows.chain(access, PRIMARY).get("last"), "missed": 0, "problems": []}
+    except BackupError as error:
+        missed += 1
+        told = f"no witness was written for {missed} minutes, by which a restore is judged: {error.reason}"
+        # A switchover may cost one or two.
+        problems = [told] if missed > MISSED_WITNESSES else []
+        return {"witness": (previous or {}).get("witness"), "missed": missed, "problems": problems}

@@ -37,7 +37,8 @@ _CODES = {
     ARCHIVE_TIMEOUT: "WAL of the backup did not reach the repository in time",
     103: "the repository is another cluster's (system identifier or version)",
 }
-_ERROR = re.compile(r"ERROR: \[(\d+)\]: (.*)")
+_ERROR = re.compile(r"ERROR: \[\d+\]: (.*)")
+_WARNING = re.compile(r"WARN: (.*)")
 _NUMBERS = re.compile(r"([a-zA-Z][a-zA-Z ]*): (\d+)")
 _BACKUP = re.compile(r"^  backup: (\S+), status: ([\w-]+)")
 _ARCHIVE = re.compile(r"^  archiveId: (\S+), total WAL checked: (\d+), total valid WAL: (\d+)")
@@ -100,7 +101,8 @@ def judge(text: str, stanza: str) -> dict[str, Any]:
     archive is called; version and system_identifier of the newest of these}. Raises BackupError where the repository can't be read (a wrong passphrase, no stanza, no directory).
     """
     try:
-        found = next(one for one in json.loads(text) if one["name"] == stanza)
+        # With a wrong passphrase, it tells of what could not be decrypted as it is, control characters and all.
+        found = next(one for one in json.loads(text, strict=False) if one["name"] == stanza)
         code, message = found["status"]["code"], _status(found)
     except (ValueError, KeyError, TypeError, StopIteration) as error:
         raise BackupError(f"pgbackrest info printed nothing of stanza {stanza}", FAILED) from error
@@ -124,11 +126,13 @@ def _status(found) -> str:
 
 
 def failure(command: str, done: Result) -> str:
-    """In one sentence why a command failed: the exit code, what it means and what was printed first as an error."""
-    errors = [found[2] for found in map(_ERROR.search, (done.stderr + "\n" + done.stdout).splitlines()) if found]
-    meaning = _CODES.get(done.rc, "")
-    told = errors[0] if errors else done.said
-    return f"pgbackrest {command} ended with {done.rc}" + "".join(f": {text}" for text in (meaning, told) if text)
+    """Why a command failed: the exit code, what it means, the first error that was printed, and warnings."""
+    lines = (done.stderr + "\n" + done.stdout).splitlines()
+    told = [found[1] for found in map(_ERROR.search, lines) if found][:1] or [done.said]
+    # Why no host was usable is only a warning.
+    told += [found[1] for found in map(_WARNING.search, lines) if found][:3]
+    words = [_CODES.get(done.rc, ""), *dict.fromkeys(told)]
+    return f"pgbackrest {command} ended with {done.rc}" + "".join(f": {text}" for text in words if text)
 
 
 def faults(text: str) -> list[str]:

@@ -21,6 +21,11 @@ from . import restore_plan, wal
 from .pgbackrest import Repository
 from .timeline import Tree, births
 
+# What look() returns where nothing is known.
+NOTHING: dict[str, Any] = {
+    "faults": [], "births": {}, "timeline": 0, "set": "", "bytes": 0, "segment": "", "moment": None, "missing": [], "options": [], "exact": False,
+    "seconds": None, "system_identifier": "", "version": "", "archive": "", "backups": [],
+}  # fmt: skip
 # In how many of the last segments a commit is looked for.
 LOOKED_AT = 4
 _COMMIT = re.compile(r"desc: COMMIT(?:_PREPARED)?\b[^;]*?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
@@ -121,24 +126,27 @@ def look(settings: Mapping[str, Any], records: Iterable[Mapping[str, Any]] = ())
     """The repository's half of a plan. settings: those of Repository, and to, timeline, set, births, kept. Raises BackupError."""
     repository, known = Repository(settings), list(records)
     info = repository.info()
-    empty = {"births": {}, "timeline": 0, "set": "", "bytes": 0, "segment": "", "moment": None, "missing": [], "options": []}
-    result: dict[str, Any] = {
-        "system_identifier": info["system_identifier"], "version": info["version"], "archive": info["archive"].get("id", ""), "exact": False, "seconds": None,
-        "backups": [
-            {"label": one["label"], "stop": one["timestamp"]["stop"], "size": one["info"]["size"]} for one in info["backups"]
-        ],
-    }  # fmt: skip
-    if not info["archive"]:
-        return {**result, **empty, "faults": ["The repository has no WAL. See playbooks/status.yml."]}
+    newest = max(info["archives"], default=0)
+    archive_id = info["archives"].get(newest, "")
+    backups = [one for one in info["backups"] if one["database"]["id"] == newest]
+    result = {
+        **NOTHING,
+        "system_identifier": info["system_identifier"],
+        "version": info["version"],
+        "archive": archive_id,
+        "backups": [{"label": one["label"], "stop": one["timestamp"]["stop"], "size": one["info"]["size"]} for one in backups],
+    }
+    if not archive_id:
+        return {**result, "faults": ["The repository has no WAL. See playbooks/status.yml."]}
     recorded = [{int(number): float(when) for number, when in one.get("births", {}).items()} for one in known]
     given = {int(number): float(when) for number, when in (settings.get("births") or {}).items()}
-    forest, times, paths = tree(repository, info["archive"]["id"], given, *recorded)
+    forest, times, paths = tree(repository, archive_id, given, *recorded)
     try:
         aim = restore_plan.target(settings["to"])
     except ValueError as error:
-        return {**result, **empty, "faults": [str(error)]}
+        return {**result, "faults": [str(error)]}
     chosen = restore_plan.choose(
-        aim, forest, info["backups"], times, settings.get("kept") or (), settings.get("timeline"), settings.get("set") or ""
+        aim, forest, backups, times, settings.get("kept") or (), settings.get("timeline"), settings.get("set") or ""
     )
     result |= chosen
     if chosen["segment"]:

@@ -115,7 +115,7 @@ def _left(place: Path) -> list[str]:
 
 
 def look(run_command: Callable, directory: str, version: str) -> dict[str, Any]:
-    """All that a plan has to know of a member."""
+    """All that a plan has to know of a member, whose data directory and version of PostgreSQL are given."""
     places, own = Places(directory), Path(directory)
     found = pgdata.look(run_command, directory) if own.is_dir() else {"version": "", "state": "", "running": False, "timeline": ""}
     there = next(parent for parent in (own, *own.parents) if parent.exists())
@@ -205,12 +205,18 @@ def set_aside(places: Places, begin_time: str, owner: tuple[int, int]) -> bool:
     return True
 
 
+def adopted(places: Places) -> bool:
+    """Whether the data that are asked for have their name already: what was there before is kept, and nothing waits to take its place."""
+    begin_time = requested(places).get("begin", "")
+    return bool(begin_time) and places.copy(begin_time).exists() and not places.data.exists() and pgdata.control(places.directory) == "present"
+
+
 def adopt(run_command: Callable, places: Places, version: str) -> bool:
     """Give the restored data their name; returns whether that was to be done. Raises RestoreError where they are not whole."""
+    if adopted(places):
+        return False
     own = Path(places.directory)
     found = stage(run_command, places.data, version)
-    if found == NONE and pgdata.control(places.directory) == "present":
-        return False
     if found != WHOLE:
         raise RestoreError(f"The data in {places.data} are not whole: {found}.")
     if own.exists():
@@ -426,10 +432,10 @@ class Source:
             "--log-level-console=warn", *options,
         ]  # fmt: skip
 
-    def restore(self, place: Path) -> list[str]:
+    def restore(self, data: Path, lock: Path) -> list[str]:
         """The command that restores the files and says how far the recovery goes."""
         aim = {LATEST: ["--type=standby"]}.get(self.type) or [f"--type={self.type}", f"--target={self.target}", "--target-action=pause"]
-        where = [f"--pg1-path={place}", f"--lock-path={place.parent}/lock"]
+        where = [f"--pg1-path={data}", f"--lock-path={lock}"]
         return self.words(*where, f"--set={self.set}", *aim, f"--target-timeline={self.timeline}", "restore")
 
     def archive_words(self, place: Path) -> list[str]:
@@ -470,16 +476,17 @@ class Restore:
         if before in (NONE, PARTIAL):
             changed = True
             # What a run that died has left is not continued: it may be of another backup.
-            shutil.rmtree(self.data, ignore_errors=True)
-            self.data.mkdir(mode=0o700)
-            done = self.server.call(self.source.restore(self.data), self.server.limit_s)
+            self.data.mkdir(mode=0o700, exist_ok=True)
+            for left in self.data.iterdir():
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+            done = self.server.call(self.source.restore(self.data, self.place / "lock"), self.server.limit_s)
             if done.rc:
                 raise RestoreError(f"pgbackrest restore of {self.source.set} ended with {done.rc}: {_error(done)}")
         if before in (PROMOTED, WHOLE):
             return {"changed": False, "promoted": True}
         self.server.start()
         state = self.wait_for_target()
-        return {"changed": changed, "promoted": False, **state, "databases": self.counts()}
+        return {"changed": changed, "promoted": False, **state}
 
     def beside(self, run_command: Callable) -> dict[str, Any]:
         """Restore and recover into a directory of its own, and let the server take writes; it goes on until somebody stops it."""
@@ -488,7 +495,7 @@ class Restore:
             if self.server.psql("SELECT pg_promote(true, 300)", limit_s=330).stdout.strip() != "t":
                 raise RestoreError(f"PostgreSQL in {self.data} was not promoted: {self.server.said()}")
         self.server.start()
-        return {**found, "changed": True}
+        return {**found, "changed": True, "databases": self.counts()}
 
     def wait_for_target(self) -> dict[str, Any]:
         """Wait until the recovery is where it is to end. Raises RestoreError where it ends before."""
@@ -552,11 +559,13 @@ class Restore:
                     f"later restore can cross this one: {self.server.said()}. All repositories have to take it; start again when they do."
                 )
             time.sleep(1)
+        # Not before: a paused recovery holds the locks of transactions that were at work, such as the one that dropped a table.
+        databases = self.counts()
         done = self.server.psql("CHECKPOINT", limit_s=600)
         if done.rc:
             raise RestoreError(f"PostgreSQL in {self.data} makes no checkpoint: {done.said}")
         self.server.stop()
-        return {"changed": True, "timeline": timeline}
+        return {"changed": True, "timeline": timeline, "databases": databases}
 
     def _timeline(self, run_command: Callable) -> int:
         return int(pgdata.controldata(run_command, str(self.data), self.server.version)["timeline"] or 0)

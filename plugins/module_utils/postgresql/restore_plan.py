@@ -370,6 +370,75 @@ def _steps(found, members):
     found["steps"] = [STOP, MOVE, RESET, *[RECOVER, PROMOTE, ADOPT][done:], START]
 
 
+# -- afterwards -------------------------------------------------------------------------------------------------------
+
+
+def record(
+    members: Mapping[str, Mapping[str, Any]], planned: Mapping[str, Any], begin: str, measured: bool = True, databases: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What the record of a finished restore says. measured: whether all of it was done by this run, so that its time tells how long one takes."""
+    return {
+        **({} if measured else {"seconds": 0}),
+        "label": planned["set"],
+        "source": planned["repository"],
+        "bytes": planned["bytes"],
+        "point": {"time": int(planned["moment"] or 0), "timeline": planned["timeline"]},
+        "checks": {"to": planned["request"]["to"]},
+        "births": dict(planned["births"]),
+        "manifest": {"databases": dict(databases or {})},
+        "safety": [{"host": name, "path": f"{seen['directory']}.before-restore-{begin}"} for name, seen in members.items() if seen],
+    }
+
+
+def removal(members: Mapping[str, Mapping[str, Any]], begin: str, kept: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Whether safety copies may go: {faults, lines, paths}. begin: their time; kept: the usable backups of all repositories."""
+    known = sorted({copy for seen in members.values() for copy in seen["copies"]})
+    if begin not in known:
+        return {"faults": [f"remove={begin} is no safety copy. There are: {', '.join(known) or 'none'}."], "lines": [], "paths": []}
+    faults = []
+    if any(seen["request"].get("begin") == begin for seen in members.values()):
+        faults.append("That restore is not finished. Finish it first, with the command that began it.")
+    since = datetime.datetime.strptime(begin + "+0000", "%Y%m%dT%H%M%SZ%z").timestamp()
+    if not any(one["verified"] and one["record"]["started"] > since for one in kept):
+        faults.append(
+            f"No backup since {clock(since)} was verified, and what is there would be all. Run playbooks/backup.yml and playbooks/verify_backup.yml with "
+            "-e kind=postgresql, then start again."
+        )
+    paths = {name: f"{seen['directory']}.before-restore-{begin}" for name, seen in members.items() if begin in seen["copies"]}
+    lines = ["Removal of what PostgreSQL had before a restore", *(f"  {line}" for line in table([[name, path] for name, path in paths.items()]))]
+    return {"faults": faults, "lines": lines, "paths": sorted(set(paths.values()))}
+
+
+def dump(answers: Iterable[Mapping[str, Any]], database: str, label: str = "", repository: str = "") -> dict[str, Any]:
+    """The dump of one database: the newest usable one of all repositories, or the one that is named.
+
+    answers: of backup_kept_info, one of each backup host that could be reached. Returns {faults; label; host; file; bytes; time; point; kept: the
+    backup with this file alone}.
+    """
+    found: dict[str, Any] = {"faults": [], "label": "", "host": "", "file": "", "bytes": 0, "time": "", "point": {}, "kept": {}}
+    known = [one for answer in answers for one in answer.get("kept") or [] if repository in ("", one["record"]["host"])]
+    if not known:
+        return {**found, "faults": ["No repository that can be reached has a usable dump. See playbooks/status.yml."]}
+    fitting = [one for one in known if database in one["record"]["manifest"]["databases"] and label in ("", one["label"])]
+    if not fitting:
+        have = sorted({name for one in known for name in one["record"]["manifest"]["databases"]})
+        labels = ", ".join(sorted({one["label"] for one in known}))
+        return {**found, "faults": [f"No usable dump{f' {label}' if label else ''} has a database {database}. There are {labels}, of {', '.join(have)}."]}
+    best = max(fitting, key=lambda one: one["record"]["started"])
+    record_of, name = best["record"], best["record"]["manifest"]["databases"][database]["file"]
+    when = best["point"].get("time") or record_of["started"]
+    return {
+        **found,
+        "label": best["label"],
+        "host": record_of["host"],
+        "file": name,
+        "bytes": record_of["bytes"],
+        "time": clock(when),
+        "point": best["point"],
+        "kept": {**best, "record": {**record_of, "files": {name: record_of["files"][name]}}},
+    }
+
+
 # -- for a person -----------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ _CHUNK = 20
 WITNESS = "utmstack_backup.witness"
 # A witness is kept for longer than any backup.
 WITNESS_DAYS = 60
+pause = time.sleep
 
 DATABASES = """SELECT coalesce(json_agg(datname ORDER BY datname), '[]') FROM pg_catalog.pg_database
 WHERE datallowconn AND NOT datistemplate"""
@@ -138,7 +139,7 @@ class Census:
         for _attempt in range(15):
             if self.access.ask(sql, which=STANDBY):
                 return STANDBY
-            time.sleep(2)
+            pause(2)
         return PRIMARY
 
 

@@ -259,11 +259,9 @@ class Instance:
             **further,
         }
 
-    def start(self, limit_s: float = START_LIMIT, **further: str) -> None:
-        """Start the server and wait until it answers, also while it recovers. Raises BackupError with what it last said."""
-        self.apart = apart(self.account)
-        words = [
-            *self.apart,
+    def command(self, further: Mapping[str, str]) -> list[str]:
+        """The server with its limit of memory, in the foreground."""
+        return [
             "prlimit",
             f"--as={self.memory_bytes}",
             "--core=0",
@@ -273,6 +271,11 @@ class Instance:
             str(self.data),
             *(word for name, value in self.settings(further).items() for word in ("-c", f"{name}={value}")),
         ]
+
+    def start(self, limit_s: float = START_LIMIT, **further: str) -> None:
+        """Start the server and wait until it answers, also while it recovers. Raises BackupError with what it last said."""
+        self.apart = apart(self.account)
+        words = [*self.apart, *self.command(further)]
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 words,

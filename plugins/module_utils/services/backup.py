@@ -39,6 +39,7 @@ class Backup:
     files: whether a backup is a directory of the program's own; else the component's code keeps it, under a label, and deletes it by the label.
     account: who it runs as on the backup host. limit_s: after which a run is ended.
     refused: why it can't be taken as the service is set up, of the variables of the service's hosts: what is wrong, and the remedy.
+    apart: whether a host of the service's own can't be its backup host.
     packages, users, secrets: what it needs on backup hosts, of the service, and among the passwords.
     """
 
@@ -61,6 +62,7 @@ class Backup:
     account: str = "utmstack-backup"
     limit_s: int = 6 * HOUR
     refused: Callable[[Mapping[str, Mapping[str, Any]]], tuple[str, str] | tuple[()]] = lambda _hosts: ()
+    apart: bool = False
     packages: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()

@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..common.text import size
+from ..common.text import size, span
 from ..common.values import number, url
-from .answers import against_inventory, cluster
+from .answers import against_inventory, answers_of, cluster, sentence
+from .backup import Backup
 from .change import (
     APPLIED,
     CLIENT_PORT,
@@ -41,7 +42,18 @@ NAME_BYTES = 63
 # Words with a meaning of their own in pg_hba.conf (also pgbouncer's), and what PostgreSQL or the platform has already.
 DATABASE_WORDS = frozenset(("all", "sameuser", "samerole", "samegroup", "replication", "template0", "template1"))
 OWNER_WORDS = frozenset(
-    ("all", "public", "none", "postgres", "replicator", "rewind", "pgbouncer", "pgbouncer_admin", "utmstack_drill")
+    (
+        "all",
+        "public",
+        "none",
+        "postgres",
+        "replicator",
+        "rewind",
+        "pgbouncer",
+        "pgbouncer_admin",
+        "utmstack_drill",
+        "utmstack_backup",
+    )
 )
 # The interpreter of tasks that act as the account postgres. Root is then all that sudo has to allow.
 _PYTHON = "/usr/local/lib/utmstack-ha/python-as-postgres"
@@ -49,6 +61,17 @@ _PYTHON = "/usr/local/lib/utmstack-ha/python-as-postgres"
 _PATRONI = "by Patroni, one member after the other where a restart is needed"
 # Role postgresql makes it where ha_drill_allowed is true.
 DRILL_USER = "utmstack_drill"
+# It makes this one where group backup has hosts; it may read all data.
+BACKUP_USER = "utmstack_backup"
+# The scratch server of a verification.
+SCRATCH_MEMORY = 768 << 20
+# What module observe calls the answer about WAL.
+ARCHIVE_QUESTION = "postgresql_archive_info"
+# Kinds of backups that are pulled from PostgreSQL; the first takes its WAL as well.
+ARCHIVE_KIND, DUMP_KIND = "postgresql", "dump"
+# archive_timeout: what Patroni takes, and below which value 16 MB of WAL every few seconds are told.
+ARCHIVE_TIMEOUTS, ARCHIVE_TIMEOUT_LOW = (5, 3600), 10
+QUEUE_SIZE = re.compile(r"[1-9][0-9]*[KMGT]?i?B?", re.IGNORECASE)
 # Transfers that each of the bank's clients may begin in a second. It holds its rows for longer than a slot: about three are made, and it is seldom idle.
 BANK_RATE = 8
 
@@ -100,7 +123,54 @@ def facts(settings: Mapping[str, Any], hosts: Mapping[str, Any], found: Any) -> 
     )
     check_names(hosts, found)
     check_databases(settings["postgresql_databases"], found)
-    return {"synchronous_mode": mode, "synchronous_node_count": count}
+    return {
+        "synchronous_mode": mode,
+        "synchronous_node_count": count,
+        "backups": {**archive(settings, found), "kinds": list(settings.get("backup_kinds") or (ARCHIVE_KIND, DUMP_KIND))},
+    }
+
+
+def archive(settings: Mapping[str, Any], found: Any) -> dict[str, Any]:
+    """Return the settings of WAL archiving, judged."""
+    least, most = ARCHIVE_TIMEOUTS
+    timeout, limit = number(settings["backup_archive_timeout_s"]), number(settings["backup_rpo_limit_s"])
+    where = "group all"
+    if not isinstance(timeout, int) or not least <= timeout <= most:
+        found.refuse(
+            where,
+            "backup_archive_timeout_s",
+            f"is {settings['backup_archive_timeout_s']!r}",
+            f"Set whole seconds from {least} to {most}",
+        )
+        timeout = least
+    elif timeout < ARCHIVE_TIMEOUT_LOW:
+        found.warn(
+            where,
+            "backup_archive_timeout_s",
+            f"is {timeout}: 16 MB of WAL are closed that often, which standbys receive and repositories compress",
+            f"Have {ARCHIVE_TIMEOUT_LOW} or more where so many seconds of writes may be lost with all PostgreSQL hosts",
+        )
+    if not isinstance(limit, int) or limit <= timeout:
+        found.refuse(
+            where,
+            "backup_rpo_limit_s",
+            f"is {settings['backup_rpo_limit_s']!r}, and WAL is closed every {timeout} s",
+            f"Set whole seconds above backup_archive_timeout_s, {6 * timeout} for example",
+        )
+    queue = str(settings["backup_archive_queue_max"] or "")
+    if queue and not QUEUE_SIZE.fullmatch(queue):
+        found.refuse(
+            where, "backup_archive_queue_max", f"is {queue!r}", "Set a size as pgBackRest has it, like 50GB, or leave it empty"
+        )
+    elif queue:
+        found.warn(
+            where,
+            "backup_archive_queue_max",
+            f"is {queue}: of a longer queue WAL is thrown away, and no restore passes the gap until the next full backup",
+            "Leave it empty where none may be lost",
+        )
+    stop = str(settings["backup_stop"]).lower() in ("true", "yes", "on", "1")
+    return {"timeout_s": timeout, "rpo_limit_s": limit, "queue_max": queue, "stop": stop}
 
 
 def check_names(members: Iterable[str], found: Any) -> None:
@@ -194,7 +264,8 @@ def part(own: Mapping[str, Any], ha: Mapping[str, Any]) -> dict[str, Any]:
     """Return what others must know of the cluster of Patroni's; pgbouncer's share of it comes from topology/pooling.py."""
     vip, ports = ha["virtual_ip"]["address"], ha["ports"]
     return {
-        **own,
+        **{name: value for name, value in own.items() if name != "backups"},
+        **archived_by(own, ha),
         "members": [one | {"rest_url": url("https", one["address"], ports["patroni_rest"])} for one in own["members"]],
         "quorum": quorum(len(own["members"])),
         "python": _PYTHON,
@@ -204,6 +275,66 @@ def part(own: Mapping[str, Any], ha: Mapping[str, Any]) -> dict[str, Any]:
         "read": {"host": vip, "port": ports["postgresql_read"]},
         "direct": {"host": vip, "port": ports["postgresql_direct"]},
     }
+
+
+def archived_by(own: Mapping[str, Any], ha: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the backup hosts change of it; nothing where there are none.
+
+    archive: where WAL goes (repositories, in the order of their numbers) and how. backup_hosts: who may log in to read all data.
+    archive_stop: whether archiving may end.
+    """
+    backups = own["backups"]
+    hosts = [
+        {"name": host["name"], "address": host["address"]} for host in ha["hosts"].values() if "backup" in host["groups"]
+    ]
+    kinds = set(backups["kinds"]) if hosts and own["members"] else set()
+    found: dict[str, Any] = {}
+    if ARCHIVE_KIND in kinds:
+        settings = {name: backups[name] for name in ("timeout_s", "rpo_limit_s", "queue_max")}
+        found["archive"] = {**settings, "stanza": ha["cluster"], "repositories": hosts}
+    elif backups["stop"]:
+        found["archive_stop"] = True
+    if {ARCHIVE_KIND, DUMP_KIND} & kinds:
+        found["backup_hosts"] = hosts
+    return found
+
+
+def archives(ha: Mapping[str, Any]) -> bool:
+    """Whether WAL goes to backup hosts."""
+    return "archive" in ha["postgresql"]
+
+
+def some_packages(ha: Mapping[str, Any], _release: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("pgbackrest",) if archives(ha) else ()
+
+
+def check_changes(ha: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]], found: Any) -> None:
+    """Refuse to end archiving unasked, and releases of pgBackRest that do not talk to each other."""
+    deployed = {name: one["layers"].get("postgresql", {}).get("archives_to") for name, one in hosts.items()}
+    ended = {name: where for name, where in deployed.items() if where}
+    if ended and not archives(ha) and not ha["postgresql"].get("archive_stop"):
+        where = next(iter(ended.values()))
+        found.refuse(
+            "group backup",
+            "members",
+            f"give PostgreSQL no repository any more, but it archives its WAL to {where}; with nobody to take it, WAL would fill the disks",
+            f"Put {where} back, or have archiving end by -e backup_stop=true: from then on nothing restores writes later than the last WAL there",
+        )
+    if not archives(ha):
+        return
+    releases = {name: str(one.get("release", "")) for name, one in hosts.items()}
+    members = {one["name"] for one in ha["postgresql"]["members"]}
+    there = sorted({releases[name] for name in members & releases.keys() if releases[name]})
+    for one in ha["postgresql"]["archive"]["repositories"]:
+        own = releases.get(one["name"], "")
+        other = [release for release in there if own and release != own]
+        if other:
+            found.refuse(
+                f"host {one['name']}",
+                "Debian release",
+                f"is {own}, but PostgreSQL hosts have {' and '.join(other)}: the pgBackRest of one release does not talk to that of another",
+                f"Install Debian {other[-1]} on the backup host; its repository can be kept",
+            )
 
 
 def check_members(members: Mapping[str, list[str]], found: Any) -> None:
@@ -280,14 +411,40 @@ def notes(ha: Mapping[str, Any]) -> list[str]:
 
 
 def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[str, dict[str, Any]]:
-    """The host's own Patroni tells of the cluster."""
+    """The host's own Patroni tells of the cluster, and the host of its WAL."""
     return {
         "utmstack.ha.patroni_info": {
             "url": [one["rest_url"] for one in ha["postgresql"]["members"] if one["name"] == host],
             "ca_path": ha["tls"]["ca"],
             "timeout": 3,
-        }
+        },
+        **({f"utmstack.ha.{ARCHIVE_QUESTION}": {}} if archives(ha) else {}),
     }
+
+
+def backup_settings(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """What its kinds of backups are told: how the cluster is asked, and what its repository is called."""
+    return {
+        "stanza": ha["postgresql"]["scope"],
+        "members": [{"name": one["name"], "address": one["address"]} for one in ha["postgresql"]["members"]],
+        "port": ha["ports"]["postgresql"],
+        "user": BACKUP_USER,
+        "password": secrets["postgresql_backup_password"],
+        "ca": ha["tls"]["ca"],
+        "account": "postgres",
+        "repository": f"{ha['backup']['directory']}/pgbackrest",
+    }
+
+
+def pull_order(layer: Layer, members: Iterable[str]) -> list[str]:
+    """Whom to take a backup from: replicas that confirm no write, then those that do, the primary last. Where nobody was asked, all are tried."""
+    seen = {member["name"]: member for member in (layer or {}).get("members", [])}
+    confirms = confirming(layer)
+
+    def rank(name: str) -> int:
+        return 2 if seen.get(name, {}).get("role") in LEADING_ROLES else 1 if name in confirms else 0
+
+    return sorted((name for name in members if not seen or seen.get(name, {}).get("reachable")), key=rank)
 
 
 def ledger(way: str) -> Callable[[Mapping[str, Any], Mapping[str, str]], dict[str, Any]]:
@@ -315,6 +472,8 @@ def form(topology, observations, _roles):
     best, problems = cluster("postgresql", topology, observations, "postgresql", streams)
     found = list(best["members"]) if best else []
     missing, differences = against_inventory("postgresql", topology, found)
+    archived = archive_state(topology, observations) if archives(topology) else {}
+    differences += archived.get("problems", [])
     keys = ("name", "host", "role", "reachable", "state", "replication_state", "timeline", "lag_bytes")
     keys += ("pending_restart", "tags")
     return {
@@ -326,7 +485,31 @@ def form(topology, observations, _roles):
         "synchronous_standbys": best["synchronous_standbys"] if best else [],
         "members": [{**{key: member[key] for key in keys}, "serves": streams(member)} for member in found],
         "not_members": missing,
+        **({"archive": {key: value for key, value in archived.items() if key != "problems"}} if archived else {}),
     }
+
+
+def archive_state(topology, observations):
+    """How far WAL is archived: what the primary says of it, and what is wrong on any member. Who does not answer is unknown, which is a problem."""
+    problems, primary = [], {}
+    for name, answer, error in answers_of(topology["postgresql"]["members"], observations, ARCHIVE_QUESTION):
+        if answer is None:
+            problems += [f"postgresql: {name} could not say how far its WAL is archived ({error})"] if error else []
+            continue
+        problems += [f"postgresql: {name}: {sentence(problem)}" for problem in answer["problems"]]
+        if answer["primary"]:
+            primary = answer
+    if not primary:
+        problems.append("postgresql: no primary says how far WAL is archived, so nobody knows what a restore would bring back")
+    keys = ("behind_s", "full_in_s", "waiting", "archived", "gaps")
+    return {**{key: primary.get(key) for key in keys}, "problems": problems}
+
+
+def archive_words(archived: Mapping[str, Any]) -> str:
+    """The same in a few words."""
+    behind = archived["behind_s"]
+    words = "archive UNKNOWN" if behind is None else f"archive {span(behind)} behind"
+    return words + (f", WAL disk lasts {span(archived['full_in_s'])}" if archived["full_in_s"] else "")
 
 
 def table(state):
@@ -358,6 +541,8 @@ def table(state):
     if postgresql["synchronous_mode"] not in (None, "off"):
         standbys = ", ".join(postgresql["synchronous_standbys"]) or "NONE"
         title += f", synchronous mode {postgresql['synchronous_mode']} ({standbys})"
+    if "archive" in postgresql:
+        title += f", {archive_words(postgresql['archive'])}"
     return title + (", PAUSED (no automatic failover)" if postgresql["paused"] else ""), rows
 
 
@@ -463,6 +648,7 @@ SERVICE = Service(
             "HAProxy of the same host, PostgreSQL hosts during a planned switchover",
             ("postgresql",),
         ),
+        Listener("postgresql", "pgBackRest", "postgresql_backup", 8433, HOST, "backup hosts", ("backup",)),
     ),
     # Patroni would write a traceback.
     probe_port="postgresql",
@@ -472,6 +658,7 @@ SERVICE = Service(
     facts=facts,
     part=part,
     check_members=check_members,
+    check_changes=check_changes,
     survives=survives,
     outages=outages,
     endpoints=endpoints,
@@ -541,6 +728,7 @@ SERVICE = Service(
             "new ones are made; one taken out keeps its data, and pgbouncer lets nobody in. That of the application is refused",
         ),
         Change("ha_ports.postgresql", REFUSED, PORT),
+        Change("ha_ports.postgresql_backup", APPLIED, "pgBackRest's server restarts on the PostgreSQL hosts; a backup that runs begins anew"),
         Change("ha_ports.patroni_rest", REFUSED, PORT),
         Change("ha_ports.postgresql_write", REFUSED, CLIENT_PORT),
         Change("ha_ports.postgresql_direct", REFUSED, CLIENT_PORT),
@@ -552,6 +740,21 @@ SERVICE = Service(
         Change("postgresql_application_password", APPLIED, SWITCH.format("the backend", "the backend")),
         Change("postgresql_pgbouncer_password", APPLIED, "every pgbouncer is updated together with PostgreSQL"),
         Change("postgresql_drill_password", APPLIED, "at once"),
+        Change("postgresql_backup_password", APPLIED, "in the same run, at the leader and then on the backup hosts"),
+        Change(
+            "backup_passphrase",
+            REFUSED,
+            "A repository can't be encrypted anew: to have another one, take the backup host out, give it an empty backup_directory, and put it back",
+            "/etc/pgbackrest/pgbackrest.conf of a backup host (repo1-cipher-pass)",
+        ),
+        Change("backup_archive_timeout_s", APPLIED, "by Patroni, without a restart"),
+        Change("backup_rpo_limit_s", APPLIED, "at once"),
+        Change("backup_archive_queue_max", APPLIED, "at once"),
+        Change(
+            "group backup, for PostgreSQL",
+            APPLIED,
+            "the first backup host has each member restart once; the last one is taken out by -e backup_stop=true only",
+        ),
         Change(
             "postgresql_reaper_password",
             APPLIED,
@@ -601,6 +804,10 @@ SERVICE = Service(
         "postgresql_synchronous_node_count": 1,
         "postgresql_max_connections": 200,
         "postgresql_databases": [{"name": "utmstack", "owner": "utmstack"}],
+        "backup_archive_timeout_s": 20,
+        "backup_rpo_limit_s": 120,
+        "backup_archive_queue_max": "",
+        "backup_stop": False,
     },
     passwords={
         "postgresql_superuser_password": "",
@@ -611,6 +818,8 @@ SERVICE = Service(
         "postgresql_pgbouncer_password": "",
         "postgresql_drill_password": "",
         "postgresql_reaper_password": "",
+        "postgresql_backup_password": "",
+        "backup_passphrase": "",
     },
     units=("patroni.service",),
     packages=(
@@ -619,6 +828,7 @@ SERVICE = Service(
         "python3-etcd",  # Patroni's etcd3 needs it; the package is content with another store's
         "python3-psycopg2",
     ),
+    some_packages=some_packages,
     held=("patroni", "postgresql-{postgresql_version}"),
     upgrades=("patroni", "postgresql-{release[postgresql]}", "postgresql-{postgresql_version}"),
     upgraded={
@@ -752,6 +962,43 @@ SERVICE = Service(
         LedgerPath("postgresql", "PostgreSQL", "postgresql", ledger("write"), host_lost_s=26),
         LedgerPath("bank", "Bank", "bank", ledger("write"), most_rate=BANK_RATE, accounts=True),
         LedgerPath("bank_direct", "Bank, not pooled", "bank", ledger("direct"), most_rate=BANK_RATE, accounts=True),
+    ),
+    backups=(
+        Backup(
+            kind=ARCHIVE_KIND,
+            title="PostgreSQL",
+            playbook="restore_postgresql",
+            asked=backup_settings,
+            source="a replica",
+            order=pull_order,
+            point="to the moment",
+            # pgBackRest keeps it, and says how much it takes when it is restored; its code asks for that room.
+            scratch=lambda _size: (0, SCRATCH_MEMORY),
+            files=False,
+            account="postgres",
+            schedule=("*-*-* 01:00",),
+            verify_schedule=("*-*-* 04:30",),
+            packages=("pgbackrest", "postgresql-{postgresql_version}"),
+            users=(BACKUP_USER,),
+            secrets=("postgresql_backup_password",),
+        ),
+        Backup(
+            kind=DUMP_KIND,
+            title="PostgreSQL's databases, each by itself",
+            playbook="restore_postgresql",
+            asked=backup_settings,
+            source="a replica",
+            order=pull_order,
+            # Restored it takes a few times as much as compressed.
+            scratch=lambda size: (8 * size, SCRATCH_MEMORY),
+            isolated=True,
+            account="postgres",
+            schedule=("*-*-* 02:30",),
+            verify_schedule=("*-*-* 06:00",),
+            packages=("postgresql-{postgresql_version}",),
+            users=(BACKUP_USER,),
+            secrets=("postgresql_backup_password",),
+        ),
     ),
     certificate=("patroni.service", "patroni_rest"),
 )

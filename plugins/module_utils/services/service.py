@@ -157,8 +157,8 @@ class Service:
     # Settings of the kernel.
     kernel: Mapping[str, int] = field(default_factory=dict)
 
-    # -- how it is asked: its information module with its options (topology, passwords, host), on the hosts of which groups, all of its own
-    # where not said. Services that are one part of the state are asked once.
+    # -- how it is asked: its information module with its options (topology, passwords, host), and maybe further ones, on the hosts of which
+    # groups, all of its own where not said. Services that are one part of the state are asked once.
     asks: Callable[[Mapping[str, Any], Mapping[str, str], str], Mapping[str, Mapping[str, Any]]] | None = None
     asked_groups: tuple[str, ...] = ()
     # What its component is given, besides settings and passwords, to tell what is deployed of it on a host (topology, the host's groups).

@@ -54,6 +54,13 @@ def plan_backups(
             wrong = present[kind].refused(own)
             if wrong:
                 found.refuse("group all", "backup_kinds", f"has {kind}, but {wrong[0]}", wrong[1])
+            for host in set(hosts) & set(own) if present[kind].apart else ():
+                found.refuse(
+                    f"host {host}",
+                    "group membership",
+                    f"is in group backup and has {service.title} itself, which can't keep its own backups of kind {kind}",
+                    "Have another host for backups, or leave the kind out of backup_kinds",
+                )
     required = _switch("backup_required", settings, found)
     if required and not hosts:
         found.warn("group backup", "members", "are none, and backup_required is true", "Add a host to it")

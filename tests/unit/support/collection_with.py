@@ -15,8 +15,8 @@ NEW = Path(__file__).resolve().parent / "new_service"
 # The lines that the page asks for: in the registry, among the information modules, and in site.yml.
 LINES = {
     "plugins/module_utils/services/registry.py": (
-        ("from . import backend, ", "from . import queue, backend, "),
-        (" redis, swarm, backend, pgbouncer", " redis, queue, swarm, backend, pgbouncer"),
+        ("from . import (\n    backend,\n", "from . import (\n    queue,\n    backend,\n"),
+        ("        redis,\n        swarm,\n", "        redis,\n        queue,\n        swarm,\n"),
     ),
     "plugins/module_utils/operation/infos.py": (
         (
@@ -24,6 +24,13 @@ LINES = {
             "from ..vip import info as ask_vip\nfrom ..queue import info as ask_queue\n",
         ),
         ("QUESTIONS = {\n", 'QUESTIONS = {\n    "utmstack.ha.queue_info": ask_queue.QUESTION,\n'),
+    ),
+    "plugins/module_utils/backup/kinds.py": (
+        (
+            "from ..redis import backup as of_redis\n",
+            "from ..queue import backup as of_queue\nfrom ..redis import backup as of_redis\n",
+        ),
+        ("] = {\n", '] = {\n    "queue": of_queue,\n'),
     ),
     "playbooks/site.yml": (
         (
@@ -36,11 +43,20 @@ LINES = {
 
 def queue_service() -> Any:
     """The service's object, as if its file lay beside those of the others."""
-    file = NEW / "plugins/module_utils/services/queue.py"
-    spec = importlib.util.spec_from_file_location(f"{services.__name__}.queue", file)
+    return _module("services.queue", "services/queue.py").SERVICE
+
+
+def queue_backup() -> Any:
+    """The code of its kind of backup, likewise."""
+    return _module("queue.backup", "queue/backup.py")
+
+
+def _module(name: str, file: str) -> Any:
+    parent = services.__name__.rpartition(".")[0]
+    spec = importlib.util.spec_from_file_location(f"{parent}.{name}", NEW / "plugins/module_utils" / file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.SERVICE
+    return module
 
 
 def build(home: Path, stand_ins: dict[str, str]) -> Path:

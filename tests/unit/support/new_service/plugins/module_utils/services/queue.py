@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .backup import Backup
 from .change import REFUSED, Change, port
 from .drill import LEADER, Fault, killed
 from .listener import HOST, VIP, Listener
@@ -53,5 +54,22 @@ SERVICE = Service(
     processes={"queue": {"what": "the queue"}},
     faults=(
         Fault("queue-sigkill", "The queue's controller is killed", LEADER, killed("queue"), hold_s=10, alone=True),
+    ),
+    backups=(
+        Backup(
+            kind="queue",
+            title="Queue",
+            playbook="restore_queue",
+            asked=lambda ha, _secrets: {
+                "home": ha["queue"]["home"],
+                "brokers": [one["name"] for one in ha["queue"]["members"]],
+            },
+            source="a broker",
+            refused=lambda hosts: (
+                ("brokers are volatile", "Set queue_volatile to false")
+                if any(own.get("queue_volatile") for own in hosts.values())
+                else ()
+            ),
+        ),
     ),
 )
