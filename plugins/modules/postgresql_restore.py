@@ -219,7 +219,7 @@ def run(module):
     server = restore.Server(
         place, params["version"], params["port"], limit_s=params["timeout"], max_connections=params["max_connections"],
         archiving="" if beside else restore.archive_command(source.archive_words(places.data)),
-        data=Path(params["directory"]) if beside else places.data,
+        data=Path(params["directory"]) if beside else places.data, sockets=restore.SOCKETS if beside else restore.sockets(places.work),
     )  # fmt: skip
     work = restore.Restore(source, server)
     with work.alone():
@@ -228,14 +228,20 @@ def run(module):
         found = work.beside(module.run_command) if beside else work.recover(module.run_command)
     seen = postgresql_data.controldata(module.run_command, str(server.data), params["version"])["system_identifier"]
     if params["system_identifier"] and seen != params["system_identifier"]:
-        raise restore.RestoreError(f"The restored data are those of cluster {seen}, and not of {params['system_identifier']}.")
+        raise restore.RestoreError(
+            f"The restored data are those of cluster {seen}, and not of {params['system_identifier']}."
+        )
     return found
 
 
 def main():
     module = AnsibleModule(
         argument_spec=SPEC,
-        required_if=[("state", "begun", ["request"]), ("state", "set_aside", ["begin"]), ("state", "promoted", ["archive"])],
+        required_if=[
+            ("state", "begun", ["request"]),
+            ("state", "set_aside", ["begin"]),
+            ("state", "promoted", ["archive"]),
+        ],
         supports_check_mode=True,
     )
     if module.check_mode:
@@ -246,7 +252,9 @@ def main():
     except restore.RestoreError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"{error.filename or module.params['directory']}: {error.strerror}. Nothing of what was kept is changed.")
+        module.fail_json(
+            msg=f"{error.filename or module.params['directory']}: {error.strerror}. Nothing of what was kept is changed."
+        )
     module.exit_json(**result)
 
 

@@ -100,9 +100,13 @@ def main():
     params = module.params
     config = postgresql_data.configured(postgresql_data.read(params["config_file"]))
     if not config["directory"] or not config["version"]:
-        module.fail_json(msg=f"{params['config_file']} names no data directory: Patroni is not configured here. Run site.yml first.")
+        module.fail_json(
+            msg=f"{params['config_file']} names no data directory: Patroni is not configured here. Run site.yml first."
+        )
     found = restore.look(module.run_command, config["directory"], config["version"])
-    beside = restore.beside_look(params["beside_directory"], params["beside_port"]) if params["beside_directory"] else {}
+    beside = (
+        restore.beside_look(params["beside_directory"], params["beside_port"]) if params["beside_directory"] else {}
+    )
     module.exit_json(changed=False, **found, beside=beside)
 
 

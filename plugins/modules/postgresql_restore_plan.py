@@ -145,7 +145,9 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
-    born = timeline.births(*({int(key): float(value) for key, value in one.items()} for one in params["births"].values()))
+    born = timeline.births(
+        *({int(key): float(value) for key, value in one.items()} for one in params["births"].values())
+    )
     repository = Repository(params["directory"], params["cluster"])
     try:
         if params["cluster"]:

@@ -59,8 +59,18 @@ class Database:
 
     def sql(self, text: str, database: str = "postgres") -> str:
         """What statements select. Raises DatabaseError."""
-        words = ["psql", "--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1", "--host=/var/run/postgresql"]
-        code, out, errors = self._run([*words, f"--port={self.port}", f"--dbname={database}", "--username=postgres"], text)
+        words = [
+            "psql",
+            "--no-psqlrc",
+            "--tuples-only",
+            "--no-align",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--host=/var/run/postgresql",
+        ]
+        code, out, errors = self._run(
+            [*words, f"--port={self.port}", f"--dbname={database}", "--username=postgres"], text
+        )
         if code:
             raise DatabaseError(f"PostgreSQL refuses: {' '.join((errors or out).split())}")
         return out
@@ -93,11 +103,22 @@ class Database:
         form = ""
         if facts["encoding"]:
             form = f" ENCODING {literal(facts['encoding'])} LC_COLLATE {literal(facts['collate'])} LC_CTYPE {literal(facts['ctype'])}"
-        self.sql(f"CREATE DATABASE {quoted(self.restored)} OWNER {quoted(facts['owner'] or owner or 'postgres')} TEMPLATE template0{form}")
-        words = [f"{self.bin}/pg_restore", "--exit-on-error", "--no-password", "--host=/var/run/postgresql", f"--port={self.port}", "--username=postgres"]
+        self.sql(
+            f"CREATE DATABASE {quoted(self.restored)} OWNER {quoted(facts['owner'] or owner or 'postgres')} TEMPLATE template0{form}"
+        )
+        words = [
+            f"{self.bin}/pg_restore",
+            "--exit-on-error",
+            "--no-password",
+            "--host=/var/run/postgresql",
+            f"--port={self.port}",
+            "--username=postgres",
+        ]
         code, out, errors = self._run([*words, f"--dbname={self.restored}", dump], None)
         if code:
-            raise DatabaseError(f"pg_restore ended with {code}, and {self.restored} is not whole: {' '.join((errors or out).split())[:600]}")
+            raise DatabaseError(
+                f"pg_restore ended with {code}, and {self.restored} is not whole: {' '.join((errors or out).split())[:600]}"
+            )
         self.sql("".join(f"{line};\n" for line in self._like(facts)))
         self.sql(f"COMMENT ON DATABASE {quoted(self.restored)} IS {literal(self._mark)}")
         self.sql("ANALYZE", self.restored)
@@ -119,7 +140,9 @@ class Database:
         """Rows of each table of the loaded database, or of the one that has taken its place."""
         name = self.restored if self.restored in self.facts()["names"] else self.database
         tables = json.loads(self.sql(TABLES, name))
-        sql = "".join(f"SELECT json_build_object({literal(table)}, (SELECT count(*) FROM ONLY {table}));\n" for table in tables)
+        sql = "".join(
+            f"SELECT json_build_object({literal(table)}, (SELECT count(*) FROM ONLY {table}));\n" for table in tables
+        )
         found: dict[str, int] = {}
         for line in self.sql(sql, name).splitlines() if tables else []:
             found |= json.loads(line)
@@ -138,5 +161,7 @@ class Database:
             self.sql(f"ALTER DATABASE {quoted(self.database)} ALLOW_CONNECTIONS false")
             renames = f"ALTER DATABASE {quoted(self.database)} RENAME TO {quoted(self.former)};\n{renames}"
         out = ", ".join(literal(name) for name in (self.database, self.restored))
-        self.sql(f"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE datname IN ({out});\nBEGIN;\n{renames}\nCOMMIT;")
+        self.sql(
+            f"SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE datname IN ({out});\nBEGIN;\n{renames}\nCOMMIT;"
+        )
         return True

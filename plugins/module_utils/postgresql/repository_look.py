@@ -32,7 +32,9 @@ _COMMIT = re.compile(r"desc: COMMIT(?:_PREPARED)?\b[^;]*?(\d{4}-\d\d-\d\d \d\d:\
 _HISTORY = re.compile(r"^([0-9A-F]{8})\.history$")
 
 
-def tree(repository: Repository, archive_id: str, *known: Mapping[int, float]) -> tuple[Tree, dict[str, float], dict[str, str]]:
+def tree(
+    repository: Repository, archive_id: str, *known: Mapping[int, float]
+) -> tuple[Tree, dict[str, float], dict[str, str]]:
     """All timelines of an archive, when it got each segment, and where each is; known: births that others have seen. Raises BackupError."""
     place = f"archive/{repository.stanza}/{archive_id}"
     names = repository.names(place)
@@ -53,7 +55,9 @@ def tree(repository: Repository, archive_id: str, *known: Mapping[int, float]) -
     return Tree(histories, births(born, *known), segments), times, paths
 
 
-def last_commit(repository: Repository, segments: Iterable[str], paths: Mapping[str, str], version: str) -> float | None:
+def last_commit(
+    repository: Repository, segments: Iterable[str], paths: Mapping[str, str], version: str
+) -> float | None:
     """The time of the last commit in these segments, newest first; None where it can't be read. It is all that `latest` brings back."""
     program = Path("/usr/lib/postgresql", version, "bin", "pg_waldump")
     if not program.exists():
@@ -77,7 +81,9 @@ def _commits(repository, path, name, program, place):
         done = run_to(config, file, repository.account)
     if done:
         raise BackupError(f"pgbackrest repo-get {path} ended with {done}")
-    unpack = {".gz": ["gzip", "-dc"], ".zst": ["zstd", "-dcq"], ".lz4": ["lz4", "-dcq"], ".bz2": ["bzip2", "-dc"]}.get(packed.suffix)
+    unpack = {".gz": ["gzip", "-dc"], ".zst": ["zstd", "-dcq"], ".lz4": ["lz4", "-dcq"], ".bz2": ["bzip2", "-dc"]}.get(
+        packed.suffix
+    )
     plain = place / name
     if unpack:
         if not shutil.which(unpack[0]):
@@ -116,7 +122,11 @@ def seconds_per_byte(records: Iterable[Mapping[str, Any]]) -> float | None:
     """How long a restore takes, of the newest that were measured: restores first, else verifications, which restore as well."""
     known = list(records)
     for act in ("restore", "verify"):
-        done = [one for one in known if one["act"] == act and one["verdict"] == "ok" and one.get("bytes") and one.get("seconds")]
+        done = [
+            one
+            for one in known
+            if one["act"] == act and one["verdict"] == "ok" and one.get("bytes") and one.get("seconds")
+        ]
         if done:
             return max(float(one["seconds"]) / float(one["bytes"]) for one in done[-3:])
     return None
@@ -134,7 +144,9 @@ def look(settings: Mapping[str, Any], records: Iterable[Mapping[str, Any]] = ())
         "system_identifier": info["system_identifier"],
         "version": info["version"],
         "archive": archive_id,
-        "backups": [{"label": one["label"], "stop": one["timestamp"]["stop"], "size": one["info"]["size"]} for one in backups],
+        "backups": [
+            {"label": one["label"], "stop": one["timestamp"]["stop"], "size": one["info"]["size"]} for one in backups
+        ],
     }
     if not archive_id:
         return {**result, "faults": ["The repository has no WAL. See playbooks/status.yml."]}

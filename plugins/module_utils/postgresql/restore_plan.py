@@ -67,7 +67,9 @@ def moment(text: str) -> float:
     except ValueError:
         raise ValueError(f"{text} is no time. {SYNTAX}.") from None
     if found.tzinfo is None:
-        raise ValueError(f"{text} has no zone, and hosts and people have different ones. Add it: {text}Z, or {text}+01:00.")
+        raise ValueError(
+            f"{text} has no zone, and hosts and people have different ones. Add it: {text}Z, or {text}+01:00."
+        )
     return found.timestamp()
 
 
@@ -75,7 +77,7 @@ def clock(moment_s: float | None, digits: int = 0) -> str:
     """A time for a person, in UTC."""
     if moment_s is None:
         return "an unknown time"
-    found = datetime.datetime.fromtimestamp(moment_s, datetime.timezone.utc)
+    found = datetime.datetime.fromtimestamp(moment_s, datetime.UTC)
     text = found.strftime("%Y-%m-%d %H:%M:%S")
     return f"{text}.{found.microsecond // 10 ** (6 - digits):0{digits}d} UTC" if digits else f"{text} UTC"
 
@@ -109,7 +111,9 @@ def choose(
     if wanted_timeline is not None:
         choice = timelines.Choice(wanted_timeline)
     found["timeline"] = choice.timeline
-    found["options"] = [_told(tree, one, times) for one in sorted({choice.timeline, *choice.others})] if choice.others else []
+    found["options"] = (
+        [_told(tree, one, times) for one in sorted({choice.timeline, *choice.others})] if choice.others else []
+    )
     if choice.others:
         found["faults"].append(_ambiguous(aim, found["options"]))
     backup, faults = _backup(aim, tree, choice.timeline, backups, set(kept), wanted_set)
@@ -144,7 +148,8 @@ def _told(tree, timeline, times):
 
 def _ambiguous(aim, options):
     ways = "; ".join(
-        f"-e timeline={one['timeline']} (born {clock(one['born']) if one['born'] else 'first'}, last WAL {clock(one['ends'])})" for one in options
+        f"-e timeline={one['timeline']} (born {clock(one['born']) if one['born'] else 'first'}, last WAL {clock(one['ends'])})"
+        for one in options
     )
     why = (
         f"a branch began within {timelines.UNCERTAIN_S} s of it"
@@ -240,7 +245,18 @@ def plan(
     name, chosen = _repository(found, repositories, asked, earlier)
     if chosen:
         found["repository"] = name
-        copied = ("timeline", "set", "bytes", "system_identifier", "segment", "moment", "exact", "seconds", "births", "archive")
+        copied = (
+            "timeline",
+            "set",
+            "bytes",
+            "system_identifier",
+            "segment",
+            "moment",
+            "exact",
+            "seconds",
+            "births",
+            "archive",
+        )
         found |= {key: chosen[key] for key in copied}
         found["faults"] += chosen["faults"]
         found |= {"timeline": earlier.get("timeline") or chosen["timeline"], "set": earlier.get("set") or chosen["set"]}
@@ -251,7 +267,12 @@ def plan(
     if found["host"] and not beside:
         _steps(found, members)
     found["faults"] = list(dict.fromkeys(found["faults"]))
-    found["request"] = {**request, "timeline": found["timeline"], "set": found["set"], "repository": found["repository"]}
+    found["request"] = {
+        **request,
+        "timeline": found["timeline"],
+        "set": found["set"],
+        "repository": found["repository"],
+    }
     if not found["faults"]:
         found["lines"] = _lines(found, members, aim, asked, beside)
     return found
@@ -263,7 +284,9 @@ def _place(found, members, begun, asked, beside):
     if beside:
         found["host"] = asked.get("beside_host") or next(iter(members), "")
         if found["host"] not in members:
-            found["faults"].append(f"beside_host={found['host']} is no host of group postgresql, which are {', '.join(members)}.")
+            found["faults"].append(
+                f"beside_host={found['host']} is no host of group postgresql, which are {', '.join(members)}."
+            )
             found["host"] = ""
         elif not members[found["host"]]:
             found["faults"].append(f"{found['host']} can't be reached.")
@@ -310,10 +333,12 @@ def _repository(found, repositories, asked, earlier):
 
 def _recovery(aim, chosen):
     """pgBackRest's --type and --target."""
-    if aim.kind == LATEST or (aim.kind == TIME and chosen["exact"] and chosen["moment"] is not None and aim.value > chosen["moment"]):
+    if aim.kind == LATEST or (
+        aim.kind == TIME and chosen["exact"] and chosen["moment"] is not None and aim.value > chosen["moment"]
+    ):
         return {"type": LATEST, "target": ""}
     if aim.kind == TIME:
-        whole = datetime.datetime.fromtimestamp(aim.value, datetime.timezone.utc)
+        whole = datetime.datetime.fromtimestamp(aim.value, datetime.UTC)
         return {"type": TIME, "target": whole.strftime("%Y-%m-%d %H:%M:%S.%f+00")}
     return {"type": aim.kind, "target": aim.text}
 
@@ -345,15 +370,21 @@ def _room(found, members, beside, asked):
         if not seen or (beside and name != found["host"]):
             continue
         if beside and not seen["beside"]["empty"]:
-            found["faults"].append(f"{name}: {asked['beside_directory']} is not empty. Name a directory that is not there yet.")
+            found["faults"].append(
+                f"{name}: {asked['beside_directory']} is not empty. Name a directory that is not there yet."
+            )
         if beside and seen["beside"]["port_taken"]:
-            found["faults"].append(f"{name}: something listens on port {asked['beside_port']} already. Give another one with -e beside_port=.")
+            found["faults"].append(
+                f"{name}: something listens on port {asked['beside_port']} already. Give another one with -e beside_port=."
+            )
         free = seen["beside"]["free_bytes"] if beside else seen["free_bytes"] + seen["work_bytes"]
         # A member that has its new data already needs no more.
         finished = not beside and bool(found["begin"]) and found["begin"] in seen["copies"] and seen["state"] != ""
         if free < needed and not finished:
             kept = "" if beside else " What is there now is kept until -e remove=, so it does not count."
-            found["faults"].append(f"{name} needs {size(needed)} for the restored data, and has {size(free)} free.{kept} Make room there.")
+            found["faults"].append(
+                f"{name} needs {size(needed)} for the restored data, and has {size(free)} free.{kept} Make room there."
+            )
 
 
 def _steps(found, members):
@@ -374,7 +405,11 @@ def _steps(found, members):
 
 
 def record(
-    members: Mapping[str, Mapping[str, Any]], planned: Mapping[str, Any], begin: str, measured: bool = True, databases: Mapping[str, Any] | None = None
+    members: Mapping[str, Mapping[str, Any]],
+    planned: Mapping[str, Any],
+    begin: str,
+    measured: bool = True,
+    databases: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the record of a finished restore says. measured: whether all of it was done by this run, so that its time tells how long one takes."""
     return {
@@ -386,7 +421,11 @@ def record(
         "checks": {"to": planned["request"]["to"]},
         "births": dict(planned["births"]),
         "manifest": {"databases": dict(databases or {})},
-        "safety": [{"host": name, "path": f"{seen['directory']}.before-restore-{begin}"} for name, seen in members.items() if seen],
+        "safety": [
+            {"host": name, "path": f"{seen['directory']}.before-restore-{begin}"}
+            for name, seen in members.items()
+            if seen
+        ],
     }
 
 
@@ -394,7 +433,11 @@ def removal(members: Mapping[str, Mapping[str, Any]], begin: str, kept: Iterable
     """Whether safety copies may go: {faults, lines, paths}. begin: their time; kept: the usable backups of all repositories."""
     known = sorted({copy for seen in members.values() for copy in seen["copies"]})
     if begin not in known:
-        return {"faults": [f"remove={begin} is no safety copy. There are: {', '.join(known) or 'none'}."], "lines": [], "paths": []}
+        return {
+            "faults": [f"remove={begin} is no safety copy. There are: {', '.join(known) or 'none'}."],
+            "lines": [],
+            "paths": [],
+        }
     faults = []
     if any(seen["request"].get("begin") == begin for seen in members.values()):
         faults.append("That restore is not finished. Finish it first, with the command that began it.")
@@ -404,26 +447,46 @@ def removal(members: Mapping[str, Mapping[str, Any]], begin: str, kept: Iterable
             f"No backup since {clock(since)} was verified, and what is there would be all. Run playbooks/backup.yml and playbooks/verify_backup.yml with "
             "-e kind=postgresql, then start again."
         )
-    paths = {name: f"{seen['directory']}.before-restore-{begin}" for name, seen in members.items() if begin in seen["copies"]}
-    lines = ["Removal of what PostgreSQL had before a restore", *(f"  {line}" for line in table([[name, path] for name, path in paths.items()]))]
+    paths = {
+        name: f"{seen['directory']}.before-restore-{begin}" for name, seen in members.items() if begin in seen["copies"]
+    }
+    lines = [
+        "Removal of what PostgreSQL had before a restore",
+        *(f"  {line}" for line in table([[name, path] for name, path in paths.items()])),
+    ]
     return {"faults": faults, "lines": lines, "paths": sorted(set(paths.values()))}
 
 
-def dump(answers: Iterable[Mapping[str, Any]], database: str, label: str = "", repository: str = "") -> dict[str, Any]:
+def dump(kept: Iterable[Mapping[str, Any]], database: str, label: str = "", repository: str = "") -> dict[str, Any]:
     """The dump of one database: the newest usable one of all repositories, or the one that is named.
 
-    answers: of backup_kept_info, one of each backup host that could be reached. Returns {faults; label; host; file; bytes; time; point; kept: the
-    backup with this file alone}.
+    kept: the usable backups of this kind. Returns {faults; label; host; file; bytes; time; point; kept: the backup with this file alone}.
     """
-    found: dict[str, Any] = {"faults": [], "label": "", "host": "", "file": "", "bytes": 0, "time": "", "point": {}, "kept": {}}
-    known = [one for answer in answers for one in answer.get("kept") or [] if repository in ("", one["record"]["host"])]
+    found: dict[str, Any] = {
+        "faults": [],
+        "label": "",
+        "host": "",
+        "file": "",
+        "bytes": 0,
+        "time": "",
+        "point": {},
+        "kept": {},
+    }
+    known = [one for one in kept if repository in ("", one["record"]["host"])]
     if not known:
         return {**found, "faults": ["No repository that can be reached has a usable dump. See playbooks/status.yml."]}
-    fitting = [one for one in known if database in one["record"]["manifest"]["databases"] and label in ("", one["label"])]
+    fitting = [
+        one for one in known if database in one["record"]["manifest"]["databases"] and label in ("", one["label"])
+    ]
     if not fitting:
         have = sorted({name for one in known for name in one["record"]["manifest"]["databases"]})
         labels = ", ".join(sorted({one["label"] for one in known}))
-        return {**found, "faults": [f"No usable dump{f' {label}' if label else ''} has a database {database}. There are {labels}, of {', '.join(have)}."]}
+        return {
+            **found,
+            "faults": [
+                f"No usable dump{f' {label}' if label else ''} has a database {database}. There are {labels}, of {', '.join(have)}."
+            ],
+        }
     best = max(fitting, key=lambda one: one["record"]["started"])
     record_of, name = best["record"], best["record"]["manifest"]["databases"][database]["file"]
     when = best["point"].get("time") or record_of["started"]
@@ -443,7 +506,13 @@ def dump(answers: Iterable[Mapping[str, Any]], database: str, label: str = "", r
 
 
 def _lines(found, members, aim, asked, beside):
-    seconds = "not measured yet" if found["seconds"] is None else f"about {found['seconds'] / 60:.0f} min" if found["seconds"] >= 90 else f"about {found['seconds']:.0f} s"
+    seconds = (
+        "not measured yet"
+        if found["seconds"] is None
+        else f"about {found['seconds'] / 60:.0f} min"
+        if found["seconds"] >= 90
+        else f"about {found['seconds']:.0f} s"
+    )
     rows = [
         ["repository", found["repository"]],
         ["backup", f"{found['set']}, {size(found['bytes'])}"],
@@ -456,17 +525,36 @@ def _lines(found, members, aim, asked, beside):
         return [f"Restore of PostgreSQL beside the running cluster: {where}", *(f"  {line}" for line in table(rows))]
     begin = found["begin"] or "TIME"
     rows += [
-        ["first member", f"{found['host']}; the others copy it: {', '.join(name for name in members if name != found['host']) or 'none'}"],
-        *([name, f"{seen['directory']} is kept as {seen['directory']}.before-restore-{begin}; {size(seen['free_bytes'])} are free"] for name, seen in members.items()),
+        [
+            "first member",
+            f"{found['host']}; the others copy it: {', '.join(name for name in members if name != found['host']) or 'none'}",
+        ],
+        *(
+            [
+                name,
+                f"{seen['directory']} is kept as {seen['directory']}.before-restore-{begin}; {size(seen['free_bytes'])} are free",
+            ]
+            for name, seen in members.items()
+        ),
         ["application", "stopped, and started at the end; whoever else writes to PostgreSQL has to be kept away"],
     ]
-    title = f"Restore of PostgreSQL of cluster {asked.get('cluster', '')} in place" + (", begun before" if found["begin"] else "")
+    title = f"Restore of PostgreSQL of cluster {asked.get('cluster', '')} in place" + (
+        ", begun before" if found["begin"] else ""
+    )
     return [title, *(f"  {line}" for line in table(rows))]
 
 
 def _up_to(found, aim, members):
-    last = f"{clock(found['moment'], 3 if found['exact'] else 0)}" + ("" if found["exact"] else " (when its last WAL was archived)")
-    running = any(seen and seen["state"] == "in production" and seen["running"] for seen in members.values())
+    last = f"{clock(found['moment'], 3 if found['exact'] else 0)}" + (
+        "" if found["exact"] else " (when its last WAL was archived)"
+    )
+    running = any(
+        seen
+        and seen["state"] == "in production"
+        and seen["running"]
+        and seen["system_identifier"] == found["system_identifier"]
+        for seen in members.values()
+    )
     if found["type"] != LATEST:
         return f"{aim.kind} {clock(aim.value, 3) if aim.kind == TIME else aim.text}, everything before and nothing after; the repository has all up to {last}"
     text = f"the last commit in the repository, {last}"
