@@ -12,7 +12,7 @@ version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
   - The steps of a restore on one host, outside of Patroni. Each looks at what is there and does what is missing, so each can be done again.
-  - Data are restored into DIRECTORY.restore, and get their name when they are whole. What was there is kept as DIRECTORY.before-restore-TIME.
+  - Data are restored into DIRECTORY.restore, and get their name at the end. What was there is kept as DIRECTORY.before-restore-TIME.
   - V(pushed), V(recovered), V(promoted) and V(beside) have to run as the user of the data. The roles use C(ha.postgresql.python) as interpreter for that.
 options:
   state:

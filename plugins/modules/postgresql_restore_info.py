@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_restore_info
-short_description: Get what a restore of PostgreSQL finds on a member
+short_description: Get the state of a member for a restore of PostgreSQL
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:

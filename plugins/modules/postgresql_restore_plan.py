@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_restore_plan
-short_description: Choose the backup and the timeline of a restore of PostgreSQL
+short_description: Select the backup and the timeline of a restore of PostgreSQL
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.backup import FAILED, NO_ROOM, SETTINGS, UNVERIFIED, BackupError, require_room, sha256
+from ..common.directories import make
 from ..common.text import size
 from ..services.registry import backups
 from . import metrics, retention, verdict, worker
@@ -267,8 +268,8 @@ class Program:
         return place
 
     def _make(self, place: Path, kind: str) -> None:
-        place.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-        place.mkdir(mode=0o700)
+        make(place.parent, 0o711)
+        make(place, 0o700)
         if os.geteuid() == 0:
             entry = worker.account(self.settings["kinds"][kind]["account"])
             os.chown(place, entry.pw_uid, entry.pw_gid)
@@ -287,7 +288,7 @@ class Program:
         """One run at a time on a host. Raises BackupError where another one does not end."""
         end = time.monotonic() + self.settings["lock_wait_s"]
         path = Path(self.settings["lock_file"])
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make(path.parent)
         with open(path, "a", encoding="utf-8") as file:
             while True:
                 try:
@@ -351,7 +352,7 @@ def _state(path: str) -> dict[str, Any]:
 
 
 def _replace(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make(path.parent)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.write_text(content, encoding="utf-8")
     os.replace(fresh, path)

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..common.directories import make
+
 VERSION = 1
 OK, FAILED, UNKNOWN = "ok", "failed", "unknown"
 TAKE, VERIFY, EXPIRE, COPY, RESTORE, GUARD = "take", "verify", "expire", "copy", "restore", "guard"
@@ -59,7 +61,7 @@ def directory(repository: str | Path, kind: str) -> Path:
 def seal(repository: str | Path, record: Mapping[str, Any]) -> Path:
     """Write a record, whole or not at all, and return its path. One that is there is never written over. Raises OSError."""
     place = directory(repository, record["kind"])
-    place.mkdir(mode=0o750, parents=True, exist_ok=True)
+    make(place, 0o750)
     moment = record["started"]
     while True:
         path = place / f"{stamp(moment)}-{record['act']}.json"

@@ -117,7 +117,7 @@ class Database:
         code, out, errors = self._run([*words, f"--dbname={self.restored}", dump], None)
         if code:
             raise DatabaseError(
-                f"pg_restore ended with {code}, and {self.restored} is not whole: {' '.join((errors or out).split())[:600]}"
+                f"pg_restore ended with {code}, and {self.restored} is not complete: {' '.join((errors or out).split())[:600]}"
             )
         self.sql("".join(f"{line};\n" for line in self._like(facts)))
         self.sql(f"COMMENT ON DATABASE {quoted(self.restored)} IS {literal(self._mark)}")

@@ -201,15 +201,17 @@ def set_aside(places: Places, begin_time: str, owner: tuple[int, int]) -> bool:
     Where there was nothing, an empty directory says so. Raises RestoreError where a server runs.
     """
     copy, own = places.copy(begin_time), Path(places.directory)
-    if copy.exists():
+    if copy.exists() and own.exists():
         return False
     if pgdata.running(places.directory):
         raise RestoreError(f"A server runs in {places.directory}.")
-    if own.exists():
+    if not copy.exists() and own.exists():
         os.rename(own, copy)
-    else:
-        copy.mkdir(mode=0o700, parents=True)
-        os.chown(copy, *owner)
+    for missing in (copy, own):
+        # Patroni can't make its directory where the one above is root's.
+        if not missing.exists():
+            missing.mkdir(mode=0o700, parents=True)
+            os.chown(missing, *owner)
     _sync(own.parent)
     return True
 
@@ -232,7 +234,7 @@ def adopt(run_command: Callable, places: Places, version: str) -> bool:
     own = Path(places.directory)
     found = stage(run_command, places.data, version)
     if found != WHOLE:
-        raise RestoreError(f"The data in {places.data} are not whole: {found}.")
+        raise RestoreError(f"The data in {places.data} are not finished: {found}.")
     if own.exists():
         # Patroni, or a run of site.yml, makes it.
         if any(own.iterdir()):

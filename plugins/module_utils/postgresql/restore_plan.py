@@ -410,14 +410,15 @@ def record(
     begin: str,
     measured: bool = True,
     databases: Mapping[str, Any] | None = None,
+    commit: float | None = None,
 ) -> dict[str, Any]:
-    """What the record of a finished restore says. measured: whether all of it was done by this run, so that its time tells how long one takes."""
+    """What the record of a finished restore says. measured: whether all of it was done by this run, so that its time tells how long one takes. commit: the last one that was recovered."""
     return {
         **({} if measured else {"seconds": 0}),
         "label": planned["set"],
         "source": planned["repository"],
         "bytes": planned["bytes"],
-        "point": {"time": int(planned["moment"] or 0), "timeline": planned["timeline"]},
+        "point": {"time": int(commit or planned["moment"] or 0), "timeline": planned["timeline"]},
         "checks": {"to": planned["request"]["to"]},
         "births": dict(planned["births"]),
         "manifest": {"databases": dict(databases or {})},

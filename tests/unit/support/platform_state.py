@@ -39,5 +39,7 @@ def whole(vip="node3", primary="node1", sync="node2", etcd="node2", master="node
             "services": [{"name": "utmstack_backend"}],
             "nodes": [{"hostname": name, "state": "ready", "availability": "active"} for name in NODES],
         },
+        # There is no backup host.
+        "backup": None,
         "haproxy": {"hosts": [{"name": name, "answers": True} for name in NODES], "servers": servers},
     }

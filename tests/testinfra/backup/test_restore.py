@@ -1,0 +1,303 @@
+# Copyright: utmstack.ha contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""PostgreSQL comes back as it was at a moment, also after an earlier restore, beside the cluster, and whenever a run dies.
+
+RESTORE_KILLS (3): how many runs are killed at random moments before one may end. Every row of the ledger that counts here has its time, so what a restore
+must bring back is known to the row.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shlex
+import subprocess
+import time
+
+import psycopg
+import pytest
+from cluster import ROOT, Cluster, until
+
+SETTINGS = ("-e", f"@{ROOT}/inventories/lab/group_vars/all.yml")
+PLAYBOOK = "playbooks/restore_postgresql.yml"
+KILLS = int(os.environ.get("RESTORE_KILLS", "3"))
+# Restores are decided to the second, and the plan lists both sides of a branch within a minute of its birth.
+APART_S = 65
+TASKS = (
+    r"Stop Patroni on the standbys",
+    r"Record the request on the first member",
+    r"Store the safety copy of the data",
+    r"Reset Patroni's cluster state to the restored data",
+    r"Restore and recover the data on the first member",
+    r"Promote the restored data and archive their history",
+    r"Move the restored data to the data directory",
+    r"Start Patroni on the first member",
+    r"Record the restore in each repository",
+)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The platform of scenario backup, whole, with one backup host."""
+    found = Cluster(ROOT / "molecule" / "backup" / "inventory")
+    listed = subprocess.run(
+        ["ansible-inventory", "-i", str(found.inventory), "--list"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    inventory = json.loads(listed.stdout)
+    found.backup = inventory["backup"]["hosts"][0]
+    found.members = inventory["postgresql"]["hosts"]
+    stanzas = "ls /var/backups/utmstack/pgbackrest/backup"
+    found.scope = found.ssh(found.backup, stanzas).stdout.split()[0]
+    until(found.whole, 300, "a whole cluster")
+    return found
+
+
+def sql(cluster, statement: str, host: str | None = None, port: int = 5432) -> str:
+    """What a statement selects on the primary, as its superuser."""
+    command = f"cd / && setpriv --reuid=postgres --regid=postgres --init-groups psql -p {port} -d utmstack -Atqc {shlex.quote(statement)}"
+    return cluster.ssh(host or cluster.primary(), command).stdout.strip()
+
+
+def now(cluster) -> float:
+    """The server's clock, which decides."""
+    return float(sql(cluster, "select extract(epoch from clock_timestamp())"))
+
+
+def pause(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def fill(cluster, first: int, last: int) -> float:
+    """Write rows, one transaction each, and return a moment after the last one's commit and before anything later."""
+    sql(
+        cluster,
+        "create table if not exists restore_rows (number int primary key, at timestamptz default clock_timestamp())",
+    )
+    with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
+        for number in range(first, last + 1):
+            connection.execute("insert into restore_rows (number) values (%s)", (number,))
+    pause(1)
+    moment = now(cluster)
+    pause(1)
+    return moment
+
+
+def rows(cluster, host: str | None = None, port: int = 5432) -> tuple[int, int]:
+    """How many rows there are, and the highest number."""
+    count, highest = sql(cluster, "select count(*), max(number) from restore_rows", host, port).split("|")
+    return int(count), int(highest or 0)
+
+
+def restore(cluster, *arguments: str, check: bool = True, confirmed: bool = True):
+    given = [word for argument in arguments for word in ("-e", argument)]
+    return cluster.playbook(
+        PLAYBOOK, *SETTINGS, *given, *(("-e", f"confirm={cluster.scope}") if confirmed else ()), check=check
+    )
+
+
+def copies(cluster) -> dict[str, list[str]]:
+    """By member the times of its safety copies."""
+    look = "ls -d /var/lib/postgresql/*/*.before-restore-* 2>/dev/null || true"
+    return {
+        host: sorted(re.findall(r"before-restore-(\S+)", cluster.ssh(host, look).stdout)) for host in cluster.members
+    }
+
+
+def records(cluster) -> list[dict]:
+    """The records of restores, oldest first."""
+    place = "/var/backups/utmstack/records/postgresql"
+    names = cluster.ssh(cluster.backup, f"ls {place} | grep -e '-restore[.]json$' || true").stdout.split()
+    return [json.loads(cluster.ssh(cluster.backup, f"cat {place}/{name}").stdout) for name in names]
+
+
+def fingerprint(cluster) -> dict[str, str]:
+    """What a restore would change: the members' timelines and system states, units, and directories beside the data."""
+    look = "ls -d /var/lib/postgresql/*/*; systemctl is-active patroni; docker service ls --format '{{.Name}} {{.Replicas}}' 2>/dev/null || true"
+    return {host: cluster.ssh(host, look).stdout for host in cluster.members} | {"leader": cluster.primary()}
+
+
+def backed_up(cluster) -> None:
+    """Wait for the backup that a restore has started, so that nothing of it runs into what comes next."""
+    unit = "utmstack-backup@postgresql.service"
+    until(
+        lambda: (
+            cluster.ssh(cluster.backup, f"systemctl is-active {unit}", check=False).stdout.strip()
+            in ("inactive", "failed")
+        ),
+        900,
+        "the full backup",
+    )
+    assert cluster.ssh(cluster.backup, f"systemctl show -P Result {unit}").stdout.strip() == "success"
+
+
+def test_a_dry_run_prints_the_plan_and_touches_nothing(cluster):
+    fill(cluster, 1, 20)
+    before = fingerprint(cluster)
+    shown = cluster.playbook(PLAYBOOK, *SETTINGS, "--check", "-e", "to=latest").stdout
+    for words in ("Restore of PostgreSQL", "timeline", "up to", "first member", "before-restore-"):
+        assert words in shown
+    assert (fingerprint(cluster), rows(cluster)[0]) == (before, 20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["to=yesterday"], "is no target"),
+        (["to=time:2026-11-30T12:00:00"], "has no zone"),
+        (["to=time:2001-01-01T00:00:00Z"], "No backup was finished before"),
+        (["to=lsn:FFFF/0"], "is beyond the WAL"),
+        (["to=latest", "set=20010101-000000F"], "is not in the repository"),
+        (["to=latest", "timeline=4000"], "is not in the repository"),
+        (["to=latest", "repository=node1"], "is no host of group backup"),
+        (["remove=20010101T000000Z"], "is no safety copy"),
+        (["database=nowhere", "from=dump"], "has a database nowhere"),
+    ],
+)
+def test_what_can_not_be_is_refused_before_anything_is_touched(cluster, arguments, words):
+    before = fingerprint(cluster)
+    done = restore(cluster, *arguments, check=False)
+    assert done.returncode != 0
+    assert words in done.stdout.replace("\n", " ")
+    assert fingerprint(cluster) == before
+
+
+def test_a_restore_that_nobody_confirms_does_not_begin(cluster):
+    before = fingerprint(cluster)
+    done = restore(cluster, "to=latest", check=False, confirmed=False)
+    assert done.returncode != 0 and "was not confirmed" in done.stdout
+    assert restore(cluster, "to=latest", "confirm=another", check=False, confirmed=False).returncode != 0
+    assert fingerprint(cluster) == before
+
+
+def test_a_dropped_table_comes_back_twice_by_restores_to_moments_before_and_between(cluster):
+    """Must show 2: just before the drop; then, after that restore, to a time between the two; and beside the running cluster."""
+    sql(cluster, "drop table if exists restore_rows")
+    early = fill(cluster, 1, 100)
+    pause(APART_S)
+    late = fill(cluster, 101, 200)
+    sql(cluster, "drop table restore_rows")
+    sql(cluster, "select pg_switch_wal()")
+    pause(5)
+
+    known = len(records(cluster))
+    restore(cluster, f"to=time:{late}")
+    assert rows(cluster) == (200, 200)
+    until(cluster.whole, 300, "all members to stream")
+    first = copies(cluster)
+    assert all(len(times) >= 1 for times in first.values())
+    (record,) = records(cluster)[known:]
+    assert record["verdict"] == "ok" and record["seconds"] > 0 and record["births"]
+    assert {copy["host"] for copy in record["safety"]} == set(cluster.members)
+    backed_up(cluster)
+
+    # What is written now is on the branch of the first restore, and must not come back by the second.
+    pause(APART_S)
+    branch = fill(cluster, 1001, 1050)
+    pause(APART_S)
+    restore(cluster, f"to=time:{early}")
+    assert rows(cluster) == (100, 100)
+    backed_up(cluster)
+
+    # The branch of the first restore is abandoned, and still there.
+    pause(APART_S)
+    host = cluster.members[-1]
+    cluster.ssh(host, "rm -rf /srv/beside /srv/beside.server")
+    leader = cluster.primary()
+    restore(cluster, f"to=time:{branch}", "beside_directory=/srv/beside", "beside_port=5499", f"beside_host={host}")
+    try:
+        assert rows(cluster, host, 5499) == (250, 1050)
+        assert (rows(cluster), cluster.primary()) == ((100, 100), leader)
+    finally:
+        version = cluster.ssh(host, "cat /srv/beside/PG_VERSION").stdout.strip()
+        stop = f"cd / && setpriv --reuid=postgres --regid=postgres --init-groups /usr/lib/postgresql/{version}/bin/pg_ctl stop -D /srv/beside"
+        cluster.ssh(host, f"{stop} && rm -rf /srv/beside /srv/beside.server", check=False)
+    assert (
+        cluster.status_is_ok()
+        or "safety copy" in cluster.playbook("playbooks/status.yml", *SETTINGS, check=False).stdout
+    )
+
+
+def test_a_restore_over_a_failover_in_the_middle_of_a_full_backup(cluster):
+    """Must show 3: nothing between is lost, whatever changed the leader meanwhile."""
+    for number, act in enumerate(("failover", "switchover", "restart")):
+        first = 10000 + number * 1000
+        backed_up(cluster)
+        cluster.ssh(cluster.backup, "systemctl start --no-block utmstack-backup@postgresql.service")
+        fill(cluster, first, first + 50)
+        leader = cluster.primary()
+        if act == "failover":
+            cluster.ssh(
+                leader, "systemctl kill --signal=KILL patroni; pkill -KILL -u postgres -x postgres", check=False
+            )
+            until(lambda leader=leader: cluster.primary() != leader, 120, "another leader")
+            cluster.ssh(leader, "systemctl start patroni", check=False)
+        elif act == "switchover":
+            cluster.playbook("playbooks/switchover.yml", *SETTINGS, "-e", "service=postgresql")
+        else:
+            cluster.playbook("playbooks/rolling_restart.yml", *SETTINGS, "-e", "service=postgresql")
+        until(cluster.whole, 300, "a whole cluster")
+        fill(cluster, first + 51, first + 100)
+    sql(cluster, "select pg_switch_wal()")
+    wanted = rows(cluster)
+    restore(cluster, "to=latest")
+    assert rows(cluster) == wanted
+
+
+def test_runs_that_are_killed_are_finished_by_the_next_one_and_another_target_is_refused_meanwhile(cluster):
+    backed_up(cluster)
+    pause(APART_S)
+    moment = fill(cluster, 20001, 20050)
+    wanted = rows(cluster)
+    fill(cluster, 20051, 20099)
+    pause(5)
+    arguments = ("-e", f"to=time:{moment}", "-e", f"confirm={cluster.scope}")
+    cluster.kill_when(re.compile(r"Store the safety copy of the data"), 1, PLAYBOOK, *SETTINGS, *arguments)
+    refused = restore(cluster, "to=latest", check=False)
+    assert refused.returncode != 0 and "is not finished" in refused.stdout
+    for marker in random.sample(TASKS, KILLS):
+        try:
+            cluster.kill_when(re.compile(marker), 1, PLAYBOOK, *SETTINGS, *arguments)
+        except AssertionError as ended:
+            # What that task does was done already.
+            if "failed=0" not in str(ended):
+                raise
+        done = cluster.kill_after(random.uniform(20, 90), PLAYBOOK, *SETTINGS, *arguments)
+        if done.returncode == 0:
+            break
+    restore(cluster, f"to=time:{moment}")
+    assert rows(cluster) == wanted
+    until(cluster.whole, 300, "a whole cluster")
+
+
+def test_a_safety_copy_goes_only_when_a_newer_backup_was_verified(cluster):
+    times = {time_ for found in copies(cluster).values() for time_ in found}
+    newest = max(times)
+    backed_up(cluster)
+    cluster.playbook("playbooks/verify_backup.yml", *SETTINGS, "-e", "kind=postgresql")
+    restore(cluster, f"remove={newest}")
+    assert newest not in {time_ for found in copies(cluster).values() for time_ in found}
+
+
+def test_one_database_comes_back_from_its_dump_while_the_former_one_is_kept(cluster):
+    cluster.playbook("playbooks/backup.yml", *SETTINGS, "-e", "kind=dump")
+    wanted = rows(cluster)
+    sql(cluster, "truncate restore_rows")
+    restore(cluster, "database=utmstack", "from=dump")
+    assert rows(cluster) == wanted
+    names = sql(
+        cluster, "select string_agg(datname, ' ') from pg_database where not datallowconn and not datistemplate"
+    )
+    assert "utmstack_before_" in names
+    for name in names.split():
+        sql(cluster, f'drop database "{name}"')
+    assert not [
+        host
+        for host in cluster.members
+        if cluster.ssh(host, "ls -d /var/lib/postgresql/*/restore-dump", check=False).stdout
+    ]
