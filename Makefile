@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # Tests and the bench have a lab of their own, beside the one that is for trying.
-ifneq ($(filter test molecule opensearch first-boot seasoned backup rotation debian12 interrupted power-loss bench,$(MAKECMDGOALS)),)
+ifneq ($(filter test molecule opensearch first-boot seasoned backup restore rotation debian12 interrupted power-loss bench,$(MAKECMDGOALS)),)
 ifeq ($(origin LAB_NAME)$(origin LAB_SUBNET),undefinedundefined)
 LAB_NAME := test
 LAB_SUBNET := 10.0.9.0/24
@@ -120,6 +120,11 @@ seasoned: machine venv ## The whole platform on hosts that were in use before, r
 backup: export LAB_HOSTS := node1 node2 node3 backup1
 backup: machine venv ## Backups with a backup host of their own: taken, verified, damaged on purpose, kept and removed
 	@$(TIMED) "Molecule, backups" molecule test --scenario-name backup
+
+.PHONY: restore
+restore: export LAB_HOSTS := node1 node2 node3 backup1
+restore: machine venv ## Restores of the search engine and of Redis, and of a whole platform that was destroyed under load
+	@$(TIMED) "Molecule, restores" molecule test --scenario-name restore
 
 .PHONY: debian12
 debian12: export LAB_DEBIAN := 12

@@ -625,6 +625,21 @@ def down(lab: Lab) -> None:
         stop_docker()
 
 
+def destroy_hosts(lab: Lab, *hosts: str) -> None:
+    """Leave nothing of some hosts: containers and the volumes that are theirs. The others stay, as do what all hosts share (the snapshots) and the
+    controller's own files. `up` makes them anew."""
+    if not hosts:
+        raise LabError("destroy-hosts needs the names of hosts.")
+    known = {host: lab.container(host) for host in hosts}
+    found = states(lab)
+    with phase(f"Destroy {', '.join(hosts)} of lab {lab.name}"):
+        for host in hosts:
+            hang_up(lab, host)
+        there = [name for host, name in known.items() if found[host] != "absent"]
+        if there:
+            docker("rm", "--force", "--volumes", *there)
+
+
 def status(lab: Lab) -> None:
     if not docker_answers():
         raise LabError("Docker does not answer: there is no lab.")
@@ -798,6 +813,7 @@ def inventory(lab: Lab) -> None:
 COMMANDS = {
     "up": up,
     "down": down,
+    "destroy-hosts": destroy_hosts,
     "status": status,
     "power-off": power_off,
     "power-on": power_on,
@@ -821,13 +837,14 @@ def main() -> int:
     parser.add_argument(
         "rest",
         nargs=argparse.REMAINDER,
-        help="a host for power-off, power-on, freeze, thaw and shell; a command for measure; versions of Elasticsearch for archives",
+        help="a host for power-off, power-on, freeze, thaw and shell; hosts for destroy-hosts; a command for measure; versions of Elasticsearch for "
+        "archives",
     )
     arguments = parser.parse_args()
     if arguments.command in OF_A_HOST and len(arguments.rest) != 1:
         parser.error(f"{arguments.command} needs one host")
     try:
-        takes_more = arguments.command in (*OF_A_HOST, "measure", "archives")
+        takes_more = arguments.command in (*OF_A_HOST, "destroy-hosts", "measure", "archives")
         COMMANDS[arguments.command](Lab(), *(arguments.rest if takes_more else []))
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)

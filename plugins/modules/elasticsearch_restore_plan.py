@@ -42,6 +42,12 @@ options:
     type: list
     elements: str
     default: []
+  recorded:
+    description:
+      - Records of backups of the kind C(elasticsearch), newest last, by which RV(expected) is told.
+    type: list
+    elements: dict
+    default: []
   rename:
     description:
       - What is put before the names of restored indices. Empty restores in place.
@@ -117,6 +123,10 @@ incomplete:
   returned: success
   type: list
   elements: str
+expected:
+  description: What was recorded of the indices of the snapshot, for O(utmstack.ha.elasticsearch_snapshot#module:expected).
+  returned: success
+  type: dict
 partial:
   description: Whether the snapshot lacks shards, none of which are of what is restored.
   returned: success
@@ -143,6 +153,7 @@ def main():
             "before": {"type": "str", "default": ""},
             "repository": {"type": "str", "default": ""},
             "indices": {"type": "list", "elements": "str", "default": []},
+            "recorded": {"type": "list", "elements": "dict", "default": []},
             "rename": {"type": "str", "default": ""},
             "replicas": {"type": "int", "default": 0},
         },
@@ -162,7 +173,8 @@ def main():
         )
     except search_client.SearchError as error:
         module.fail_json(msg=str(error), **error.facts)
-    module.exit_json(changed=False, **asdict(plan))
+    expected = restore_plan.recorded(given["recorded"], plan.repository, plan.snapshot)
+    module.exit_json(changed=False, expected=expected, **asdict(plan))
 
 
 if __name__ == "__main__":

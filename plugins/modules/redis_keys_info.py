@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_keys_info
-short_description: Count the keys of a Redis server, and compare them with what a backup had
+short_description: Get the number of keys of a Redis server
 version_added: 0.1.0
 description:
   - Waits until the server has loaded its data, and counts its keys by database.
@@ -40,7 +40,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Compare the keys with those of the backup
+- name: Compare the keys with a backup
   utmstack.ha.redis_keys_info:
     address: 10.0.1.11
     ca_path: /etc/utmstack-ha/tls/ca.crt

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_restore
-short_description: Replace the data of a stopped Redis by a backup
+short_description: Restore a backup into the data directory of a stopped Redis
 version_added: 0.1.0
 description:
   - Moves the data of a server that does not run into a directory beside them, the safety copy, which needs no room.

@@ -183,7 +183,9 @@ def _port(entry: Listener) -> tuple[str, ...]:
 def application() -> str:
     """Return docs/application.md."""
     hosts = {f"node{number}": {"ha_address": f"10.0.1.1{number}"} for number in (1, 2, 3)}
-    groups = [group for service in SERVICES.values() for group in service.groups if group != "swarm_workers"]
+    groups = [
+        group for service in SERVICES.values() for group in service.groups if group not in ("swarm_workers", "backup")
+    ]
     ha = build(Inventory(dict.fromkeys(groups, list(hosts)), hosts), {"ha_vip": "10.0.1.100/24"})
     given = {name.removeprefix("backend_"): spec.get("default", "") for name, spec in settings("backend")}
     given |= {"tls": False, "secret_environment": "environment"}

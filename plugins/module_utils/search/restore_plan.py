@@ -228,6 +228,15 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
+def recorded(records: Sequence[Mapping[str, Any]], repository: str, snapshot: str) -> dict[str, Any]:
+    """What the newest of these records has of a snapshot's indices; empty where none has it."""
+    for record in reversed(records):
+        for one in (record.get("manifest") or {}).get("snapshots", []):
+            if (one["repository"], one["snapshot"]) == (repository, snapshot):
+                return one["indices"]
+    return {}
+
+
 # -- what is asked of the servers ---------------------------------------------------------------------------------------
 
 

@@ -29,3 +29,18 @@ def test_a_fetch_is_made_again_after_an_error(capsys):
 def test_an_archive_that_never_answers_is_told():
     with pytest.raises(lab.LabError, match="503"):
         lab.fetched(attempts(9), pauses=(0, 0, 0))
+
+
+def test_only_hosts_of_the_lab_are_destroyed(monkeypatch):
+    made = lab.Lab()
+    asked = []
+    monkeypatch.setattr(lab, "states", lambda _lab: {"node1": "running", "node2": "absent", "node3": "exited"})
+    monkeypatch.setattr(lab, "hang_up", lambda _lab, _host: None)
+    monkeypatch.setattr(lab, "docker", lambda *words, **_options: asked.append(words))
+    lab.destroy_hosts(made, "node1", "node2")
+    assert asked == [("rm", "--force", "--volumes", made.container("node1"))]
+    with pytest.raises(lab.LabError, match="backup9 is not a host of lab"):
+        lab.destroy_hosts(made, "node1", "backup9")
+    with pytest.raises(lab.LabError, match="needs the names of hosts"):
+        lab.destroy_hosts(made)
+    assert len(asked) == 1

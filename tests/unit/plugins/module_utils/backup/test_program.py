@@ -18,6 +18,7 @@ from ansible_collections.utmstack.ha.plugins.module_utils.backup import info, pr
 from ansible_collections.utmstack.ha.plugins.module_utils.backup.kinds import KINDS
 from ansible_collections.utmstack.ha.plugins.module_utils.backup.repository import Repository, kept
 from ansible_collections.utmstack.ha.plugins.module_utils.common.backup import BackupError
+from ansible_collections.utmstack.ha.plugins.module_utils.host.programs import folders
 from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES
 from checkout import ROOT
 from collection_with import build, queue_backup, queue_service
@@ -309,7 +310,7 @@ def shipped(host, tmp_path):
     lib = tmp_path / "lib/python/utmstack_ha"
     collection = build(tmp_path / "built", {})
     sources = collection / "plugins/module_utils"
-    for folder in sorted(path.name for path in sources.iterdir() if path.is_dir()):
+    for folder in (*folders("backup"), "queue"):
         (lib / folder).mkdir(parents=True)
         for file in (sources / folder).glob("*.py"):
             (lib / folder / file.name).write_text(file.read_text())
