@@ -168,10 +168,10 @@ def _recipients(value: Any, found: Findings) -> list[str]:
             "group all", "backup_recipients", "is no list", "Write each public key on a line of its own, after a dash"
         )
         return []
-    wrong = [(number, fault) for number, one in enumerate(value, 1) if (fault := age.fault(one))]
-    for number, (what, remedy) in wrong:
+    wrong = [(entry, fault) for entry, one in enumerate(value, 1) if (fault := age.fault(one))]
+    for entry, (what, remedy) in wrong:
         # Not the key itself: it may be a private one.
-        found.refuse("group all", f"backup_recipients, entry {number}", what, remedy)
+        found.refuse("group all", f"backup_recipients, entry {entry}", what, remedy)
     return [] if wrong else list(dict.fromkeys(age.name(one) for one in value))
 
 
