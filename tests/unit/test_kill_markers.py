@@ -20,22 +20,36 @@ TASKS = [
 ]
 
 
-def values_of(parameter: str, function: ast.FunctionDef) -> list[str]:
-    """What a parameter of a test is given."""
+def values_of(parameter: str, function: ast.FunctionDef, constants: dict[str, ast.expr]) -> list[str]:
+    """What a parameter of a test is given, or a loop in it goes through: a list of the file by its name."""
     for decorator in function.decorator_list:
         if isinstance(decorator, ast.Call) and ast.literal_eval(decorator.args[0]) == parameter:
             return ast.literal_eval(decorator.args[1])
+    for loop in ast.walk(function):
+        if isinstance(loop, ast.For) and getattr(loop.target, "id", "") == parameter:
+            for name in ast.walk(loop.iter):
+                if isinstance(name, ast.Name) and name.id in constants:
+                    return ast.literal_eval(constants[name.id])
     raise AssertionError(f"{function.name} kills at {parameter}, of which this test does not find the values")
 
 
 def markers() -> Iterator[tuple[str, str]]:
     """The file of each test that kills a run, and the pattern of the task."""
     for path in TESTS:
-        for function in ast.walk(ast.parse(path.read_text())):
+        file = ast.parse(path.read_text())
+        lists = (
+            one for one in file.body if isinstance(one, ast.Assign) and isinstance(one.value, ast.List | ast.Tuple)
+        )
+        constants = {one.targets[0].id: one.value for one in lists if isinstance(one.targets[0], ast.Name)}
+        for function in ast.walk(file):
             for call in ast.walk(function) if isinstance(function, ast.FunctionDef) else ():
                 if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "kill_when":
                     marker = call.args[0].args[0]
-                    given = [marker.value] if isinstance(marker, ast.Constant) else values_of(marker.id, function)
+                    given = (
+                        [marker.value]
+                        if isinstance(marker, ast.Constant)
+                        else values_of(marker.id, function, constants)
+                    )
                     yield from ((path.name, pattern) for pattern in given)
 
 
