@@ -111,7 +111,7 @@ ROLES = {
     "drill": "The drill",
 }
 # Its options are what playbooks and other roles set: part of the roles' contract, no settings of an inventory.
-INTERNAL_ROLES = ("status",)
+INTERNAL_ROLES = ("status", "restore")
 
 SETTINGS_TEXT = """# Settings
 
