@@ -8,6 +8,8 @@ playbooks with its role and its information module, too.
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils.backend.stack import environment
 from ansible_collections.utmstack.ha.plugins.module_utils.drill.scenario import choice
@@ -17,11 +19,13 @@ from ansible_collections.utmstack.ha.plugins.module_utils.operation import plan 
 from ansible_collections.utmstack.ha.plugins.module_utils.operation import upgrade_plan
 from ansible_collections.utmstack.ha.plugins.module_utils.operation.screen import screen
 from ansible_collections.utmstack.ha.plugins.module_utils.operation.status import status
+from ansible_collections.utmstack.ha.plugins.module_utils.services.backup import program_kinds
 from ansible_collections.utmstack.ha.plugins.module_utils.services.passwords import passwords
 from ansible_collections.utmstack.ha.plugins.module_utils.services.questions import questions
-from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES
+from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES, backups
 from ansible_collections.utmstack.ha.plugins.module_utils.services.software import host_software
 from ansible_collections.utmstack.ha.plugins.module_utils.topology import changes
+from ansible_collections.utmstack.ha.plugins.module_utils.topology.build import Inventory, build
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import TopologyError
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.plan import plan as shown
 from collection_with import queue_service
@@ -179,3 +183,19 @@ def test_what_must_not_change_of_it_is_refused():
     }
     told = changes.refusal(topology(GROUPS, "node1"), {"node1": there})
     assert "queue_admin_password is not the one that is deployed" in told and "Put it back" in told
+
+
+def test_it_is_backed_up_where_there_is_a_backup_host():
+    own = topology({**GROUPS, "backup": ["node4"]}, "node4")
+    assert "queue" in own["backup"]["times"]["node4"] and "Queue" in shown(own)
+    told = program_kinds(backups(), own, defaultdict(str), "node4")["queue"]
+    assert told["settings"] == {"home": "/var/lib/queue", "brokers": BROKERS}
+
+
+def test_what_of_it_cannot_be_backed_up_is_refused_with_the_remedy():
+    hosts = {
+        name: {"ha_address": f"10.0.1.1{number}", "queue_volatile": True}
+        for number, name in enumerate([*BROKERS, "node4"], 1)
+    }
+    with pytest.raises(TopologyError, match="has queue, but brokers are volatile. Set queue_volatile to false"):
+        build(Inventory(groups={**GROUPS, "backup": ["node4"]}, hosts=hosts), {"ha_vip": "10.0.1.100/24"})

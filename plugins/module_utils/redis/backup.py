@@ -9,13 +9,12 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..common.backup import UNVERIFIED, BackupError, sha256
 from ..common.command import CommandError, Result, run, running
-from ..services.redis import pull_order
 from . import client as redis_client
 
 FILE = "dump.rdb"
@@ -40,7 +39,7 @@ def take(settings: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     by_name = {member["name"]: member for member in seen}
     refused = [f"{member['name']}: {member['error']}" for member in seen if member["error"]]
     path = directory / FILE
-    for name in pull_order({"members": seen}, by_name):
+    for name in pull_order(seen):
         member = by_name[name]
         part = directory / f"{FILE}.part"
         try:
@@ -110,6 +109,18 @@ def verify(settings: Mapping[str, Any], directory: Path, scratch: Path) -> dict[
         "point": found["point"],
         "manifest": told,
     }
+
+
+def pull_order(members: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Whom to take a copy from: replicas whose link to the master is up, then the others that answer, the master last.
+
+    Without that link a replica refuses (NOMASTERLINK). What did not answer is left out.
+    """
+
+    def rank(member: Mapping[str, Any]) -> int:
+        return 2 if member["role"] == "master" else 0 if member["link_up"] else 1
+
+    return [member["name"] for member in sorted((one for one in members if not one["error"]), key=rank)]
 
 
 def look(settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -28,8 +28,8 @@ class Backup:
     """A kind of backup of a service.
 
     kind: its name in settings, timers, paths and records. title: what messages call it. playbook: the one that restores it.
-    asked: what its code needs to know (ha, secrets). order: whom to pull from, first the best: of what was seen of the service and its members.
-    source: the same in the words of a plan.
+    asked: what its code needs to know (ha, secrets).
+    order: whom to pull from, first the best: of what was seen of the service and its members. source: the same in the words of a plan.
     stale_s, verify_stale_s: how old the last good backup, and the last verified one, may be before status turns red.
     point: up to when a restore brings everything back, in the words of a plan.
     scratch: how much disk and memory (bytes) a verification needs, of the size of the newest backup.

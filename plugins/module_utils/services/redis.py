@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..common.secrets import HAPROXY_FORBIDS
@@ -131,20 +131,6 @@ def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], _host: str) -> dict[
             "password": secrets["redis_admin_password"],
         }
     }
-
-
-def pull_order(layer: Layer, members: Iterable[str]) -> list[str]:
-    """Whom to take a backup from: replicas whose link to the master is up, then the others that answer, the master last.
-
-    Without that link a replica refuses (NOMASTERLINK). What did not answer is left out; where nobody was asked, all are tried.
-    """
-    seen = {member["name"]: member for member in (layer or {}).get("members", [])}
-
-    def rank(name: str) -> int:
-        member = seen.get(name, {})
-        return 2 if member.get("role") == "master" else 0 if member.get("link_up") else 1
-
-    return sorted((name for name in members if not seen or (name in seen and not seen[name]["error"])), key=rank)
 
 
 def backup_settings(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
@@ -439,7 +425,6 @@ SERVICE = Service(
             playbook="restore_redis",
             asked=backup_settings,
             source="a replica",
-            order=pull_order,
             schedule=("hourly",),
             stale_s=3 * HOUR,
             # A server that has loaded it, beside the copy in the scratch directory.

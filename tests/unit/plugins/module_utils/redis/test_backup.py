@@ -14,7 +14,6 @@ from ansible_collections.utmstack.ha.plugins.module_utils.common.backup import B
 from ansible_collections.utmstack.ha.plugins.module_utils.common.command import Result
 from ansible_collections.utmstack.ha.plugins.module_utils.redis import backup
 from ansible_collections.utmstack.ha.plugins.module_utils.redis import client as redis_client
-from ansible_collections.utmstack.ha.plugins.module_utils.services.redis import pull_order
 from redis_network import RECORDED, Connection
 
 SAID = json.loads((RECORDED / "backup_7.0.15.json").read_text())
@@ -118,12 +117,7 @@ def test_a_checker_that_says_nothing_is_not_believed():
 )  # fmt: skip
 def test_replicas_with_a_link_come_first_and_the_master_last(members, order):
     keys = ("name", "role", "link_up", "error")
-    seen = {"members": [dict(zip(keys, member)) for member in members]}
-    assert pull_order(seen, [member[0] for member in members]) == order
-
-
-def test_where_nobody_was_asked_all_are_tried():
-    assert pull_order(None, ["node1", "node2"]) == ["node1", "node2"]
+    assert backup.pull_order(dict(zip(keys, member)) for member in members) == order
 
 
 def test_a_copy_is_taken_from_a_replica_and_told_with_what_it_has(servers, tmp_path):
