@@ -45,7 +45,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Fetch the newest backup of Redis
+- name: Fetch the newest snapshot of etcd
   utmstack.ha.backup_fetch:
     path: "{{ backup.path }}"
     files: "{{ backup.record.files }}"

@@ -52,12 +52,12 @@ EXAMPLES = r"""
   utmstack.ha.backup_record:
     directory: "{{ ha.backup.directory }}"
     cluster: "{{ ha.cluster }}"
-    kind: redis
+    kind: etcd
     host: node1
     started: "{{ restore_started }}"
     content:
       bytes: 2819040
-      safety: [{host: node1, path: /var/lib/redis.before-restore-20261130T120000Z}]
+      safety: [{host: node1, path: /var/lib/etcd/utmstack.before-restore-20261130T120000Z}]
   delegate_to: backup1
 """
 

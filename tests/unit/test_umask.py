@@ -28,13 +28,17 @@ ROOT = Path(__file__).resolve().parents[2]
 ME, MY_GROUP = pwd.getpwuid(os.geteuid()), grp.getgrgid(os.getegid()).gr_name
 # Makes a directory that only root or the service's own account is to enter, or in a place that was just made with a mode of its own.
 PRIVATE = {
+    "action/backup_fetch.py",
     "action/secrets.py",
     "module_utils/common/directories.py",
     "module_utils/drill/fault/lock.py",
     "module_utils/drill/ledger/records.py",
+    "module_utils/host/configuration.py",
     "module_utils/host/file_set.py",
     "module_utils/postgresql/pg_upgrade.py",
     "module_utils/postgresql/data.py",
+    "module_utils/postgresql/restore.py",
+    "module_utils/redis/restore.py",
 }
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..common import directories
 from ..common.backup import BackupError, checksums, require_room
 from ..services.registry import backups
 from . import record as records
@@ -61,8 +62,8 @@ def _store(repository: Repository, kind: str, label: str, files: Mapping[str, st
         raise BackupError(f"{whole} is there already. Is the clock of the controller right?")
     if partial.exists():
         shutil.rmtree(partial)
-    partial.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-    partial.mkdir(mode=0o700)
+    directories.make(partial.parent, 0o711)
+    directories.make(partial, 0o700)
     owner = _owner(kind)
     for name, text in files.items():
         path = partial / name
@@ -94,7 +95,7 @@ def _owner(kind: str) -> tuple[int, int]:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """The lock of all runs of this host."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    directories.make(path.parent)
     end = time.monotonic() + LOCK_S
     with open(path, "a", encoding="utf-8") as file:
         while True:

@@ -14,6 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ..common import directories
 from ..common.backup import BackupError, sha256
 from . import backup
 
@@ -60,7 +61,7 @@ def put(
     if fresh.exists():
         # Of a run that was killed.
         shutil.rmtree(fresh)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    directories.make(place.parent)
     bumped = backup.restore(
         Path(snapshot), fresh, member["name"], member["peer_url"], member["token"], member["initial_cluster"], bump=True
     )
