@@ -26,6 +26,7 @@ CONSTANT = {"ha", "ha_secrets", "groups", "inventory_hostname", "base_bare"}
 CONSTANT |= {"ansible_check_mode", "ansible_limit", "ansible_play_hosts", "ansible_play_hosts_all"}
 # Variables whose being replaced is what their reader wants, and why.
 REPLACED = {
+    "restore_answers": "read of the host that has just asked, before it asks again",
     "drill_said_host": "read of the host of the present turn only, where the task has just run",
     "drill_said_controller": "read of the host of the present turn only, where the task has just run",
     "topology_result": "read only where a host has no topology yet, which is what the task is skipped by",
