@@ -75,7 +75,10 @@ def redis(cluster, command: str) -> str:
 
 def change_records(cluster, code: str) -> None:
     """Have each record of Redis changed by `code`, which sees it as `one`: what a clock would have done."""
-    program = f"import json, pathlib\nfor path in sorted(pathlib.Path('{RECORDS}').glob('*.json')):\n    one = json.loads(path.read_text())\n    {code}\n    path.write_text(json.dumps(one))"
+    program = (
+        f"import json, pathlib\nfor path in sorted(pathlib.Path('{RECORDS}').glob('*.json')):\n"
+        f"    one = json.loads(path.read_text())\n    {code}\n    path.write_text(json.dumps(one))"
+    )
     cluster.ssh(BACKUP, f"python3 -c {shlex.quote(program)}")
 
 

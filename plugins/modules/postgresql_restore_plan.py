@@ -14,7 +14,7 @@ description:
   - Runs on a backup host, and reads its repository. It changes nothing.
   - The timeline is the one that was live at the target. PostgreSQL's own default, the newest, may lead along another branch and end well with the wrong
     rows.
-  - What can't be reached is in RV(faults), all of it, and so is a repository that can't be read: another backup host's may do.
+  - What can't be reached is in RV(faults), all of it, and so is a repository that can't be read. Another backup host's may do.
 extends_documentation_fragment:
   - utmstack.ha.looks
 options:

@@ -200,7 +200,10 @@ class Program:
         return code
 
     def look(self) -> dict[str, Any]:
-        """Return how all kinds stand, each with its own problems, and what is wrong beside. For status and metrics. Raises BackupError where the repository can't be looked at."""
+        """Return how all kinds stand, each with its own problems, and what is wrong beside. For status and metrics.
+
+        Raises BackupError where the repository can't be looked at.
+        """
         self.repository.check()
         now, rows, problems, copies = self.now(), [], [], []
         for kind, spec in self.settings["kinds"].items():

@@ -23,8 +23,9 @@ def plan_restore(
 ) -> dict[str, Any]:
     """Return the plan, as the filter etcd_restore_plan documents it.
 
-    running: whether a server of PostgreSQL still runs. Data that were restored carry the label of their backup until all is done. Patroni is masked on all hosts before any member is restored,
-    and unmasked only after its keys were reset: so where all members have the label and Patroni is unmasked anywhere, only its start is left.
+    running: whether a server of PostgreSQL still runs. Data that were restored carry the label of their backup until all is done. Patroni is
+    masked on all hosts before any member is restored, and unmasked only after its keys were reset: so where all members have the label and
+    Patroni is unmasked anywhere, only its start is left.
     """
     names = [one["name"] for one in members]
     begun = sorted({one["label"] for one in seen.values() if one["label"]})

@@ -138,8 +138,8 @@ class Seen:
 
     units: by name, those that there are. clusters: unit -> a few words, of PostgreSQL's servers. claims: what CLAIMS says.
     configs: files that would be written over and that no package has left like this. data: directories that are not empty.
-    former: files that there are, of those that tell where data were. written: units that listen and have our drop-in. closed: sentences. holder: a few words on who has the virtual IP
-    already, empty where nobody has. sources: peer -> the address of this host that it would see.
+    former: files that there are, of those that tell where data were. written: units that listen and have our drop-in. closed: sentences.
+    holder: a few words on who has the virtual IP already, empty where nobody has. sources: peer -> the address of this host that it would see.
     """
 
     units: Mapping[str, Unit] = field(default_factory=dict)

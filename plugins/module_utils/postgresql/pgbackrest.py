@@ -98,7 +98,8 @@ def judge(text: str, stanza: str) -> dict[str, Any]:
     """What `info --output=json` says of a stanza; it ends with 0 whatever that is.
 
     Returns {backups, oldest first, each as pgBackRest gives it; archives: by the number of the server's version in the repository, what its
-    archive is called; version and system_identifier of the newest of these}. Raises BackupError where the repository can't be read (a wrong passphrase, no stanza, no directory).
+    archive is called; version and system_identifier of the newest of these}. Raises BackupError where the repository can't be read (a wrong
+    passphrase, no stanza, no directory).
     """
     try:
         # With a wrong passphrase, it tells of what could not be decrypted as it is, control characters and all.

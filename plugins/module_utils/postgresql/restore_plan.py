@@ -412,7 +412,10 @@ def record(
     databases: Mapping[str, Any] | None = None,
     commit: float | None = None,
 ) -> dict[str, Any]:
-    """What the record of a finished restore says. measured: whether all of it was done by this run, so that its time tells how long one takes. commit: the last one that was recovered."""
+    """What the record of a finished restore says.
+
+    measured: whether all of it was done by this run, so that its time tells how long one takes. commit: the last one that was recovered.
+    """
     return {
         **({} if measured else {"seconds": 0}),
         "label": planned["set"],

@@ -37,8 +37,8 @@ def plan_backups(
 ) -> dict[str, Any]:
     """Return what the topology has of backups, besides the members; what is wrong goes to `found`.
 
-    variables: those of each host. Returns kinds (names), known (those that there are at all), directory, hosts (names), required, allow_shared_host, stop (archiving may end), packages, and times: by host
-    and kind take and verify (times of systemd) and retention_days.
+    variables: those of each host. Returns kinds (names), known (those that there are at all), directory, hosts (names), required,
+    allow_shared_host, stop (archiving may end), packages, and times: by host and kind take and verify (times of systemd) and retention_days.
     """
     hosts = members["backup"]
     present = kinds_of(members)

@@ -17,7 +17,11 @@ REQUEST = {"to": "latest", "begin": BEGIN, "timeline": 3, "set": "20261130-01000
 
 def controldata(monkeypatch, state="shut down"):
     """pg_controldata as it is on a host; the program itself need not be here."""
-    text = f"Database system identifier:           7712295033673263039\nDatabase cluster state:               {state}\nLatest checkpoint's TimeLineID:       4\n"
+    text = (
+        "Database system identifier:           7712295033673263039\n"
+        f"Database cluster state:               {state}\n"
+        "Latest checkpoint's TimeLineID:       4\n"
+    )
     monkeypatch.setattr(restore.pgdata.os.path, "exists", lambda _path: True)
     return lambda _words, **_options: (0, text, "")
 
