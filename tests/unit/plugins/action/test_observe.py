@@ -78,7 +78,7 @@ def test_a_host_that_is_there_but_can_run_nothing_is_an_answer_to_each_question(
 def test_what_can_not_be_asked_is_refused_by_name(asked):
     code, printed = ask({"mine": asked}, "-i", "here,", "-c", "local")
     assert code != 0
-    assert "question mine must name exactly one of utmstack.ha.elasticsearch_health" in printed
+    assert "question mine must name exactly one of utmstack.ha.backup_info, utmstack.ha.elasticsearch_health" in printed
 
 
 def test_a_defect_in_one_costs_no_other(monkeypatch, capsys):

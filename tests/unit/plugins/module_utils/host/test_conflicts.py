@@ -398,7 +398,10 @@ def test_one_look_serves_a_bare_host(tmp_path):
 
 def test_a_helper_of_ours_is_not_in_the_way_of_itself_and_somebody_elses_is(tmp_path):
     groups = {**dict.fromkeys(GROUPS, NODES), "backup": ["backup1"]}
-    ha = build(Inventory(groups, {**HOSTS, "backup1": {"ha_address": "10.0.1.31"}}), {"ha_vip": "10.0.1.100"})
+    ha = build(
+        Inventory(groups, {**HOSTS, "backup1": {"ha_address": "10.0.1.31"}}),
+        {"ha_vip": "10.0.1.100", "backup_kinds": ["postgresql"]},
+    )
     plan = host_conflicts.plan(ha, "node1", settings())
     seen = Seen(interfaces=ETH0, sockets=(Socket(8433, "10.0.1.11", "pgbackrest", 9, "pgbackrest.service"),))
     assert names(decide(plan, seen, [])) == ["pgbackrest.service"]

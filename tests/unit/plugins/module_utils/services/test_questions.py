@@ -50,13 +50,13 @@ def test_each_question_is_one_that_observe_can_ask_with_options_that_it_knows(pa
 
 
 def test_no_information_module_is_left_that_no_service_asks():
-    ha = topology({**GROUPS, "backup": ["node9"]}, "node1")
+    ha = topology({**GROUPS, "backup": ["node9"]}, "node1", backup_kinds=["postgresql"])
     asked = {module for service in SERVICES.values() if service.asks for module in service.asks(ha, SECRETS, "node1")}
     assert asked | {"utmstack.ha.host_info"} == set(QUESTIONS)
 
 
 def test_a_further_question_of_a_service_has_the_name_of_its_module():
-    ha = topology({**GROUPS, "backup": ["node9"]}, "node1")
+    ha = topology({**GROUPS, "backup": ["node9"]}, "node1", backup_kinds=["postgresql"])
     found = questions(ha, SECRETS, "node1")
     assert [name for name in found if name not in questions(HA, SECRETS, "node1")] == ["postgresql_archive_info"]
     assert list(found["postgresql"]) == ["utmstack.ha.patroni_info"]

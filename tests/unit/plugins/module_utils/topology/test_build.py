@@ -708,6 +708,7 @@ def test_what_roles_ask_of_the_topology_is_there(file, path):
     value = topology(
         groups={"elasticsearch": NODES, "redis": NODES, "swarm_managers": NODES, "web": NODES, "backup": NODES},
         settings={"ha_timing": {}},
+        common={"elasticsearch_snapshot_policies": [{"name": "daily"}]},
     )
     value["host"] = value["hosts"]["node1"]
     for key in path.split("."):

@@ -32,7 +32,7 @@ def test_others_are_refused_with_the_nearest_or_all():
     assert faults(skipped=["etdc"]) == [
         "command line: --skip-tags has etdc, which is no tag of this collection. Did you mean etcd?"
     ]
-    assert "Known are backend, base, elasticsearch" in faults(["zzz"])[0]
+    assert "Known are backend, backup, base, elasticsearch" in faults(["zzz"])[0]
     assert "--tags has ETCD, which is no tag of this collection. Did you mean etcd?" in faults(["ETCD"])[0]
     assert "Did you mean etcd?" in faults(skipped=["ETDC"])[0]
 
