@@ -39,10 +39,13 @@ class Program:
     """One run, with the settings that role backup has written. now: the clock; say: where sentences go."""
 
     def __init__(
-        self, settings: Mapping[str, Any], now: Callable[[], float] = time.time, say: Callable[[str], None] = print
+        self,
+        settings: Mapping[str, Any],
+        now: Callable[[], float] = time.time,
+        say: Callable[[str], None] | None = None,
     ):
         self.settings = settings
-        self.now, self.say = now, say
+        self.now, self.say = now, say or _say
         self.host = settings["host"]
         self.repository = Repository(settings["directory"], settings["cluster"])
 
@@ -382,18 +385,25 @@ def load(path: str) -> dict[str, Any]:
     return found
 
 
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _terminated(*_unused: Any) -> None:
+    raise SystemExit(FAILED)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line says, and return the exit code."""
     if len(arguments) != 2 or arguments[1] not in (TAKE, VERIFY, EXPIRE, "guard"):
-        print(USAGE, file=sys.stderr)
+        sys.stderr.write(f"{USAGE}\n")
         return SETTINGS
-    signal.signal(signal.SIGTERM, lambda *_unused: sys.exit(FAILED))
+    signal.signal(signal.SIGTERM, _terminated)
     os.umask(0o022)
     try:
-        program = Program(
-            load(os.environ.get("UTMSTACK_BACKUP_SETTINGS", SETTINGS_FILE)), say=lambda text: print(text, flush=True)
-        )
+        program = Program(load(os.environ.get("UTMSTACK_BACKUP_SETTINGS", SETTINGS_FILE)))
     except BackupError as error:
-        print(error.reason, file=sys.stderr)
+        sys.stderr.write(f"{error.reason}\n")
         return error.code
     return program.run(*arguments)

@@ -305,8 +305,8 @@ def _socket_opener(path: Path):
     """Open requests at a Unix socket, as https.opener does at addresses."""
 
     class Handler(urllib.request.HTTPHandler):
-        def http_open(self, request):
-            return self.do_open(lambda _host, timeout: _SocketConnection(path, timeout), request)
+        def http_open(self, req):
+            return self.do_open(lambda _host, timeout: _SocketConnection(path, timeout), req)
 
     director = urllib.request.build_opener(urllib.request.ProxyHandler({}), Handler())
     return lambda request, timeout: director.open(request, timeout=timeout)

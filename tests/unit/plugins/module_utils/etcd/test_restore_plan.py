@@ -37,12 +37,12 @@ def every(value):
     return dict.fromkeys(NAMES, value)
 
 
-def plan(found=None, masked=False, kept=(OLDER, LABEL), chosen=CHOSEN, wanted=""):
+def plan(found=None, masked=False, kept=(OLDER, LABEL), chosen=None, wanted=""):
     return plan_restore(
         MEMBERS,
         every(seen()) if found is None else found,
         [backup(label) for label in kept],
-        chosen,
+        chosen or CHOSEN,
         every(masked),
         wanted,
     )

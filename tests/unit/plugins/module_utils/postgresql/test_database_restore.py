@@ -26,8 +26,8 @@ FACTS = {
 class Server:
     """Answers as PostgreSQL did, and notes what it was told."""
 
-    def __init__(self, facts=FACTS, restored=0):
-        self.facts, self.said, self.restored = json.loads(json.dumps(facts)), [], restored
+    def __init__(self, facts=None, restored=0):
+        self.facts, self.said, self.restored = json.loads(json.dumps(facts or FACTS)), [], restored
 
     def run(self, words, text):
         if text is None:

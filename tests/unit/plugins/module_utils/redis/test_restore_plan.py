@@ -34,9 +34,14 @@ def backup(label="20261130T020007Z", verified=True, size=2_000_000):
     }
 
 
-def planned(hosts=None, cluster=RUNNING, kept=None, wanted="latest", first=""):
+def planned(hosts=None, cluster=None, kept=None, wanted="latest", first=""):
     return restore_plan.plan(
-        MEMBERS, seen() if hosts is None else hosts, cluster, [backup()] if kept is None else kept, wanted, first
+        MEMBERS,
+        seen() if hosts is None else hosts,
+        cluster or RUNNING,
+        [backup()] if kept is None else kept,
+        wanted,
+        first,
     )
 
 

@@ -84,9 +84,18 @@ ROOM = [{"disk.avail": "100000", "disk.total": "100000"}]
 HERE = {"alerts": Present("open", 1, 900), "other": Present("open", 1, 10)}
 
 
-def planned(taken=None, present=HERE, streams=(), room=ROOM, version="8.19.4", patterns=(), rename="", replicas=1):
+def planned(taken=None, present=None, streams=(), room=None, version="8.19.4", patterns=(), rename="", replicas=1):
     return restore_plan.plan(
-        "backup", taken or snapshot(), status(), present, streams, room, version, patterns, rename, replicas
+        "backup",
+        taken or snapshot(),
+        status(),
+        HERE if present is None else present,
+        streams,
+        ROOM if room is None else room,
+        version,
+        patterns,
+        rename,
+        replicas,
     )
 
 

@@ -15,8 +15,8 @@ THREE = ["node1", "node2", "node3"]
 GROUPS = {"loadbalancer": THREE, "etcd": THREE, "postgresql": THREE, "redis": THREE}
 
 
-def build(groups=GROUPS, own=("node4",), **settings):
-    return topology({**groups, **({"backup": list(own)} if own else {})}, "node1", **settings)
+def build(groups=None, own=("node4",), **settings):
+    return topology({**(groups or GROUPS), **({"backup": list(own)} if own else {})}, "node1", **settings)
 
 
 def test_without_the_group_there_is_nothing_of_backups():
