@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES, leaderships
+from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES, backups, leaderships
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "role-contract.md"
@@ -102,6 +102,11 @@ def test_no_call_by_a_variable_is_overlooked():
     assert by_variable == {(name, file) for name, files in BY_VARIABLE.items() for file in files}
 
 
+def of_kinds(name: str) -> set[str]:
+    """The task files that a name stands for: KIND in it is each kind of backup."""
+    return {name.replace("KIND", kind) for kind in backups()}
+
+
 @pytest.mark.parametrize(
     "page",
     [path for path in sorted(ROOT.glob("roles/*/README.md")) if "| task file |" in path.read_text()],
@@ -111,8 +116,15 @@ def test_the_table_of_a_role_has_each_of_its_task_files(page):
     table = re.search(r"^\| task file .*?(?:\n\n|\Z)", page.read_text(), re.M | re.S)[0]
     named = set(re.findall(r"`(\w+)(?:\.yml)?`", table))
     files = {path.stem for path in page.parent.glob("tasks/*.yml")} - {"main"}
-    assert files - named == set()
-    assert set(re.findall(r"`(\w+)\.yml`", table)) <= files | {"main"}
+    assert files - {file for name in named for file in of_kinds(name)} == set()
+    listed = re.findall(r"`(\w+)\.yml`", table)
+    assert [name for name in listed if not of_kinds(name) & (files | {"main"})] == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind, one in backups().items() if one.store])
+def test_a_kind_that_restore_all_restores_has_its_files(kind):
+    files = {f"{kind}_plan": True, kind: True, f"{kind}_fetch": backups()[kind].files}
+    assert {file: (ROOT / "roles" / "restore" / "tasks" / f"{file}.yml").is_file() for file in files} == files
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row[0]}: {row[1]}")

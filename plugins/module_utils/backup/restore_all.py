@@ -15,10 +15,10 @@ from ..services.registry import backups
 SLACK_S = 120
 
 
-def before(postgresql: Mapping[str, Any] | None) -> str:
-    """Up to when backups of the other stores are of the same platform as PostgreSQL's; empty where it has none to tell by."""
-    moment = (postgresql or {}).get("moment")
-    return "" if moment is None else str(int(moment) + SLACK_S)
+def before(plans: Mapping[str, Mapping[str, Any]]) -> str:
+    """Up to when backups are of the former platform, by the plan of the store that comes back to a moment; empty where none tells one."""
+    moments = [one["moment"] for one in plans.values() if one.get("moment") is not None]
+    return str(int(moments[0]) + SLACK_S) if moments else ""
 
 
 def together(plans: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

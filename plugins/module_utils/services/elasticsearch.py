@@ -517,6 +517,7 @@ SERVICE = Service(
             kind="elasticsearch",
             title="the search engine",
             playbook="restore_elasticsearch",
+            store=True,
             asked=backup_settings,
             source="snapshots by the server's policies",
             point="to the last snapshot",

@@ -966,6 +966,7 @@ SERVICE = Service(
             kind=ARCHIVE_KIND,
             title="PostgreSQL",
             playbook="restore_postgresql",
+            store=True,
             asked=backup_settings,
             source="a replica",
             order=pull_order,

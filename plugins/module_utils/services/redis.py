@@ -423,6 +423,7 @@ SERVICE = Service(
             kind="redis",
             title="Redis",
             playbook="restore_redis",
+            store=True,
             asked=backup_settings,
             source="a replica",
             schedule=("hourly",),

@@ -37,8 +37,9 @@ def plan_backups(
 ) -> dict[str, Any]:
     """Return what the topology has of backups, besides the members; what is wrong goes to `found`.
 
-    variables: those of each host. Returns kinds (names), known (those that there are at all), directory, hosts (names), required,
-    allow_shared_host, stop (archiving may end), packages, and times: by host and kind take and verify (times of systemd) and retention_days.
+    variables: those of each host. Returns kinds (names), stores (those of them that restore_all.yml restores), fetched (the stores whose backups are
+    files, which come to a host before), known (those that there are at all), directory, hosts (names), required, allow_shared_host, stop (archiving
+    may end), packages, and times: by host and kind take and verify (times of systemd) and retention_days.
     """
     hosts = members["backup"]
     present = kinds_of(members)
@@ -55,11 +56,14 @@ def plan_backups(
             wrong = present[kind].refused(own)
             if wrong:
                 found.refuse("group all", "backup_kinds", f"has {kind}, but {wrong[0]}", wrong[1])
+    stores = [kind for kind in kinds if present[kind].store]
     required = _switch("backup_required", settings, found)
     if required and not hosts:
         found.warn("group backup", "members", "are none, and backup_required is true", "Add a host to it")
     return {
         "kinds": kinds,
+        "stores": stores,
+        "fetched": [kind for kind in stores if present[kind].files],
         "known": list(backups()),
         "hosts": list(hosts),
         "recipients": _recipients(settings["backup_recipients"], found),

@@ -37,5 +37,5 @@ def test_a_moment_that_is_not_known_is_said():
 
 
 def test_backups_of_a_platform_made_anew_are_told_by_postgresqls_last_moment():
-    assert restore_all.before(POSTGRESQL) == str(1796039126 + restore_all.SLACK_S)
-    assert restore_all.before({"moment": None}) == restore_all.before(None) == ""
+    assert restore_all.before({"redis": REDIS, "postgresql": POSTGRESQL}) == str(1796039126 + restore_all.SLACK_S)
+    assert restore_all.before({"postgresql": {"moment": None}, "redis": REDIS}) == restore_all.before({}) == ""

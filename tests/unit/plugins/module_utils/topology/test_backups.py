@@ -41,6 +41,12 @@ def test_a_backup_host_takes_the_kinds_of_the_services_that_have_hosts():
     assert ha["hosts"]["node4"]["groups"] == ["backup"]
 
 
+def test_what_is_restored_together_is_in_the_order_of_the_registry():
+    backup = build(backup_kinds=["redis", "dump", "etcd", "postgresql"])["backup"]
+    assert (backup["stores"], backup["fetched"]) == (["postgresql", "redis"], ["redis"])
+    assert build(own=())["backup"]["stores"] == build(own=())["backup"]["fetched"] == []
+
+
 def test_the_second_backup_host_runs_half_a_day_later():
     times = build(own=("node4", "node5"), backup_verify_schedule={"redis": "*-*-* 04:30"})["backup"]["times"]
     assert times["node4"]["redis"]["take"] == ["hourly"] and times["node5"]["redis"]["take"] == ["*-*-* *:30"]
