@@ -36,7 +36,6 @@ class Platform(Cluster):
 
     def __init__(self):
         super().__init__(HERE / "inventory")
-        self.hosts = {name: address for name, address in self.lab.hosts.items() if name != "backup1"}
 
     def run(self, name, *more, check=True):
         return self.playbook(f"playbooks/{name}" if name != "site.yml" else name, *LAB, *more, check=check)

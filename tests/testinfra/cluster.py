@@ -53,7 +53,8 @@ class Cluster:
     def __init__(self, inventory: Path = ROOT / "inventories" / "lab"):
         self.lab = Lab()
         self.vip = self.lab.vip
-        self.hosts = self.lab.hosts
+        # Of the platform; a backup host is none of its members.
+        self.hosts = {name: address for name, address in self.lab.hosts.items() if not name.startswith("backup")}
         self.inventory = inventory
         self.secrets_directory = self.lab.directory / "secrets"
         self.ca = self.secrets_directory / "ca.crt"
@@ -73,7 +74,7 @@ class Cluster:
     def ssh(self, host: str, command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess:
         """Run a command on a host as root."""
         return subprocess.run(
-            ["ssh", *self.lab.ssh_options(), f"ansible@{self.hosts[host]}", f"sudo sh -c {shlex.quote(command)}"],
+            ["ssh", *self.lab.ssh_options(), f"ansible@{self.lab.hosts[host]}", f"sudo sh -c {shlex.quote(command)}"],
             check=check, timeout=timeout, capture_output=True, text=True,
         )  # fmt: skip
 

@@ -42,7 +42,7 @@ def healthy(cluster) -> bool:
 
 
 def members(cluster) -> list[str]:
-    return list(cluster.hosts)[:3]
+    return list(cluster.hosts)
 
 
 def confirmed(cluster) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def cluster():
     )
     inventory = json.loads(listed.stdout)
     found.backup = inventory["backup"]["hosts"][0]
-    found.members = sorted(name for name in found.hosts if name != found.backup)
+    found.members = list(found.hosts)
     stanzas = "ls /var/backups/utmstack/pgbackrest/backup"
     found.scope = found.ssh(found.backup, stanzas).stdout.split()[0]
     until(found.whole, 300, "a whole cluster")
