@@ -75,11 +75,10 @@ def pause(seconds: float) -> None:
 
 def fill(cluster, first: int, last: int) -> float:
     """Write rows, one transaction each, and return a moment after the last one's commit and before anything later."""
-    sql(
-        cluster,
-        "create table if not exists restore_rows (number int primary key, at timestamptz default clock_timestamp())",
-    )
     with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
+        connection.execute(
+            "create table if not exists restore_rows (number int primary key, at timestamptz default clock_timestamp())"
+        )
         for number in range(first, last + 1):
             connection.execute("insert into restore_rows (number) values (%s)", (number,))
     pause(1)
