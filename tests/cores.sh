@@ -30,7 +30,7 @@ find_python() {
 # make_venv DIRECTORY PYTHON CORE ANSIBLE. Before a core is released, its candidates are taken.
 make_venv() {
     local install packages=("ansible-core==$3.*" "ansible==$4.*")
-    mapfile -t -O 2 packages < <(grep -hE '^(cryptography|netaddr)==' requirements.txt; grep -vE '^(#|-r|ansible|molecule|ruff|yamllint)' requirements-dev.txt)
+    mapfile -t -O 2 packages < <(grep -hE '^(cryptography|netaddr|pyrage)==' requirements.txt; grep -vE '^(#|-r|ansible|molecule|ruff|yamllint)' requirements-dev.txt)
     "$2" -m venv --clear "$1"
     install=("$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile)
     "${install[@]}" "${packages[@]}" 2> /dev/null || "${install[@]}" --pre "${packages[@]}"
