@@ -13,11 +13,6 @@ HOUR, DAY = 3600, 86400
 Record = Mapping[str, Any]
 
 
-def given_order(_layer: Any, members: Iterable[str]) -> list[str]:
-    """The members as the inventory has them."""
-    return list(members)
-
-
 def needs(records: Iterable[Record]) -> set[str]:
     """The labels of the backups that these records say they need, as a differential one needs its full one."""
     return {label for record in records for label in record.get("needs", [])}
@@ -29,7 +24,7 @@ class Backup:
 
     kind: its name in settings, timers, paths and records. title: what messages call it. playbook: the one that restores it.
     asked: what its code needs to know (ha, secrets).
-    order: whom to pull from, first the best: of what was seen of the service and its members. source: the same in the words of a plan.
+    source: whom its code pulls from, in the words of a plan.
     stale_s, verify_stale_s: how old the last good backup, and the last verified one, may be before status turns red.
     point: up to when a restore brings everything back, in the words of a plan.
     scratch: how much disk and memory (bytes) a verification needs, of the size of the newest backup.
@@ -40,7 +35,7 @@ class Backup:
     store: whether restore_all.yml restores it, by the files KIND_plan.yml and KIND.yml of role restore, and KIND_fetch.yml where a backup is files.
     account: who it runs as on the backup host. limit_s: after which a run is ended.
     refused: why it can't be taken as the service is set up, of the variables of the service's hosts: what is wrong, and the remedy.
-    packages, users, secrets: what it needs on backup hosts, of the service, and among the passwords.
+    packages, secrets: what it needs on backup hosts, and among the passwords.
     """
 
     kind: str
@@ -48,7 +43,6 @@ class Backup:
     playbook: str
     asked: Callable[[Mapping[str, Any], Mapping[str, str]], Mapping[str, Any]]
     source: str = ""
-    order: Callable[[Any, Iterable[str]], list[str]] = given_order
     stale_s: int = 36 * HOUR
     verify_stale_s: int = 3 * DAY
     point: str = "to the last backup"
@@ -64,7 +58,6 @@ class Backup:
     limit_s: int = 6 * HOUR
     refused: Callable[[Mapping[str, Mapping[str, Any]]], tuple[str, str] | tuple[()]] = lambda _hosts: ()
     packages: tuple[str, ...] = ()
-    users: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..common.text import size
@@ -145,12 +145,6 @@ def backed_up(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, An
     }
 
 
-def followers_first(layer: Mapping[str, Any] | None, members: Iterable[str]) -> list[str]:
-    """Return whom to take a snapshot from: its leader has the most to do."""
-    leader = (layer or {}).get("leader")
-    return sorted(members, key=lambda name: name == leader)
-
-
 def forbids(package, old, new, installed):
     """Return what an upgrade must not do, as Service.forbids says."""
     if package != "etcd-server":
@@ -260,7 +254,6 @@ SERVICE = Service(
             title="etcd",
             playbook="restore_etcd",
             asked=backed_up,
-            order=followers_first,
             source="a follower",
             schedule=("*-*-* 02:30",),
             verify_schedule=("*-*-* 04:30",),

@@ -440,17 +440,6 @@ def backup_settings(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[s
     }
 
 
-def pull_order(layer: Layer, members: Iterable[str]) -> list[str]:
-    """Whom to take a backup from: replicas that confirm no write, then those that do, the primary last. Where nobody was asked, all are tried."""
-    seen = {member["name"]: member for member in (layer or {}).get("members", [])}
-    confirms = confirming(layer)
-
-    def rank(name: str) -> int:
-        return 2 if seen.get(name, {}).get("role") in LEADING_ROLES else 1 if name in confirms else 0
-
-    return sorted((name for name in members if not seen or seen.get(name, {}).get("reachable")), key=rank)
-
-
 def ledger(way: str) -> Callable[[Mapping[str, Any], Mapping[str, str]], dict[str, Any]]:
     """The address that applications use, as the topology has it for `write` or `direct`, and the members that read back."""
     return lambda ha, secrets: {
@@ -969,7 +958,6 @@ SERVICE = Service(
             store=True,
             asked=backup_settings,
             source="a replica",
-            order=pull_order,
             point="to the moment",
             # pgBackRest keeps it, and says how much it takes when it is restored; its code asks for that room.
             scratch=lambda _size: (0, SCRATCH_MEMORY),
@@ -978,7 +966,6 @@ SERVICE = Service(
             schedule=("*-*-* 01:00",),
             verify_schedule=("*-*-* 04:30",),
             packages=("pgbackrest", "postgresql-{postgresql_version}"),
-            users=(BACKUP_USER,),
             secrets=("postgresql_backup_password",),
         ),
         Backup(
@@ -987,7 +974,6 @@ SERVICE = Service(
             playbook="restore_postgresql",
             asked=backup_settings,
             source="a replica",
-            order=pull_order,
             # Restored it takes a few times as much as compressed.
             scratch=lambda size: (8 * size, SCRATCH_MEMORY),
             isolated=True,
@@ -995,7 +981,6 @@ SERVICE = Service(
             schedule=("*-*-* 02:30",),
             verify_schedule=("*-*-* 06:00",),
             packages=("postgresql-{postgresql_version}",),
-            users=(BACKUP_USER,),
             secrets=("postgresql_backup_password",),
         ),
     ),

@@ -432,7 +432,6 @@ SERVICE = Service(
             scratch=lambda size: (size + (64 << 20), 4 * size + (64 << 20)),
             isolated=True,
             packages=("{redis_flavor}-tools",),
-            users=(BACKUP_USER,),
             secrets=("redis_backup_password",),
         ),
     ),
