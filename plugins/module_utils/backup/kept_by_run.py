@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 import calendar
-import fcntl
 import os
 import pwd
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from ..common import directories
 from ..common.backup import BackupError, checksums, require_room
 from ..services.registry import backups
 from . import record as records
+from .lock import alone
 from .repository import Repository
 
 LOCK_S = 60.0
@@ -34,7 +33,7 @@ def keep(repository: Repository, lock: Path, record: Mapping[str, Any], files: M
     began = moment(record["started"])
     fresh = records.new(repository.cluster, record["kind"], record["act"], record["host"], began)
     fresh |= {**record, "started": began, "seconds": round(max(0.0, time.time() - began), 3)}
-    with _alone(lock):
+    with alone(lock, LOCK_S, "; start again when it has"):
         if files:
             label = records.stamp(began)
             needed = sum(len(text.encode()) for text in files.values())
@@ -90,22 +89,3 @@ def _owner(kind: str) -> tuple[int, int]:
     except KeyError:
         raise BackupError(f"there is no account {account} on this host. Run site.yml") from None
     return entry.pw_uid, entry.pw_gid
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """The lock of all runs of this host."""
-    directories.make(path.parent)
-    end = time.monotonic() + LOCK_S
-    with open(path, "a", encoding="utf-8") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise BackupError(
-                        f"another run on this host has not ended within {LOCK_S:g} s; start again when it has"
-                    ) from None
-                time.sleep(0.5)
-        yield

@@ -7,15 +7,13 @@ Whatever happens, a run that has begun leaves a record; one that is killed leave
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +24,14 @@ from ..services.registry import backups
 from . import metrics, retention, verdict, worker
 from . import record as records
 from .kinds import KINDS
+from .lock import alone
 from .record import EXPIRE, OK, TAKE, UNKNOWN, VERIFY, Record
 from .repository import Repository
 
 SETTINGS_FILE = "/etc/utmstack-ha/backup.json"
 STATE_FILE = "/run/utmstack-ha/backup-guard.json"
 USAGE = f"Usage: backup.py {'|'.join(KINDS)} take|verify|expire, or backup.py all guard"
-LOCK_PAUSE_S = 1.0
+LOCK_REMEDY = ". See `systemctl list-units 'utmstack-backup*'`"
 
 
 class Program:
@@ -58,7 +57,7 @@ class Program:
             return SETTINGS
         acts = {TAKE: self._take, VERIFY: self._verify, EXPIRE: self._expire}
         try:
-            with self._alone():
+            with alone(Path(self.settings["lock_file"]), self.settings["lock_wait_s"], LOCK_REMEDY):
                 self.repository.check()
                 for name in self.repository.clean(kind):
                     self.say(f"{kind}: removed {name}, which a killed run has left")
@@ -288,26 +287,6 @@ class Program:
             needed + reserve,
             f"One more backup of {kind}, with the reserve of {size(reserve)},",
         )
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One run at a time on a host. Raises BackupError where another one does not end."""
-        end = time.monotonic() + self.settings["lock_wait_s"]
-        path = Path(self.settings["lock_file"])
-        make(path.parent)
-        with open(path, "a", encoding="utf-8") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        raise BackupError(
-                            f"another run on this host has not ended within {self.settings['lock_wait_s']} s. See"
-                            " `systemctl list-units 'utmstack-backup*'`"
-                        ) from None
-                    time.sleep(LOCK_PAUSE_S)
-            yield
 
 
 def _verdict(act: str, code: int) -> str:
