@@ -228,6 +228,23 @@ class Cluster:
         return host
 
 
+def of_scenario_backup() -> Cluster:
+    """The platform of scenario backup. `backup` is its one backup host, `scope` the stanza, which is called after the cluster."""
+    found = Cluster(ROOT / "molecule" / "backup" / "inventory")
+    listed = subprocess.run(
+        ["ansible-inventory", "-i", str(found.inventory), "--list"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    inventory = json.loads(listed.stdout)
+    found.backup = inventory["backup"]["hosts"][0]
+    found.application = bool(inventory.get("swarm_managers"))
+    found.scope = found.ssh(found.backup, "ls /var/backups/utmstack/pgbackrest/backup").stdout.split()[0]
+    return found
+
+
 def changes(output: str) -> dict[str, int]:
     """Host to the number of its changes, of what a playbook printed."""
     return {name: int(count) for name, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)}

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from cluster import LAB, ROOT, Cluster, until
+from cluster import LAB, ROOT, Cluster, of_scenario_backup, until
 from ledger import Writer, present
 from load import STORES, Load
 
@@ -86,20 +86,7 @@ class BackupHost:
 @pytest.fixture(scope="module")
 def cluster():
     """The platform of scenario backup: its hosts and one backup host."""
-    found = Cluster(ROOT / "molecule" / "backup" / "inventory")
-    listed = subprocess.run(
-        ["ansible-inventory", "-i", str(found.inventory), "--list"],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    inventory = json.loads(listed.stdout)
-    found.backup = inventory["backup"]["hosts"][0]
-    found.application = bool(inventory.get("swarm_managers"))
-    # Its stanza is called after the cluster.
-    found.scope = found.ssh(found.backup, f"ls {REPOSITORY}/backup").stdout.split()[0]
-    return found
+    return of_scenario_backup()
 
 
 class Users:

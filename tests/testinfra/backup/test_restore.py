@@ -13,12 +13,11 @@ import os
 import random
 import re
 import shlex
-import subprocess
 import time
 
 import psycopg
 import pytest
-from cluster import ROOT, Cluster, until
+from cluster import ROOT, of_scenario_backup, until
 
 SETTINGS = ("-e", f"@{ROOT}/inventories/lab/group_vars/all.yml")
 PLAYBOOK = "playbooks/restore_postgresql.yml"
@@ -41,19 +40,8 @@ TASKS = (
 @pytest.fixture(scope="module")
 def cluster():
     """The platform of scenario backup, whole, with one backup host."""
-    found = Cluster(ROOT / "molecule" / "backup" / "inventory")
-    listed = subprocess.run(
-        ["ansible-inventory", "-i", str(found.inventory), "--list"],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    inventory = json.loads(listed.stdout)
-    found.backup = inventory["backup"]["hosts"][0]
+    found = of_scenario_backup()
     found.members = list(found.hosts)
-    stanzas = "ls /var/backups/utmstack/pgbackrest/backup"
-    found.scope = found.ssh(found.backup, stanzas).stdout.split()[0]
     until(found.whole, 300, "a whole cluster")
     return found
 
