@@ -31,6 +31,21 @@ notes:
   - Works with Redis 7.0 to 8.0 and Valkey 8.1, over TLS only. It needs nothing but Python on the host.
 """
 
+    # One server, whatever it is.
+    ONE = r"""
+options:
+  address:
+    description:
+      - The server's IP address.
+    type: str
+    required: true
+  port:
+    description:
+      - Its TLS port.
+    type: int
+    default: 6379
+"""
+
     # All data nodes and all sentinels of one master.
     WHOLE = r"""
 options:

@@ -17,17 +17,8 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.redis
+  - utmstack.ha.redis.one
 options:
-  address:
-    description:
-      - The server's IP address.
-    type: str
-    required: true
-  port:
-    description:
-      - Its TLS port.
-    type: int
-    default: 6379
   settings:
     description:
       - Settings by name, as in the server's configuration file. V(null) leaves one alone.
@@ -180,8 +171,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             **redis_cluster.LOGIN,
-            "address": {"type": "str", "required": True},
-            "port": {"type": "int", "default": 6379},
+            **redis_cluster.ONE,
             "settings": {"type": "dict", "default": {}},
             "secret_settings": {"type": "dict", "default": {}, "no_log": True},
             "reload": {"type": "bool", "default": False},

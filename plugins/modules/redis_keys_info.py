@@ -16,18 +16,9 @@ author:
   - The utmstack.ha developers (@utmstack)
 extends_documentation_fragment:
   - utmstack.ha.redis
+  - utmstack.ha.redis.one
   - utmstack.ha.looks
 options:
-  address:
-    description:
-      - The server's IP address.
-    type: str
-    required: true
-  port:
-    description:
-      - Its TLS port.
-    type: int
-    default: 6379
   expected:
     description:
       - How many C(keys) there should be, and how many of them end at some time (C(expires)).
@@ -81,8 +72,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             **redis_cluster.LOGIN,
-            "address": {"type": "str", "required": True},
-            "port": {"type": "int", "default": 6379},
+            **redis_cluster.ONE,
             "expected": {"type": "dict", "no_log": False},
             "wait_timeout": {"type": "float", "default": 0.0},
         },

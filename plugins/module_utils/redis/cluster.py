@@ -19,6 +19,7 @@ LOGIN = {
     "password": {"type": "str", "no_log": True},
     "timeout": {"type": "float", "default": 3.0},
 }
+ONE = {"address": {"type": "str", "required": True}, "port": {"type": "int", "default": 6379}}
 REQUIRED_TOGETHER = [("username", "password")]
 _HOST = {"name": {"type": "str", "required": True}, "address": {"type": "str", "required": True}}
 WHOLE = {
