@@ -24,9 +24,12 @@ _HELP = {
 
 
 def text(
-    rows: Iterable[Mapping[str, Any]], free: int | None, more: Mapping[str, Mapping[str, float]] | None = None
+    rows: Iterable[Mapping[str, Any]],
+    free: int | None,
+    more: Mapping[str, Mapping[str, float]] | None = None,
+    copy: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return the metrics of these kinds. more: what guards of kinds have measured: name to labels (as in `{host="node1"}`) to value."""
+    """Return the metrics of these kinds. copy: how the remote copy stands, empty where there is none. more: what guards of kinds have measured: name to labels (as in `{host="node1"}`) to value."""
     found: dict[str, list[tuple[str, float]]] = {name: [] for name in _HELP}
     for row in rows:
         kind = f'kind="{row["kind"]}"'
@@ -41,6 +44,16 @@ def text(
             found["verdict"].append((f'{kind},act="{act}"', _VALUES[row[act]]))
             if row[key] is not None:
                 found["duration_seconds"].append((f'{kind},act="{act}"', row[key]))
+    if copy:
+        own = 'kind="copy"'
+        found["verdict"].append((f'{own},act="copy"', _VALUES[copy["copy"]]))
+        for name, key, labels in (
+            ("last_success_timestamp_seconds", "point", own),
+            ("size_bytes", "bytes", own),
+            ("duration_seconds", "seconds", f'{own},act="copy"'),
+        ):
+            if copy[key] is not None:
+                found[name].append((labels, copy[key]))
     if free is not None:
         found["repository_free_bytes"].append(("", free))
     found["up"].append(("", int(free is not None)))

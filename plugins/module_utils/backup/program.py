@@ -1,6 +1,6 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The program of backup hosts: backup.py KIND take|verify|expire, backup.py all guard.
+"""The program of backup hosts: backup.py KIND take|verify|expire|forget, backup.py all guard|copy|fetch|reach.
 
 Whatever happens, a run that has begun leaves a record; one that is killed leaves nothing that looks like a backup. Exit codes: common/backup.py.
 """
@@ -17,21 +17,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.backup import FAILED, NO_ROOM, SETTINGS, UNVERIFIED, BackupError, require_room, sha256
+from ..common.backup import FAILED, NO_ROOM, SETTINGS, UNVERIFIED, BackupError, require_files, require_room
 from ..common.directories import make
 from ..common.text import size
 from ..services.registry import backups
-from . import metrics, retention, verdict, worker
+from . import copying, metrics, retention, verdict, worker
 from . import record as records
+from .copier import LOCK_REMEDY, Copier
 from .kinds import KINDS
 from .lock import alone
-from .record import EXPIRE, OK, TAKE, UNKNOWN, VERIFY, Record
+from .record import COPY, EXPIRE, FETCH, OK, TAKE, UNKNOWN, VERIFY, Record
+from .remote import Remote
 from .repository import Repository
 
 SETTINGS_FILE = "/etc/utmstack-ha/backup.json"
 STATE_FILE = "/run/utmstack-ha/backup-guard.json"
-USAGE = f"Usage: backup.py {'|'.join(KINDS)} take|verify|expire, or backup.py all guard"
-LOCK_REMEDY = ". See `systemctl list-units 'utmstack-backup*'`"
+GUARD, REACH, FORGET = "guard", "reach", "forget"
+# What is of the whole repository, not of one kind.
+ALL = (GUARD, COPY, FETCH, REACH)
+USAGE = f"Usage: backup.py {'|'.join(KINDS)} take|verify|expire|forget, or backup.py all {'|'.join(ALL)}"
 
 
 class Program:
@@ -50,18 +54,20 @@ class Program:
 
     def run(self, kind: str, act: str) -> int:
         """Do one act of one kind, and return the exit code."""
-        if act == "guard":
+        if act == GUARD:
             return self.guard()
+        if act in ALL:
+            return self._with_remote(act)
         if kind not in self.settings["kinds"] or kind not in KINDS:
             self.say(f"There is no kind {kind}, or backup_kinds leaves it out. {USAGE}")
             return SETTINGS
-        acts = {TAKE: self._take, VERIFY: self._verify, EXPIRE: self._expire}
+        acts = {TAKE: self._take, VERIFY: self._verify, EXPIRE: self._expire, FORGET: self._forget}
         try:
             with alone(Path(self.settings["lock_file"]), self.settings["lock_wait_s"], LOCK_REMEDY):
                 self.repository.check()
                 for name in self.repository.clean(kind):
                     self.say(f"{kind}: removed {name}, which a killed run has left")
-                code = self._recorded(kind, act, acts[act])
+                code = self._recorded(kind, EXPIRE if act == FORGET else act, acts[act])
                 if act == TAKE and code == 0:
                     # What is too old goes where it may. Whether it went is no part of whether there is a backup.
                     self._recorded(kind, EXPIRE, self._expire)
@@ -98,11 +104,8 @@ class Program:
             return code
         records.seal(self.repository.directory, record)
         what = f"{kind}: {act} {record['verdict']}"
-        self.say(
-            f"{what}: {record['reason']}"
-            if record["reason"]
-            else f"{what}, {record['label']}, {size(record['bytes'])}, {record['seconds']:g} s"
-        )
+        facts = [record["label"], size(record["bytes"]), f"{record['seconds']:g} s"]
+        self.say(f"{what}: {record['reason']}" if record["reason"] else ", ".join([what, *filter(None, facts)]))
         return code
 
     def _take(self, kind: str, record: Record) -> None:
@@ -117,7 +120,7 @@ class Program:
             facts = self._worker(kind, lambda: KINDS[kind].take(given, place))
             record |= facts
             if backup.files:
-                _whole(place, record["files"])
+                require_files(place, record["files"])
                 record["label"] = label
                 _sync(place)
                 whole = self.repository.files(kind, label)
@@ -140,7 +143,7 @@ class Program:
         if backup.files:
             if not directory.is_dir():
                 raise BackupError(f"{directory} is gone")
-            _whole(directory, newest["files"])
+            require_files(directory, newest["files"])
         disk, memory = backup.scratch(newest["bytes"])
         scratch = self._scratch(kind, VERIFY)
         self._make(scratch, kind)
@@ -180,6 +183,42 @@ class Program:
             given = {**self._given(kind), "records": known}
             self._worker(kind, lambda: KINDS[kind].expire(given, decision.remove))
             record["removed"] = decision.remove
+
+    def _forget(self, kind: str, record: Record) -> None:
+        """Record that backups which are gone are given up."""
+        record["removed"] = copying.lost(self.repository, kind, self.settings["kinds"][kind])
+        record["checks"] = {"forgotten": "they were gone, and were given up by hand"}
+
+    # -- the remote -----------------------------------------------------------------------------------------------------
+
+    def _with_remote(self, act: str) -> int:
+        """Copy the repository to the remote, bring it back from there, or look whether the remote can be used. Returns the exit code."""
+        if not self.settings.get("remote"):
+            self.say("This host has no remote. Set backup_remote, and run site.yml")
+            return SETTINGS
+        remote = Remote(self.settings["remote"])
+        lock = Path(self.settings["lock_file"])
+        try:
+            self.repository.check()
+            if act == REACH:
+                remote.reach(self.settings["cluster"])
+                return 0
+            copier = Copier(self.settings, self.repository, remote, self.now)
+            if act == FETCH:
+                with alone(lock, self.settings["lock_wait_s"], LOCK_REMEDY):
+                    code = self._recorded(copying.KIND, FETCH, copier.fetch)
+            else:
+                # Of its own, so that a copy over a slow line keeps no backup waiting.
+                with alone(lock.with_name(f"{lock.name}.copy"), 0, LOCK_REMEDY):
+                    code = self._recorded(copying.KIND, COPY, copier.copy)
+        except BackupError as error:
+            self.say(f"remote copy: {error.reason}")
+            code = error.code
+        except OSError as error:
+            self.say(f"remote copy: {error}")
+            code = FAILED
+        self._measure()
+        return code
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
@@ -228,10 +267,14 @@ class Program:
         problems += verdict.room(
             usage.free, usage.total, self.settings["reserve_percent"], rows, str(self.repository.directory)
         )
+        remote = self.settings.get("remote")
+        copy = copying.judge(self.repository.records(copying.KIND), remote, now, self.host) if remote else {}
         guarded = _state(self.settings.get("state_file", STATE_FILE))
+        problems += copy.pop("problems", [])
         problems += [f"{kind}: {text}" for kind, one in guarded.items() for text in one.get("problems", [])]
         return {
             "kinds": rows,
+            "copy": copy,
             "safety": copies,
             "free": usage.free,
             "total": usage.total,
@@ -247,7 +290,7 @@ class Program:
                 more.setdefault(name, {}).update(values)
         try:
             seen = self.look()
-            content = metrics.text(seen["kinds"], seen["free"], more)
+            content = metrics.text(seen["kinds"], seen["free"], more, seen["copy"])
         except BackupError:
             content = metrics.text([], None, more)
         try:
@@ -294,19 +337,6 @@ def _verdict(act: str, code: int) -> str:
     if act == TAKE or code == FAILED:
         return records.FAILED
     return UNKNOWN
-
-
-def _whole(directory: Path, files: Mapping[str, str]) -> None:
-    """Raise BackupError unless the directory has these files, with these checksums, and no other."""
-    present = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
-    if present != set(files):
-        missing, strange = sorted(set(files) - present), sorted(present - set(files))
-        raise BackupError(
-            f"{directory} lacks {', '.join(missing) or 'nothing'}, and has {', '.join(strange) or 'nothing'} that is no part of it"
-        )
-    for name, digest in files.items():
-        if sha256(directory / name) != digest:
-            raise BackupError(f"{directory / name} is not as it was written: its checksum is another one")
 
 
 def _sync(directory: Path) -> None:
@@ -375,7 +405,7 @@ def _terminated(*_unused: Any) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line says, and return the exit code."""
-    if len(arguments) != 2 or arguments[1] not in (TAKE, VERIFY, EXPIRE, "guard"):
+    if len(arguments) != 2 or arguments[1] not in (TAKE, VERIFY, EXPIRE, FORGET, *ALL):
         sys.stderr.write(f"{USAGE}\n")
         return SETTINGS
     signal.signal(signal.SIGTERM, _terminated)

@@ -19,7 +19,7 @@ from ..common.directories import make
 
 VERSION = 1
 OK, FAILED, UNKNOWN = "ok", "failed", "unknown"
-TAKE, VERIFY, EXPIRE, COPY, RESTORE, GUARD = "take", "verify", "expire", "copy", "restore", "guard"
+TAKE, VERIFY, EXPIRE, COPY, FETCH, RESTORE, GUARD = "take", "verify", "expire", "copy", "fetch", "restore", "guard"
 
 Record = dict[str, Any]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from .text import size
@@ -62,3 +63,16 @@ def require_room(path: str | Path, needed: int, what: str) -> None:
             f"{what} needs {size(needed)}, but {path} has {size(free)} free. Make room there, or give it a larger volume",
             NO_ROOM,
         )
+
+
+def require_files(directory: Path, files: Mapping[str, str]) -> None:
+    """Raise BackupError unless the directory has these files, with these checksums, and no other."""
+    present = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+    if present != set(files):
+        missing, strange = sorted(set(files) - present), sorted(present - set(files))
+        raise BackupError(
+            f"{directory} lacks {', '.join(missing) or 'nothing'}, and has {', '.join(strange) or 'nothing'} that is no part of it"
+        )
+    for name, digest in files.items():
+        if sha256(directory / name) != digest:
+            raise BackupError(f"{directory / name} is not as it was written: its checksum is another one")

@@ -85,37 +85,43 @@ def timer_path(kind: str, act: str) -> str:
     return f"/etc/systemd/system/utmstack-backup{'-verify' if act == 'verify' else ''}@{kind}.timer"
 
 
-def timers(times: Mapping[str, Mapping[str, Any]], jitter: str) -> list[dict[str, str]]:
+COPY_TIMER = "/etc/systemd/system/utmstack-backup-copy.timer"
+
+
+def timers(times: Mapping[str, Mapping[str, Any]], jitter: str, copied: str = "") -> list[dict[str, str]]:
     """Return the timers of a backup host, as module file_set takes files.
 
-    times: by kind take and verify, times of systemd. jitter: by how much each may be later, as systemd takes a span.
+    times: by kind take and verify, times of systemd. jitter: by how much each may be later, as systemd takes a span. copied: when all is copied
+    to the remote, empty where there is none.
     """
     what = {"take": "Back up", "verify": "Verify the newest backup of"}
-    return [
-        {
-            "path": timer_path(kind, act),
-            "content": "\n".join(
-                (
-                    "# Written by utmstack.ha, role backup, changes made here are lost.",
-                    "[Unit]",
-                    f"Description={what[act]} {kind} by a timer",
-                    "PartOf=utmstack-backup.target",
-                    "",
-                    "[Timer]",
-                    *(f"OnCalendar={one}" for one in own[act]),
-                    f"RandomizedDelaySec={jitter}",
-                    "Persistent=true",
-                    "",
-                )
-            ),
-        }
+    found = [
+        _timer(timer_path(kind, act), f"{what[act]} {kind}", own[act], jitter)
         for kind, own in times.items()
         for act in what
         if own[act]
     ]
+    return [*found, _timer(COPY_TIMER, "Copy the backups to the remote", [copied], jitter)] if copied else found
 
 
-def former_timers(times: Mapping[str, Mapping[str, Any]], known: Iterable[str]) -> list[str]:
-    """Return the files of the timers that a backup host may have and must not: of kinds, or verifications, that are left out."""
-    present = {entry["path"] for entry in timers(times, "")}
-    return [path for kind in known for act in ("take", "verify") if (path := timer_path(kind, act)) not in present]
+def _timer(path: str, what: str, moments: Iterable[str], jitter: str) -> dict[str, str]:
+    lines = (
+        "# Written by utmstack.ha, role backup, changes made here are lost.",
+        "[Unit]",
+        f"Description={what} by a timer",
+        "PartOf=utmstack-backup.target",
+        "",
+        "[Timer]",
+        *(f"OnCalendar={one}" for one in moments),
+        f"RandomizedDelaySec={jitter}",
+        "Persistent=true",
+        "",
+    )
+    return {"path": path, "content": "\n".join(lines)}
+
+
+def former_timers(times: Mapping[str, Mapping[str, Any]], known: Iterable[str], copied: str = "") -> list[str]:
+    """Return the files of the timers that a backup host may have and must not: of kinds, verifications or a remote that are left out."""
+    present = {entry["path"] for entry in timers(times, "", copied)}
+    possible = [timer_path(kind, act) for kind in known for act in ("take", "verify")] + [COPY_TIMER]
+    return [path for path in possible if path not in present]

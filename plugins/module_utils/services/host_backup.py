@@ -40,7 +40,9 @@ def form(topology, observations, _roles):
     for name, answer, error in answers_of(own["members"], observations, "backup"):
         if answer is None:
             said += [(name, f"its backups could not be looked at ({error})")] if error else []
-            members.append({"name": name, "healthy": False, "kinds": [], "safety": [], "free": None, "total": None})
+            members.append(
+                {"name": name, "healthy": False, "kinds": [], "copy": {}, "safety": [], "free": None, "total": None}
+            )
             continue
         problems = [f"{name} {text}" for row in answer["kinds"] for text in row["problems"]]
         problems += [f"{name}: {text}" for text in answer["problems"]]
@@ -50,7 +52,7 @@ def form(topology, observations, _roles):
                 "name": name,
                 "healthy": not problems,
                 "kinds": answer["kinds"],
-                **{key: answer[key] for key in ("safety", "free", "total")},
+                **{key: answer[key] for key in ("copy", "safety", "free", "total")},
             }
         )
     problems = [text for name, text in said if not name] + together((name, text) for name, text in said if name)
@@ -81,6 +83,20 @@ def table(state):
             ]
             for row in member["kinds"]
         ]
+        copy = member["copy"]
+        if copy:
+            rows.append(
+                [
+                    f"copy to {copy['title']}",
+                    member["name"],
+                    moment_text(copy["point"]),
+                    span(copy["age_s"]),
+                    f"{copy['files']} files" if copy["files"] else "never",
+                    size(copy["bytes"]),
+                    "",
+                    copy["verdict"] if copy["verdict"] == "ok" else copy["verdict"].upper(),
+                ]
+            )
         rows += [
             [f"safety copy of {copy['kind']}", copy["host"], copy["path"], "", "", "", "", ""]
             for copy in member["safety"]
@@ -126,6 +142,27 @@ SERVICE = Service(
             "the configuration is sealed anew; what was sealed before stays for those that could open it",
         ),
         Change("backup_allow_shared_host", APPLIED, "it is only looked at"),
+        Change(
+            "backup_repository, backup_s3_endpoint, backup_s3_bucket, backup_s3_prefix",
+            OPERATION,
+            "another place is an empty repository: copy the former one there first, or have full backups made anew",
+        ),
+        Change(
+            "backup_s3_key, backup_s3_secret, backup_s3_ca_file, backup_s3_region, backup_s3_uri_style",
+            APPLIED,
+            "the remote is listed by that run",
+        ),
+        Change(
+            "backup_remote, backup_remote_path",
+            APPLIED,
+            f"{_WRITTEN}, and the next copy begins anew in the new place; what was copied to the former one stays there",
+        ),
+        Change(
+            "backup_remote_secrets, backup_remote_ca_file, backup_remote_bandwidth, backup_remote_days, backup_remote_schedule",
+            APPLIED,
+            _WRITTEN,
+        ),
+        Change("backup_remote_stale_hours", APPLIED, _WRITTEN),
         Change("backup_required", APPLIED, "it is only looked at"),
         Change("backup_archive_timeout_s", APPLIED, "by Patroni, without a restart"),
         Change("backup_rpo_limit_s", APPLIED, "at once"),

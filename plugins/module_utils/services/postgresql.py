@@ -428,6 +428,7 @@ def asks(ha: Mapping[str, Any], secrets: Mapping[str, str], host: str) -> dict[s
 
 def backup_settings(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
     """What its kinds of backups are told: how the cluster is asked, and what its repository is called."""
+    in_s3 = ha["backup"]["repositories"].get(ha.get("host", {}).get("name"), {}).get("type") == "s3"
     return {
         "stanza": ha["postgresql"]["scope"],
         "members": [{"name": one["name"], "address": one["address"]} for one in ha["postgresql"]["members"]],
@@ -436,7 +437,7 @@ def backup_settings(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[s
         "password": secrets["postgresql_backup_password"],
         "ca": ha["tls"]["ca"],
         "account": "postgres",
-        "repository": f"{ha['backup']['directory']}/pgbackrest",
+        "repository": "" if in_s3 else f"{ha['backup']['directory']}/pgbackrest",
     }
 
 

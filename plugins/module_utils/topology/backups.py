@@ -13,6 +13,7 @@ from ..common.text import nearest
 from ..common.values import number
 from ..services.backup import Backup
 from ..services.registry import SERVICES, backups
+from . import remotes
 from .faults import Findings
 from .names import path_fault
 from .values import boolean
@@ -39,7 +40,8 @@ def plan_backups(
 
     variables: those of each host. Returns kinds (names), stores (those of them that restore_all.yml restores), fetched (the stores whose backups are
     files, which come to a host before), known (those that there are at all), directory, hosts (names), required, allow_shared_host, stop (archiving
-    may end), packages, and times: by host and kind take and verify (times of systemd) and retention_days.
+    may end), packages, times: by host and kind take and verify (times of systemd) and retention_days, and by host repositories and copies
+    (see topology/remotes.py).
     """
     hosts = members["backup"]
     present = kinds_of(members)
@@ -48,8 +50,11 @@ def plan_backups(
     checks = _schedule("backup_verify_schedule", settings["backup_verify_schedule"], True, found)
     days = _days(settings["backup_retention_days"], found)
     allowed = _switch("backup_allow_shared_host", settings, found)
+    repositories = remotes.repositories(hosts, variables, str(settings["ha_cluster_name"]), found)
+    copies = remotes.copies(hosts, variables, repositories, str(settings["ha_cluster_name"]), found)
     if hosts:
-        _check_hosts(hosts, members, allowed, found)
+        own_disk = [host for host in hosts if repositories[host]["type"] == remotes.DIRECTORY]
+        _check_hosts(own_disk, members, allowed, found)
         for kind in kinds:
             service = next(one for one in SERVICES.values() if present[kind] in one.backups)
             own = {host: variables.get(host, {}) for host in members[service.layer]}
@@ -71,7 +76,16 @@ def plan_backups(
         "required": required,
         "allow_shared_host": allowed,
         "stop": _switch("backup_stop", settings, found),
-        "packages": list(dict.fromkeys(name for kind in kinds for name in present[kind].packages)),
+        "packages": list(
+            dict.fromkeys(
+                [name for kind in kinds for name in present[kind].packages] + ["rclone"] * any(copies.values())
+            )
+        ),
+        "repositories": repositories,
+        "copies": {
+            host: {**copy, "schedule": shifted(copy["schedule"], place)} if copy else {}
+            for place, (host, copy) in enumerate(copies.items())
+        },
         "times": {
             host: {
                 kind: {

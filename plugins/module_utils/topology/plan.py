@@ -183,17 +183,40 @@ def _backups(topology: Topology) -> list[str]:
                 [
                     known[kind].title,
                     known[kind].source,
-                    f"{host}:{own['directory']}",
+                    _repository(own, host, kind),
                     ", ".join(times["take"]) or "site.yml",
                     ", ".join(times["verify"]) or "NEVER",
                     f"{times['retention_days']} days",
                     known[kind].point,
                 ]
             )
+    rows += [
+        [
+            "copy of all these",
+            host,
+            copy["title"],
+            copy["schedule"],
+            "each time",
+            f"{copy['days']} days" if copy["days"] else "for ever",
+            "",
+        ]
+        for host, copy in own["copies"].items()
+        if copy
+    ]
     lines = table(rows)
+    alone = [host for host, copy in own["copies"].items() if not copy]
+    if alone:
+        lines += ["", f"No remote copy: backup_remote is not set on {', '.join(alone)}."]
     if len(own["hosts"]) == 1:
         lines += ["", "No second repository: group backup has one host, with which all backups are lost."]
     return lines
+
+
+def _repository(own: Topology, host: str, kind: str) -> str:
+    repository = own["repositories"][host]
+    if kind == "postgresql" and repository["type"] == "s3":
+        return f"{host}: {repository['bucket']}/{repository['prefix']}"
+    return f"{host}:{own['directory']}"
 
 
 def _timing(topology: Topology) -> list[str]:
