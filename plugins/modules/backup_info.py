@@ -113,6 +113,35 @@ kinds:
       description: What is wrong, as sentences with the remedy.
       type: list
       elements: str
+remote_copy:
+  description: How the copy at the remote stands; empty where there is no remote.
+  returned: always
+  type: dict
+  contains:
+    title:
+      description: What the remote is called.
+      type: str
+    verdict:
+      description: C(ok); C(failed), where the last copy failed; C(unknown), where anything else is wrong.
+      type: str
+    copy:
+      description: Verdict of the last copy.
+      type: str
+    point:
+      description: Up to when the last good copy has everything, in seconds since 1970, or null.
+      type: int
+    age_s:
+      description: How long ago that is, or null.
+      type: int
+    bytes:
+      description: Size of what it compared, or null.
+      type: int
+    files:
+      description: How many files that were, or null.
+      type: int
+    seconds:
+      description: How long it took, or null.
+      type: float
 safety:
   description: Copies of what restores have replaced, which are still there.
   returned: always

@@ -12,7 +12,7 @@ from .program import SETTINGS_FILE, Program, load
 from .repository import Repository
 from .repository import kept as kept_in
 
-UNKNOWN = {"free": None, "total": None, "kinds": [], "copy": {}, "safety": [], "guard": {}}
+UNKNOWN = {"free": None, "total": None, "kinds": [], "remote_copy": {}, "safety": [], "guard": {}}
 
 
 def answer(_module: Any, given: dict) -> dict:

@@ -274,7 +274,7 @@ class Program:
         problems += [f"{kind}: {text}" for kind, one in guarded.items() for text in one.get("problems", [])]
         return {
             "kinds": rows,
-            "copy": copy,
+            "remote_copy": copy,
             "safety": copies,
             "free": usage.free,
             "total": usage.total,
@@ -290,7 +290,7 @@ class Program:
                 more.setdefault(name, {}).update(values)
         try:
             seen = self.look()
-            content = metrics.text(seen["kinds"], seen["free"], more, seen["copy"])
+            content = metrics.text(seen["kinds"], seen["free"], more, seen["remote_copy"])
         except BackupError:
             content = metrics.text([], None, more)
         try:

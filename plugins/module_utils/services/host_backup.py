@@ -41,7 +41,15 @@ def form(topology, observations, _roles):
         if answer is None:
             said += [(name, f"its backups could not be looked at ({error})")] if error else []
             members.append(
-                {"name": name, "healthy": False, "kinds": [], "copy": {}, "safety": [], "free": None, "total": None}
+                {
+                    "name": name,
+                    "healthy": False,
+                    "kinds": [],
+                    "remote_copy": {},
+                    "safety": [],
+                    "free": None,
+                    "total": None,
+                }
             )
             continue
         problems = [f"{name} {text}" for row in answer["kinds"] for text in row["problems"]]
@@ -52,7 +60,7 @@ def form(topology, observations, _roles):
                 "name": name,
                 "healthy": not problems,
                 "kinds": answer["kinds"],
-                **{key: answer[key] for key in ("copy", "safety", "free", "total")},
+                **{key: answer[key] for key in ("remote_copy", "safety", "free", "total")},
             }
         )
     problems = [text for name, text in said if not name] + together((name, text) for name, text in said if name)
@@ -83,11 +91,11 @@ def table(state):
             ]
             for row in member["kinds"]
         ]
-        copy = member["copy"]
+        copy = member["remote_copy"]
         if copy:
             rows.append(
                 [
-                    f"copy to {copy['title']}",
+                    "remote copy",
                     member["name"],
                     moment_text(copy["point"]),
                     span(copy["age_s"]),

@@ -175,9 +175,9 @@ def copies(
             "title": title,
             "ca_file": ca_file,
             "bandwidth": bandwidth,
-            "days": _whole(where, "backup_remote_days", own, 3650, found),
+            "days": _whole(where, "backup_remote_days", own, 0, 3650, found),
             "schedule": schedule,
-            "stale_s": 3600 * _whole(where, "backup_remote_stale_hours", own, 8760, found),
+            "stale_s": 3600 * _whole(where, "backup_remote_stale_hours", own, 1, 8760, found),
         }
     return result
 
@@ -224,9 +224,9 @@ def _file(where, name, own, found) -> str:
     return path
 
 
-def _whole(where, name, own, largest, found) -> int:
+def _whole(where, name, own, least, largest, found) -> int:
     figure = number(own[name])
-    if not isinstance(figure, int) or not 1 <= figure <= largest:
-        found.refuse(where, name, f"is {own[name]!r}", f"Set a whole number from 1 to {largest}")
-        return 1
+    if not isinstance(figure, int) or not least <= figure <= largest:
+        found.refuse(where, name, f"is {own[name]!r}", f"Set a whole number from {least} to {largest}")
+        return least
     return figure

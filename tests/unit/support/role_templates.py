@@ -15,10 +15,10 @@ from ansible_collections.utmstack.ha.plugins.module_utils.topology.values import
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 
 
-def topology(groups, host, vip="10.0.1.100/24", hosts=None, **settings):
-    """Return `ha` as a host sees it; `hosts` are addresses, node1 to node9 have 10.0.1.11 to 10.0.1.19."""
+def topology(groups, host, vip="10.0.1.100/24", hosts=None, own=None, **settings):
+    """Return `ha` as a host sees it; `hosts` are addresses, node1 to node9 have 10.0.1.11 to 10.0.1.19. own: further variables, by host."""
     addresses = {f"node{number}": f"10.0.1.{10 + number}" for number in range(1, 10)} | (hosts or {})
-    variables = {name: {"ha_address": address} for name, address in addresses.items()}
+    variables = {name: {"ha_address": address, **(own or {}).get(name, {})} for name, address in addresses.items()}
     result = build(Inventory(groups=groups, hosts=variables), {"ha_vip": vip, **settings})
     return result | {"host": result["hosts"][host]}
 

@@ -68,6 +68,7 @@ UNITS = {
     "utmstack-backup-verify@.service": "verify.service.j2",
     "utmstack-backup-guard.service": "guard.service.j2",
     "utmstack-backup-guard.timer": "guard.timer.j2",
+    "utmstack-backup-copy.service": "copy.service.j2",
 }
 
 
@@ -116,3 +117,47 @@ def test_without_group_backup_no_host_is_asked_and_no_server_knows_the_user():
 def test_a_host_of_the_platform_is_looked_at_more_closely(groups, shared):
     ha = topology({**GROUPS, "backup": groups}, groups[0])
     assert variable("backup", "backup_on_platform_host", ha=ha) is shared
+
+
+SFTP = {
+    "backup_remote": {"type": "sftp", "host": "far.example.org"}, "backup_remote_secrets": {"pass": "the-secret"}, "backup_remote_path": "copies",
+}  # fmt: skip
+S3 = {
+    "backup_repository": "s3", "backup_s3_endpoint": "s3.example.org", "backup_s3_bucket": "backups", "backup_s3_key": "KEY",
+    "backup_s3_secret": "the-secret",
+}  # fmt: skip
+
+
+def of_remote(name, own):
+    ha = topology({**GROUPS, "backup": ["node4"]}, "node4", own={"node4": own})
+    return variable("backup", name, **{**KNOWN, **own, "ha": ha})
+
+
+def test_a_remote_is_written_for_rclone_in_a_file_for_root_alone_and_told_to_the_program_without_its_secrets():
+    options = of_remote("backup_rclone_options", SFTP)
+    text = render("backup", "rclone.conf.j2", HA, backup_rclone_options=options)
+    assert text.splitlines()[1:] == ["[remote]", "type = sftp", "host = far.example.org", "pass = the-secret"]
+    conf = role_variables("backup")["backup_remote_files"][0]
+    assert (conf["path"], conf["mode"]) == ("{{ backup_rclone_file }}", "0600") and "secret_content" in conf
+    told = of_remote("backup_program_remote", SFTP)
+    assert (told["base"], told["s3"], told["days"]) == ("copies/utmstack/node4", False, 30)
+    assert "the-secret" not in str(told) and told["passphrase"] == "a-password-of-backup"
+
+
+def test_the_bucket_of_a_repository_is_a_remote_of_rclones_that_trusts_the_same_ca():
+    options = of_remote("backup_rclone_options", {**S3, "backup_s3_ca_file": "/etc/ssl/site.crt"})
+    assert (options["type"], options["endpoint"], options["force_path_style"]) == (
+        "s3",
+        "https://s3.example.org",
+        "true",
+    )
+    assert (options["access_key_id"], options["secret_access_key"]) == ("KEY", "the-secret")
+    told = of_remote("backup_program_remote", {**S3, "backup_s3_ca_file": "/etc/ssl/site.crt"})
+    assert (told["base"], told["s3"], told["ca_file"]) == ("backups/utmstack/node4", True, "/etc/ssl/site.crt")
+
+
+def test_where_the_remote_is_taken_out_its_credentials_go():
+    former = variable("backup", "backup_former_files", **KNOWN)
+    assert {"/etc/utmstack-ha/rclone.conf", "/etc/systemd/system/utmstack-backup-copy.timer"} <= set(former)
+    assert "/etc/utmstack-ha/rclone.conf" not in of_remote("backup_former_files", SFTP)
+    assert variable("backup", "backup_program_settings", **KNOWN)["remote"] == {}

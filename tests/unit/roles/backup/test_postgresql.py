@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.utmstack.ha.plugins.module_utils.services.postgresql import backup_settings
 from role_templates import ROLES, render, topology
 from role_vars import evaluated
 
@@ -50,6 +51,46 @@ def test_every_member_is_reached_by_its_name_and_let_in_for_this_cluster_only():
         f"tls-server-auth={name}=utmstack" for name in THREE
     ]
     assert {"tls-server-address=10.0.1.31", "tls-server-port=8432"} <= set(text)
+
+
+S3 = {
+    "backup_repository": "s3", "backup_s3_endpoint": "s3.example.org:9000", "backup_s3_bucket": "backups", "backup_s3_ca_file": "/etc/ssl/site.crt",
+    "backup_s3_key": "KEY", "backup_s3_secret": "the-secret",
+}  # fmt: skip
+
+
+def test_a_repository_in_s3_has_its_place_its_ca_and_its_credentials_and_is_encrypted_all_the_same():
+    ha = topology(GROUPS, "backup1", hosts={"backup1": "10.0.1.31"}, own={"backup1": S3})
+    members = {name: {"postgresql_data_directory": f"/srv/{name}"} for name in THREE}
+    secrets = {"backup_passphrase": "a-passphrase"}
+    found = render(
+        "backup", "pgbackrest.conf.j2", ha, ha_secrets=secrets, backup_members_settings=members, **S3
+    ).splitlines()
+    assert [line for line in found if line.startswith(("repo1-type", "repo1-path", "repo1-s3", "repo1-storage"))] == [
+        "repo1-type=s3",
+        "repo1-path=/utmstack/backup1/pgbackrest",
+        "repo1-s3-endpoint=s3.example.org",
+        "repo1-storage-port=9000",
+        "repo1-s3-bucket=backups",
+        "repo1-s3-region=us-east-1",
+        "repo1-s3-uri-style=path",
+        "repo1-s3-key=KEY",
+        "repo1-s3-key-secret=the-secret",
+        "repo1-storage-ca-file=/etc/ssl/site.crt",
+    ]
+    assert "repo1-cipher-type=aes-256-cbc" in found and not [line for line in found if "verify-tls" in line]
+    (entry,) = [
+        task for task in yaml.safe_load((ROLES / "backup/tasks/postgresql.yml").read_text()) if "Write" in task["name"]
+    ]
+    conf = entry["utmstack.ha.file_set"]["files"][0]
+    assert (conf["owner"], conf["mode"]) == ("postgres", "0600") and "secret_content" in conf
+
+
+def test_the_program_is_told_of_no_directory_where_the_repository_is_a_bucket():
+    ha = topology(GROUPS, "backup1", hosts={"backup1": "10.0.1.31"}, own={"backup1": S3})
+    secrets = dict.fromkeys(("postgresql_backup_password",), "x")
+    assert backup_settings(ha, secrets)["repository"] == ""
+    assert backup_settings(HA, secrets)["repository"] == "/var/backups/utmstack/pgbackrest"
 
 
 def tasks():

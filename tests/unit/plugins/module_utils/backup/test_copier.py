@@ -114,7 +114,7 @@ def test_all_is_copied_compared_and_what_is_newest_is_read_back(host):
     assert "keys" not in host.at_remote(f"files/redis/{label}/dump.rdb").read_text(errors="replace")
     # What opens the rest is inside, so no passphrase of the platform may be needed to read it.
     assert (host.there / "sealed" / sealed / "configuration.age").read_text().startswith("sealed")
-    assert host.state()["copy"]["verdict"] == "ok"
+    assert host.state()["remote_copy"]["verdict"] == "ok"
 
 
 def test_a_second_copy_has_only_what_is_new(host):
@@ -225,7 +225,7 @@ def test_a_file_that_is_cut_at_either_end_is_found_and_not_written_over(host):
     (host.repository / "files/redis" / label / "dump.rdb").write_text("cut")
     host.now += HOUR
     assert host.run("copy") == 1 and copied.read_bytes() == good
-    assert host.state()["copy"]["verdict"] == "failed"
+    assert host.state()["remote_copy"]["verdict"] == "failed"
 
 
 def test_a_byte_that_has_changed_at_the_remote_is_found(host):
@@ -266,7 +266,7 @@ def test_a_remote_that_is_away_is_not_known_to_be_good_and_status_says_what_to_l
     assert host.copied()[-1]["verdict"] == "unknown"
     (problem,) = [text for text in host.state()["problems"] if text.startswith("remote copy")]
     assert "connection refused" in problem and "backup_remote" in problem
-    assert host.state()["copy"]["age_s"] == HOUR
+    assert host.state()["remote_copy"]["age_s"] == HOUR
 
 
 def test_a_copy_grows_stale(host):
@@ -369,7 +369,7 @@ def test_another_clusters_place_is_left_alone(host):
 
 def test_without_a_remote_there_is_nothing_of_it(host):
     host.settings["remote"] = {}
-    assert host.run("copy") == 2 and host.state()["copy"] == {}
+    assert host.run("copy") == 2 and host.state()["remote_copy"] == {}
 
 
 def test_no_secret_is_among_the_arguments_or_in_a_record(host):

@@ -28,7 +28,14 @@ def test_a_kind_without_verification_has_one_timer_and_the_former_one_is_named()
         "/etc/systemd/system/utmstack-backup-verify@queue.timer",
         "/etc/systemd/system/utmstack-backup@other.timer",
         "/etc/systemd/system/utmstack-backup-verify@other.timer",
+        backup.COPY_TIMER,
     ]
+
+
+def test_a_remote_has_one_timer_for_all_kinds():
+    copy = backup.timers(TIMES, "10min", "*-*-* 08:00")[-1]
+    assert copy["path"] == backup.COPY_TIMER and "OnCalendar=*-*-* 08:00" in copy["content"].splitlines()
+    assert backup.COPY_TIMER not in backup.former_timers(TIMES, [], "*-*-* 08:00")
 
 
 def test_the_program_is_told_what_a_kind_needs():

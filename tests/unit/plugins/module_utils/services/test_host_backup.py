@@ -25,6 +25,7 @@ def ha(own=("node4",), **settings):
 def answer(**more):
     return {
         "kinds": [ROW],
+        "remote_copy": {},
         "safety": [],
         "free": 10**10,
         "total": 10**11,
@@ -54,6 +55,15 @@ def test_good_backups_are_a_table():
     lines = [" ".join(line.split()) for line in screen(found).splitlines()]
     assert "Redis node4 2026-11-30 11:45:26Z 20.6 min 2 h ago 2.7 MiB 24 ok" in lines
     assert "safety copy of redis node1 /var/lib/x.before" in lines
+
+
+def test_a_remote_copy_is_a_row_of_its_own():
+    copy = {
+        "title": "s3 s3.example.org", "point": 1_796_039_126, "age_s": 7200, "bytes": 2819040, "files": 412, "seconds": 2.7, "copy": "ok",
+        "verdict": "unknown",
+    }  # fmt: skip
+    lines = [" ".join(line.split()) for line in screen(status(ha(), seen(answer(remote_copy=copy)))).splitlines()]
+    assert "remote copy node4 2026-11-30 11:45:26Z 2 h 412 files 2.7 MiB UNKNOWN" in lines
 
 
 def test_problems_begin_with_host_and_kind():

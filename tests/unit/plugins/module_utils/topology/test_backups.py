@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES, backups
+from ansible_collections.utmstack.ha.plugins.module_utils.topology import remotes
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.backups import shifted
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.faults import TopologyError
 from ansible_collections.utmstack.ha.plugins.module_utils.topology.plan import plan
-from role_templates import topology
+from role_templates import ROLES, topology
 
 THREE = ["node1", "node2", "node3"]
 GROUPS = {"loadbalancer": THREE, "etcd": THREE, "postgresql": THREE, "redis": THREE}
@@ -129,3 +131,85 @@ def test_every_kind_has_what_the_program_status_and_restore_need(kind):
     assert len(backup.scratch(10**9)) == 2
     service = next(one for one in SERVICES.values() if backup in one.backups)
     assert set(backup.secrets) <= {name for one in SERVICES.values() for name in one.passwords}, service.name
+
+
+S3 = {
+    "backup_repository": "s3", "backup_s3_endpoint": "https://s3.example.org:9000", "backup_s3_bucket": "backups", "backup_s3_key": "KEY",
+    "backup_s3_secret": "the-secret",
+}  # fmt: skip
+SFTP = {"backup_remote": {"type": "sftp", "host": "far.example.org"}, "backup_remote_path": "/srv/copies"}
+
+
+def with_own(hosts=("node4",), **own):
+    return topology({**GROUPS, "backup": list(hosts)}, "node1", own=dict.fromkeys(hosts, own))
+
+
+def test_each_backup_host_has_a_place_of_its_own_in_the_bucket_and_copies_its_files_there_every_hour():
+    ha = with_own(("node4", "node5"), **S3)["backup"]
+    assert ha["repositories"]["node5"] == {
+        "type": "s3", "endpoint": "s3.example.org:9000", "host": "s3.example.org", "port": 9000, "bucket": "backups", "region": "us-east-1",
+        "prefix": "utmstack/node5", "ca_file": "", "uri_style": "path",
+    }  # fmt: skip
+    copy = ha["copies"]["node4"]
+    assert (copy["base"], copy["schedule"]) == ("backups/utmstack/node4", "*-*-* *:40")
+    assert "rclone" in ha["packages"] and "the-secret" not in str(ha)
+
+
+def test_one_backup_host_may_have_a_directory_and_a_remote_and_another_one_s3():
+    ha = topology({**GROUPS, "backup": ["node4", "node5"]}, "node1", own={"node4": SFTP, "node5": S3})
+    assert [one["type"] for one in ha["backup"]["repositories"].values()] == ["directory", "s3"]
+    copy = ha["backup"]["copies"]["node4"]
+    assert (copy["base"], copy["title"], copy["days"], copy["stale_s"]) == (
+        "/srv/copies/utmstack/node4", "sftp far.example.org", 30, 129600,
+    )  # fmt: skip
+    text = " ".join(plan(ha).split())
+    assert "node5: backups/utmstack/node5" in text and "copy of all these" in text and "No remote copy" not in text
+
+
+def test_without_a_remote_nothing_is_installed_for_one_and_the_plan_says_so():
+    ha = build()
+    assert ha["backup"]["copies"] == {"node4": {}} and "rclone" not in ha["backup"]["packages"]
+    assert "No remote copy: backup_remote is not set on node4." in plan(ha)
+
+
+def test_a_host_of_the_platform_may_have_its_backups_in_s3():
+    assert not any("lost with it" in text for text in with_own(("node1",), **S3)["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({**S3, "backup_s3_endpoint": ""}, "backup_s3_endpoint is empty"),
+        ({**S3, "backup_s3_endpoint": "http://s3.example.org"}, "begins with http://, which encrypts nothing"),
+        ({**S3, "backup_s3_endpoint": "s3.example.org/backups"}, "the bucket is backup_s3_bucket"),
+        ({**S3, "backup_s3_endpoint": "s3.example.org:x"}, "backup_s3_endpoint is 's3.example.org:x'"),
+        ({**S3, "backup_s3_bucket": "My Bucket"}, "backup_s3_bucket is 'My Bucket'"),
+        ({**S3, "backup_s3_secret": ""}, "backup_s3_secret is no key"),
+        ({**S3, "backup_s3_ca_file": "ca.crt"}, "backup_s3_ca_file is 'ca.crt'"),
+        ({**S3, "backup_s3_prefix": "a/../b"}, "backup_s3_prefix is 'a/../b'"),
+        ({**S3, **SFTP}, "backup_remote is set, and backup_repository is s3"),
+        ({"backup_remote": {"host": "far"}}, "backup_remote has no type"),
+        ({"backup_remote": {"type": "crypt"}}, "which wraps another remote"),
+        ({"backup_remote": {"type": "sftp", "user": "a\nb"}}, "backup_remote.user is no option of rclone"),
+        ({**SFTP, "backup_remote_secrets": {"host": "x"}}, "backup_remote_secrets.host is in backup_remote, too"),
+        ({**SFTP, "backup_remote_path": "a b"}, "backup_remote_path is 'a b'"),
+        ({**SFTP, "backup_remote_bandwidth": "fast"}, "backup_remote_bandwidth is 'fast'"),
+        ({**SFTP, "backup_remote_days": -1}, "backup_remote_days is -1"),
+        ({**SFTP, "backup_remote_schedule": "daily\nUser=root"}, "backup_remote_schedule"),
+    ],
+)  # fmt: skip
+def test_a_remote_that_cannot_be_is_refused_and_no_secret_is_told(own, told):
+    with pytest.raises(TopologyError) as found:
+        with_own(**own)
+    assert told in str(found.value), str(found.value)
+    assert "host node4" in str(found.value) and "the-secret" not in str(found.value)
+
+
+def test_two_hosts_are_not_given_one_place_in_a_bucket():
+    with pytest.raises(TopologyError, match="where node4 has its repository"):
+        with_own(("node4", "node5"), **S3, backup_s3_prefix="backups/here")
+
+
+def test_the_defaults_are_those_of_the_role():
+    known = yaml.safe_load((ROLES / "backup/defaults/main.yml").read_text())
+    assert {name: known[name] for name in remotes.DEFAULTS} == remotes.DEFAULTS
