@@ -224,6 +224,10 @@ clean: demo-down ## Also remove .venv and the host images
 machine:
 	@$(TIMED) "Install packages on this machine" molecule/shared/setup.sh machine
 
+.PHONY: s3
+s3: ## The lab's S3-compatible server, built once: for tests/testinfra/backup/test_remote.py
+	@$(TIMED) "S3-compatible server" molecule/shared/setup.sh s3
+
 .PHONY: venv
 venv:
 	@molecule/shared/setup.sh venv

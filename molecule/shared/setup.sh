@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# setup.sh machine | bench | venv: installs what this checkout needs and the machine lacks.
+# setup.sh machine | bench | s3 | venv: installs what this checkout needs and the machine lacks.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -26,8 +26,8 @@ install() {
 machine() {
     local missing=() name package
     # HAProxy for the unit tests of its configuration, a browser for that of the drill's report, javac for the lab's plugin of
-    # Elasticsearch, age for what the controller seals.
-    local -A package_of=([age]=age [chromium-headless-shell]=chromium-headless-shell [haproxy]=haproxy [javac]=default-jdk-headless [mmdebstrap]=mmdebstrap [ssh]=openssh-client [ip]=iproute2 [sysctl]=procps [psql]=postgresql-client)
+    # Elasticsearch, age for what the controller seals, rclone for the unit tests of remote copies.
+    local -A package_of=([age]=age [chromium-headless-shell]=chromium-headless-shell [haproxy]=haproxy [javac]=default-jdk-headless [mmdebstrap]=mmdebstrap [ssh]=openssh-client [ip]=iproute2 [sysctl]=procps [psql]=postgresql-client [rclone]=rclone)
     for name in "${!package_of[@]}"; do
         PATH=$PATH:/usr/sbin:/sbin command -v "$name" > /dev/null || missing+=("${package_of[$name]}")
     done
@@ -59,6 +59,25 @@ bench() {
     work=$(mktemp -d)
     (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$package" && dpkg-deb --extract ./*.deb .)
     mv "$work"/usr/lib/postgresql/*/bin/pgbench "$pgbench"
+    rm -r "$work"
+}
+
+# An S3-compatible server for the lab's backup host, which no Debian has: versitygw, a Go module. It wants Go 1.25. Any Go since 1.21 fetches that by
+# itself, as a module; Debian has one since 13.
+s3() {
+    local version=v1.8.0 server work
+    server=$PWD/.lab/cache/versitygw-$version
+    if [ -x "$server" ]; then return; fi
+    if ! command -v go > /dev/null; then
+        [ "$(. /etc/os-release; echo "${VERSION_ID:-0}" | cut -d. -f1)" -ge 13 ] || fail "Go 1.21 or newer is needed on the path; this Debian's is older."
+        install golang-go
+    fi
+    echo "    versitygw $version, by $(go version)"
+    mkdir -p .lab/cache
+    work=$(mktemp -d)
+    # Without cgo it runs on each Debian, whichever this machine is.
+    GOBIN=$work CGO_ENABLED=0 GOTOOLCHAIN=auto go install "github.com/versity/versitygw/cmd/versitygw@$version"
+    mv "$work/versitygw" "$server"
     rm -r "$work"
 }
 
@@ -97,6 +116,6 @@ venv() {
 }
 
 case ${1:-} in
-    machine | bench | venv) "$1" ;;
-    *) fail "usage: setup.sh machine | bench | venv" ;;
+    machine | bench | s3 | venv) "$1" ;;
+    *) fail "usage: setup.sh machine | bench | s3 | venv" ;;
 esac

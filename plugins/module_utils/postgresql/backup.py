@@ -146,6 +146,17 @@ def _lacking(repository, info) -> list[str]:
     return _settled(repository, info, full[-1:])[0] if full else []
 
 
+def _missing(repository, info, chosen) -> tuple[list[str], list[str], dict[str, str | None]]:
+    """What the WAL since the full backup of this one lacks, what that of older ones does, and how far it goes without a gap, by backup.
+
+    Where WAL was lost, a full backup begins anew. Older ones can be restored up to the gap, and go by retention, for which they must be no fault.
+    """
+    lacking, ends = _settled(repository, info, info["backups"])
+    chain = [one for one in info["backups"] if root(one["label"]) == root(chosen["label"])]
+    now = _settled(repository, info, chain)[0] if lacking else []
+    return now, [name for name in lacking if name not in now], ends
+
+
 def _settled(repository, info, backups) -> tuple[list[str], dict[str, str | None]]:
     """What the WAL of some backups lacks, after a second look where there is a gap; and how far it goes without one, by backup."""
     for attempt in (1, 2):
@@ -273,7 +284,9 @@ def verify(settings: Mapping[str, Any], directory: Path | None, scratch: Path) -
     checks["repository"] = "pgbackrest verify: all files have their checksums"
     wrong += _copies(repository, info["backups"])
     checks["manifests"] = f"{len(info['backups'])} manifests are the same as their copies"
-    lacking, ends = _settled(repository, info, info["backups"])
+    lacking, older, ends = _missing(repository, info, chosen)
+    if older:
+        checks["older gaps"] = ", ".join(wal.ranges(older))
     if lacking:
         wrong.append(f"WAL is missing: {', '.join(wal.ranges(lacking))}")
     checks["wal"] = f"no gap from {info['backups'][0]['archive']['start']} to {ends[chosen['label']]}"

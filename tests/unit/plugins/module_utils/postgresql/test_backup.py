@@ -245,6 +245,22 @@ def test_a_gap_counts_when_it_is_there_after_a_minute_as_well(program):
     assert program.pauses == [60]
 
 
+def test_a_gap_before_the_newest_full_backup_is_told_and_is_no_fault_of_it(program):
+    """As after the loss of a backup host, whose newest WAL was not copied anywhere."""
+    archive(program, [3, 4, 6, 7, 8])
+    newer = {
+        **FULL,
+        "label": "20261206-010000F",
+        "archive": {"start": "0" * 7 + "1" + "0" * 15 + "7", "stop": "0" * 7 + "1" + "0" * 15 + "8"},
+    }
+    info = pgbackrest.judge(json.dumps(INFO), "demo")
+    info["backups"] = [*info["backups"], newer]
+    repository = pgbackrest.Repository(SETTINGS_GIVEN)
+    lacking, older, ends = backup._missing(repository, info, newer)
+    assert (lacking, older, ends[newer["label"]]) == ([], ["000000010000000000000005"], "000000010000000000000008")
+    assert backup._missing(repository, info, DIFF)[:2] == (["000000010000000000000005"], [])
+
+
 def test_wal_that_arrives_late_is_no_gap(program):
     archive(program, [4, 6], once=True)
     archive(program, [4, 5, 6])
