@@ -188,6 +188,8 @@ class Program:
         """Record that backups which are gone are given up."""
         record["removed"] = copying.lost(self.repository, kind, self.settings["kinds"][kind])
         record["checks"] = {"forgotten": "they were gone, and were given up by hand"}
+        if not record["removed"]:
+            self.say(f"{kind}: no backup is gone, so none was given up")
 
     # -- the remote -----------------------------------------------------------------------------------------------------
 
