@@ -118,13 +118,17 @@ seasoned: machine venv ## The whole platform on hosts that were in use before, r
 
 .PHONY: backup
 backup: export LAB_HOSTS := node1 node2 node3 backup1
-backup: machine venv ## Backups with a backup host of their own: taken, verified, damaged on purpose, kept and removed
+backup: machine venv ## Backups with a backup host of their own: taken, verified, damaged on purpose, kept, removed, and restored store by store
 	@$(TIMED) "Molecule, backups" molecule test --scenario-name backup
 
 .PHONY: restore
 restore: export LAB_HOSTS := node1 node2 node3 backup1
-restore: machine venv ## Restores of the search engine and of Redis, and of a whole platform that was destroyed under load
-	@$(TIMED) "Molecule, restores" molecule test --scenario-name restore
+restore: machine venv ## The whole platform destroyed under load, and brought back from its backups, on hosts of their own
+	@$(LAB) down
+	@$(LAB) up
+	@$(TIMED) "Deploy: playbooks/site.yml" ansible-playbook -i molecule/backup/inventory playbooks/site.yml
+	@$(TIMED) "Restore of the platform" python3 -m pytest tests/testinfra/guarantees/test_restore_all.py -s -ra $(ARGS)
+	@$(LAB) down
 
 .PHONY: debian12
 debian12: export LAB_DEBIAN := 12

@@ -144,6 +144,12 @@ class Cluster:
     def primary(self) -> str:
         return next(name for name, member in self.patroni().items() if member["role"] == "leader")
 
+    def leader(self) -> str | None:
+        """The primary while there is one, for who waits for another."""
+        with suppress(OSError, StopIteration):
+            return self.primary()
+        return None
+
     def whole(self) -> bool:
         """Whether all members run, one leads, another one is named to take over and all others stream.
 
@@ -209,6 +215,13 @@ class Cluster:
         """Whether the platform's own status finds nothing degraded."""
         return self.playbook("playbooks/status.yml", check=False).returncode == 0
 
+    def status(self) -> dict:
+        """The state of the platform as its own status has it."""
+        printed = self.playbook("playbooks/status.yml", "-e", "format=json", check=False).stdout
+        begin = re.search(r"^\{", printed, re.MULTILINE)
+        assert begin, f"status.yml printed no state: {printed[-2000:]}"
+        return json.JSONDecoder().raw_decode(printed[begin.start() :])[0]
+
     def lead_everything(self) -> str:
         """Give the virtual IP and etcd's leadership to PostgreSQL's primary; returns that host."""
         host = self.primary()
@@ -229,20 +242,16 @@ class Cluster:
 
 
 def of_scenario_backup() -> Cluster:
-    """The platform of scenario backup. `backup` is its one backup host, `scope` the stanza, which is called after the cluster."""
+    """The platform of scenario backup. `backup` is its one backup host, `scope` its name, which is the stanza's, and what a restore is confirmed by."""
     found = Cluster(ROOT / "molecule" / "backup" / "inventory")
-    listed = subprocess.run(
-        ["ansible-inventory", "-i", str(found.inventory), "--list"],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    inventory = json.loads(listed.stdout)
-    found.backup = inventory["backup"]["hosts"][0]
-    found.application = bool(inventory.get("swarm_managers"))
-    found.scope = found.ssh(found.backup, "ls /var/backups/utmstack/pgbackrest/backup").stdout.split()[0]
+    found.backup = next(name for name in found.lab.hosts if name not in found.hosts)
+    found.scope = found.ssh(found.backup, "cat /var/backups/utmstack/.utmstack-backup").stdout.strip()
     return found
+
+
+def told(done: subprocess.CompletedProcess) -> str:
+    """What a run printed as one line, since messages are continued on lines of their own."""
+    return " ".join(done.stdout.split())
 
 
 def changes(output: str) -> dict[str, int]:
