@@ -65,6 +65,7 @@ class Program:
                 if act == TAKE and code == 0:
                     # What is too old goes where it may. Whether it went is no part of whether there is a backup.
                     self._recorded(kind, EXPIRE, self._expire)
+                self._prune(kind)
         except BackupError as error:
             self.say(f"{kind}: {error.reason}")
             code = error.code
@@ -94,7 +95,7 @@ class Program:
             record |= {"verdict": _verdict(act, UNVERIFIED), "reason": "it was told to end before it was done"}
             code = FAILED
         record["seconds"] = round(time.monotonic() - clock, 3)
-        if act == EXPIRE and record["verdict"] == OK and not record["removed"]:
+        if act == EXPIRE and record["verdict"] == OK and not record["removed"] and not self._refused(kind):
             return code
         records.seal(self.repository.directory, record)
         what = f"{kind}: {act} {record['verdict']}"
@@ -180,6 +181,24 @@ class Program:
             given = {**self._given(kind), "records": known}
             self._worker(kind, lambda: KINDS[kind].expire(given, decision.remove))
             record["removed"] = decision.remove
+
+    def _refused(self, kind: str) -> bool:
+        """Whether the last record of what is too old says that it could not go, which would be told for ever."""
+        expires = records.of(self.repository.records(kind), EXPIRE)
+        return bool(expires) and expires[-1]["verdict"] != OK
+
+    def _prune(self, kind: str) -> None:
+        """Remove the records that nobody needs any more."""
+        old = retention.superfluous(
+            self.repository.records(kind),
+            self.now(),
+            self.settings["record_days"],
+            self.repository.runs(),
+            self.settings["kinds"][kind]["stale_s"],
+        )
+        records.remove(self.repository.directory, kind, old)
+        if old:
+            self.say(f"{kind}: removed {len(old)} old records")
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
@@ -355,6 +374,7 @@ def load(path: str) -> dict[str, Any]:
             "kinds",
             "lock_file",
             "lock_wait_s",
+            "record_days",
             "reserve_percent",
         } - set(found)
     except (OSError, ValueError, TypeError) as error:
