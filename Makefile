@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # Tests and the bench have a lab of their own, beside the one that is for trying.
-ifneq ($(filter test molecule opensearch first-boot seasoned backup restore rotation debian12 interrupted power-loss bench,$(MAKECMDGOALS)),)
+ifneq ($(filter test molecule opensearch first-boot seasoned backup restore rotation debian12 interrupted power-loss bench bench-backups,$(MAKECMDGOALS)),)
 ifeq ($(origin LAB_NAME)$(origin LAB_SUBNET),undefinedundefined)
 LAB_NAME := test
 LAB_SUBNET := 10.0.9.0/24
@@ -217,6 +217,15 @@ bench: machine venv ## Runs, throughput, memory and a drill's outages measured o
 	@$(LAB) down
 	@$(LAB) up
 	@$(TIMED) "Bench" python3 tests/bench/bench.py --scenario "$(SCENARIO)" $(ARGS)
+	@$(LAB) down
+
+.PHONY: bench-backups
+bench-backups: export LAB_HOSTS := node1 node2 node3 backup1
+bench-backups: machine venv ## What archiving and backups cost, measured on a fresh lab with a backup host
+	@$(TIMED) "Programs that measure" molecule/shared/setup.sh bench
+	@$(LAB) down
+	@$(LAB) up
+	@$(TIMED) "Bench of backups" python3 tests/bench/bench.py --backups $(ARGS)
 	@$(LAB) down
 
 .PHONY: clean

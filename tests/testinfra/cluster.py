@@ -47,6 +47,10 @@ UNITS = (
 )
 
 
+# The inventory of the scenario that has a backup host.
+BACKED_UP = ROOT / "molecule" / "backup" / "inventory"
+
+
 class Cluster:
     """Names, addresses and ways in."""
 
@@ -55,6 +59,7 @@ class Cluster:
         self.vip = self.lab.vip
         # Of the platform; a backup host is none of its members.
         self.hosts = {name: address for name, address in self.lab.hosts.items() if not name.startswith("backup")}
+        self.backup = next((name for name in self.lab.hosts if name not in self.hosts), "")
         self.inventory = inventory
         self.secrets_directory = self.lab.directory / "secrets"
         self.ca = self.secrets_directory / "ca.crt"
@@ -222,6 +227,11 @@ class Cluster:
         assert begin, f"status.yml printed no state: {printed[-2000:]}"
         return json.JSONDecoder().raw_decode(printed[begin.start() :])[0]
 
+    def open_configuration(self) -> None:
+        """What the operator does once: open the sealed configuration, without which status of a platform with backups is red."""
+        given = ("-e", "kind=configuration", "-e", f"identity={self.lab.identity}")
+        self.playbook("playbooks/verify_backup.yml", *given)
+
     def lead_everything(self) -> str:
         """Give the virtual IP and etcd's leadership to PostgreSQL's primary; returns that host."""
         host = self.primary()
@@ -242,9 +252,8 @@ class Cluster:
 
 
 def of_scenario_backup() -> Cluster:
-    """The platform of scenario backup. `backup` is its one backup host, `scope` its name, which is the stanza's, and what a restore is confirmed by."""
-    found = Cluster(ROOT / "molecule" / "backup" / "inventory")
-    found.backup = next(name for name in found.lab.hosts if name not in found.hosts)
+    """The deployed platform of scenario backup. `scope` is its name, which is the stanza's, and what a restore is confirmed by."""
+    found = Cluster(BACKED_UP)
     found.scope = found.ssh(found.backup, "cat /var/backups/utmstack/.utmstack-backup").stdout.strip()
     return found
 
