@@ -108,7 +108,7 @@ class Program:
 
     def _take(self, kind: str, record: Record) -> None:
         backup, known = backups()[kind], self.repository.records(kind)
-        newest = (retention.kept(known) or [{"bytes": 0}])[-1]["bytes"]
+        newest = 0 if backup.elsewhere else (retention.kept(known) or [{"bytes": 0}])[-1]["bytes"]
         self._reserve(int(newest * 1.2), kind)
         label = records.stamp(record["started"])
         place = self.repository.partial(kind, label) if backup.files else self._scratch(kind, TAKE)
@@ -244,8 +244,9 @@ class Program:
             copies += left
             problems += forgotten
         usage = shutil.disk_usage(self.repository.directory)
+        here = [row for row in rows if not backups()[row["kind"]].elsewhere]
         problems += verdict.room(
-            usage.free, usage.total, self.settings["reserve_percent"], rows, str(self.repository.directory)
+            usage.free, usage.total, self.settings["reserve_percent"], here, str(self.repository.directory)
         )
         guarded = _state(self.settings.get("state_file", STATE_FILE))
         problems += [f"{kind}: {text}" for kind, one in guarded.items() for text in one.get("problems", [])]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pwd
@@ -322,6 +323,19 @@ def test_a_refusal_to_remove_is_not_told_for_ever_where_nothing_is_too_old_any_m
     assert "not removed" not in " ".join(host.look()["kinds"][0]["problems"])
     known = len(host.records())
     assert host.run("expire") == 0 and len(host.records()) == known
+
+
+def test_backups_that_lie_elsewhere_take_no_room_of_the_backup_host(host, monkeypatch):
+    assert host.run("take") == 0
+    (path,) = (host.repository / "records/queue").iterdir()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"bytes": 2**60}))
+    host.now += 60
+    assert "one more backup of each kind" in " ".join(host.look()["problems"]) and host.run("take") == 4
+    service = SERVICES["queue"]
+    elsewhere = dataclasses.replace(service.backups[0], elsewhere=True)
+    monkeypatch.setitem(SERVICES, "queue", dataclasses.replace(service, backups=(elsewhere,)))
+    host.now += 60
+    assert host.look()["problems"] == [] and host.run("take") == 0
 
 
 # -- the program as a host has it ----------------------------------------------------------------------------------------
