@@ -17,11 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.backup import FAILED, NO_ROOM, SETTINGS, UNVERIFIED, BackupError, require_room, sha256
+from ..common.backup import FAILED, NO_ROOM, SETTINGS, UNVERIFIED, BackupError, directory_bytes, require_room, sha256
 from ..common.directories import make
 from ..common.text import size
 from ..services.registry import backups
-from . import metrics, retention, verdict, worker
+from . import estimate, metrics, retention, verdict, worker
 from . import record as records
 from .kinds import KINDS
 from .lock import alone
@@ -258,6 +258,19 @@ class Program:
             "guard": guarded,
             "problems": problems,
         }
+
+    def estimate(self) -> dict[str, Any]:
+        """Return what each kind will need, as estimate() has it, and how much all that is kept here takes now.
+
+        Raises BackupError where the repository can't be looked at, and OSError.
+        """
+        self.repository.check()
+        rows, now = [], self.now()
+        for kind, spec in self.settings["kinds"].items():
+            grows = KINDS[kind].grows(self._given(kind), now) if hasattr(KINDS[kind], "grows") else None
+            known = self.repository.records(kind)
+            rows.append(estimate.estimate(kind, spec, known, now, grows, backups()[kind].elsewhere))
+        return {"estimate": rows, "used": directory_bytes(self.repository.directory)}
 
     def _measure(self, state: Mapping[str, Any] | None = None) -> None:
         state = _state(self.settings.get("state_file", STATE_FILE)) if state is None else state

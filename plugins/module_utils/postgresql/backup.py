@@ -47,6 +47,8 @@ SETTLE_S = 60
 NEWEST_S = 6.5 * DAY_S
 # What a restore needs beyond the data: what is written while it recovers and is checked.
 MARGIN_BYTES = 2**30
+# What a rate of WAL is measured over at least.
+RATE_S = 3600
 # Minutes without a witness that are no problem yet.
 MISSED_WITNESSES = 3
 # pgBackRest's largest number of full backups to keep, so that expire by name removes nothing else.
@@ -540,6 +542,23 @@ def refuse_expire(
     for label in sorted(wanted & needed.keys()):
         raise BackupError(f"backup {label} is not removed: {needed[label]} needs it")
     return sorted(wanted, key=lambda name: (known[name]["type"] == FULL, name))
+
+
+def grows(settings: Mapping[str, Any], now: float) -> float | None:
+    """How many bytes of WAL the repository gets a day, by the last one; None where there are none of an hour ago or before."""
+    came, first = 0, now
+    for place, _folders, names in os.walk(Path(settings["repository"], "archive")):
+        for name in names:
+            if not wal.segment(name):
+                continue
+            try:
+                seen = os.lstat(os.path.join(place, name))
+            except FileNotFoundError:
+                continue
+            first = min(first, seen.st_mtime)
+            came += seen.st_size if seen.st_mtime > now - DAY_S else 0
+    observed = min(float(DAY_S), now - first)
+    return came / observed * DAY_S if observed >= RATE_S else None
 
 
 def guard(settings: Mapping[str, Any], previous: Mapping[str, Any] | None = None) -> dict[str, Any]:

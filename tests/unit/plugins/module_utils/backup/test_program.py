@@ -325,6 +325,18 @@ def test_a_refusal_to_remove_is_not_told_for_ever_where_nothing_is_too_old_any_m
     assert host.run("expire") == 0 and len(host.records()) == known
 
 
+def test_what_backups_will_need_is_asked_with_them_and_only_where_it_is_wanted(host, tmp_path):
+    host.run("take")
+    file = tmp_path / "backup.json"
+    file.write_text(json.dumps(host.settings))
+    found = info.answer(None, {"settings_file": str(file), "kinds": [], "estimate": True})
+    (one,) = found["estimate"]
+    assert one["newest"] == one["kept"] == host.records()[0]["bytes"] > 0
+    assert found["used"] == sum(path.stat().st_size for path in host.repository.rglob("*") if path.is_file())
+    plain = info.answer(None, {"settings_file": str(file), "kinds": []})
+    assert (plain["estimate"], plain["used"]) == ([], None)
+
+
 def test_backups_that_lie_elsewhere_take_no_room_of_the_backup_host(host, monkeypatch):
     assert host.run("take") == 0
     (path,) = (host.repository / "records/queue").iterdir()
