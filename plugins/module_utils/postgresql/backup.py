@@ -53,6 +53,8 @@ RATE_S = 3600
 MISSED_WITNESSES = 3
 # pgBackRest's largest number of full backups to keep, so that expire by name removes nothing else.
 KEEP_ALL = "9999999"
+# A primary that was not one before has archived nothing yet.
+_ARCHIVED = "SELECT to_json(round(extract(epoch FROM now() - last_archived_time))) FROM pg_catalog.pg_stat_archiver"
 pause = time.sleep
 
 
@@ -562,15 +564,17 @@ def grows(settings: Mapping[str, Any], now: float) -> float | None:
 
 
 def guard(settings: Mapping[str, Any], previous: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Each minute: write a witness on the primary.
+    """Each minute: write a witness on the primary, and see how old the newest WAL is that all repositories have.
 
-    previous: what the last call returned: {witness: the last number, missed: how many in a row could not be written, problems}.
+    previous: what the last call returned: {witness: the last number, missed: how many in a row could not be written, problems; metrics}.
     """
     missed = int((previous or {}).get("missed", 0))
     try:
         with cluster(settings, settings.get("account", ACCOUNT)) as access:
             rows.witness(access)
-            return {"witness": rows.chain(access, PRIMARY).get("last"), "missed": 0, "problems": []}
+            found = {"witness": rows.chain(access, PRIMARY).get("last"), "missed": 0, "problems": []}
+            age = access.ask(_ARCHIVED, which=PRIMARY)
+            return found if age is None else {**found, "metrics": {"rpo_seconds": {"": age}}}
     except BackupError as error:
         missed += 1
         told = f"no witness was written for {missed} minutes, by which a restore is judged: {error.reason}"

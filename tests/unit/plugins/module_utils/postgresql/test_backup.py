@@ -390,9 +390,13 @@ def test_a_missed_witness_is_a_problem_after_the_third_minute(psql):
     assert "no witness was written for 5 minutes" in found["problems"][0]
 
 
-def test_a_witness_ends_the_count(psql):
+@pytest.mark.parametrize(
+    ("said", "metrics"), [("17\n", {"metrics": {"rpo_seconds": {"": 17}}}), ("", {})], ids=["archived", "nothing yet"]
+)
+def test_a_witness_ends_the_count_and_tells_how_old_the_newest_archived_wal_is(psql, said, metrics):
     psql.reply("to_regclass", "true\n").reply("INSERT").reply("count(*)", '{"rows": 5, "last": 5, "broken": null}\n')
-    assert backup.guard(CLUSTER, {"missed": 7}) == {"witness": 5, "missed": 0, "problems": []}
+    psql.reply("pg_stat_archiver", said)
+    assert backup.guard(CLUSTER, {"missed": 7}) == {"witness": 5, "missed": 0, "problems": [], **metrics}
 
 
 def test_a_password_is_on_no_command_line_and_in_no_environment(psql, tmp_path, monkeypatch):
