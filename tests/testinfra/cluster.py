@@ -180,9 +180,10 @@ class Cluster:
         ]
 
     def running(self) -> list[str]:
+        """The hosts of the platform that have power."""
         from lab import states
 
-        return [host for host, state in states(self.lab).items() if state == "running"]
+        return [host for host, state in states(self.lab).items() if state == "running" and host in self.hosts]
 
     def etcd(self, host: str, arguments: str) -> str:
         tls = "/etc/utmstack-ha/tls"
