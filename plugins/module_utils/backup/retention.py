@@ -83,9 +83,9 @@ def superfluous(
     """Return the names of the records that nobody needs any more, in the order in which they may go: what one that stays refers to stays, wherever it
     is broken off.
 
-    records, clock, pause_s: as expire() takes them. Kept are, where the clock is to be believed, and whatever their age: those of kept backups and of their verifications; the newest of each act, and the
-    last good ones; restores since the oldest kept backup, which know when timelines began, and those with safety copies that are left; and what
-    says of an older one that its backup, or its copy, is gone.
+    records, clock, pause_s: as expire() takes them. None goes by a clock that is not to be believed. Kept are, whatever their age: those of kept
+    backups and of their verifications; the newest of each act, and the last good ones; restores since the oldest kept backup, which know when
+    timelines began, and those with safety copies that are left; and what says of an older one that its backup, or its copy, is gone.
     """
     if _clock_fault(now, sorted({*clock, *(one["started"] for one in records)}), max(pause_s, JUMP_S)):
         return []
