@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # Tests and the bench have a lab of their own, beside the one that is for trying.
-ifneq ($(filter test molecule opensearch first-boot seasoned backup restore rotation debian12 interrupted power-loss bench,$(MAKECMDGOALS)),)
+ifneq ($(filter test molecule opensearch first-boot seasoned backup restore rotation debian12 interrupted power-loss bench bench-backups,$(MAKECMDGOALS)),)
 ifeq ($(origin LAB_NAME)$(origin LAB_SUBNET),undefinedundefined)
 LAB_NAME := test
 LAB_SUBNET := 10.0.9.0/24
@@ -118,13 +118,17 @@ seasoned: machine venv ## The whole platform on hosts that were in use before, r
 
 .PHONY: backup
 backup: export LAB_HOSTS := node1 node2 node3 backup1
-backup: machine venv ## Backups with a backup host of their own: taken, verified, damaged on purpose, kept and removed
+backup: machine venv ## Backups with a backup host of their own: taken, verified, damaged on purpose, kept, removed, and restored store by store
 	@$(TIMED) "Molecule, backups" molecule test --scenario-name backup
 
 .PHONY: restore
 restore: export LAB_HOSTS := node1 node2 node3 backup1
-restore: machine venv ## Restores of the search engine and of Redis, and of a whole platform that was destroyed under load
-	@$(TIMED) "Molecule, restores" molecule test --scenario-name restore
+restore: machine venv ## The whole platform destroyed under load, and brought back from its backups, on hosts of their own
+	@$(LAB) down
+	@$(LAB) up
+	@$(TIMED) "Deploy: playbooks/site.yml" ansible-playbook -i molecule/backup/inventory playbooks/site.yml
+	@$(TIMED) "Restore of the platform" python3 -m pytest tests/testinfra/guarantees/test_restore_all.py -s -ra $(ARGS)
+	@$(LAB) down
 
 .PHONY: debian12
 debian12: export LAB_DEBIAN := 12
@@ -213,6 +217,15 @@ bench: machine venv ## Runs, throughput, memory and a drill's outages measured o
 	@$(LAB) down
 	@$(LAB) up
 	@$(TIMED) "Bench" python3 tests/bench/bench.py --scenario "$(SCENARIO)" $(ARGS)
+	@$(LAB) down
+
+.PHONY: bench-backups
+bench-backups: export LAB_HOSTS := node1 node2 node3 backup1
+bench-backups: machine venv ## What archiving and backups cost, measured on a fresh lab with a backup host
+	@$(TIMED) "Programs that measure" molecule/shared/setup.sh bench
+	@$(LAB) down
+	@$(LAB) up
+	@$(TIMED) "Bench of backups" python3 tests/bench/bench.py --backups $(ARGS)
 	@$(LAB) down
 
 .PHONY: clean

@@ -5,7 +5,7 @@
 
 Settings come from the environment, so that make, Molecule and Ansible agree on them:
 LAB_NAME (demo), LAB_SUBNET (10.0.1.0/24), LAB_HOSTS ("node1 node2 node3"), LAB_DEBIAN (13), LAB_ELASTICSEARCH (8.19.4).
-Hosts get the addresses .11, .12, … and the virtual address is .100.
+Hosts get the addresses .11, .12, … and the virtual address is .100. With a host whose name begins with `backup` there is an operator's key pair, too.
 """
 
 from __future__ import annotations
@@ -84,6 +84,11 @@ class Lab:
         return self.directory / "id_ed25519"
 
     @property
+    def identity(self) -> Path:
+        """The key that opens the sealed configuration, of a lab with a backup host."""
+        return self.directory / "operator.key"
+
+    @property
     def known_hosts(self) -> Path:
         return self.directory / "known_hosts"
 
@@ -127,6 +132,10 @@ class Lab:
             "lab_program": str(Path(__file__).resolve()),
             "lab_analysis_recipe": analysis_recipe(),
         }
+        if self.identity.exists():
+            settings["backup_recipients"] = re.findall(
+                r"^# public key: (age1\w+)$", self.identity.read_text(), re.MULTILINE
+            )
         return {"_meta": {"hostvars": hostvars}, "all": {"hosts": list(self.hosts), "vars": settings}}
 
 
@@ -473,6 +482,8 @@ def ensure_key(lab: Lab) -> None:
     (lab.directory / "snapshots").chmod(0o1777)
     if not lab.key.exists():
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {lab.name}", "-f", lab.key)
+    if any(host.startswith("backup") for host in lab.hosts) and not lab.identity.exists():
+        run("age-keygen", "-o", lab.identity)
 
 
 def file_limit_volume() -> list[str]:

@@ -1,12 +1,13 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Filters of role backup; what they do is in module_utils/services/backup.py."""
+"""Filters of backups; what they do is in module_utils/services/backup.py and backup/estimate.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from ..module_utils.backup import estimate
 from ..module_utils.services import backup
 from ..module_utils.services.registry import backups
 
@@ -23,6 +24,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "backup_program_kinds": backup_program_kinds,
+            "backup_estimates": estimate.text,
             "backup_timers": backup.timers,
             "backup_former_timers": backup.former_timers,
         }

@@ -29,6 +29,11 @@ options:
     type: list
     elements: str
     default: []
+  estimate:
+    description:
+      - Whether RV(estimate) is wanted, for which all files of the repository are looked at.
+    type: bool
+    default: false
 seealso:
   - module: utmstack.ha.backup_kept_info
 """
@@ -142,6 +147,46 @@ remote_copy:
     seconds:
       description: How long it took, or null.
       type: float
+estimate:
+  description: What each kind will need, of what was measured. Empty without O(estimate).
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: Its name.
+      type: str
+    title:
+      description: What it is called.
+      type: str
+    newest:
+      description: Size of the newest good backup in bytes, or null.
+      type: int
+    kept:
+      description: Size of all that are kept, by their records.
+      type: int
+    a_day:
+      description: Bytes that come in a day, WAL among them, or null where that is not measured yet.
+      type: int
+    needed:
+      description: Bytes of all that will be kept, or null where that is not measured yet.
+      type: int
+    days:
+      description: For how many days that is.
+      type: int
+    restored:
+      description: Bytes of what a restore of the newest backup makes, or null.
+      type: int
+    restore_s:
+      description: How long that takes, by the last restores, or else by the last verifications, in seconds, or null where neither was measured.
+      type: float
+    elsewhere:
+      description: Whether it lies in a repository of the service's own, and takes no room of the backup host.
+      type: bool
+used:
+  description: Bytes of all files of the repository, or null without O(estimate).
+  returned: always
+  type: int
 safety:
   description: Copies of what restores have replaced, which are still there.
   returned: always

@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "testinfra"))
 
 import figures  # noqa: E402
 import loads  # noqa: E402
+import states  # noqa: E402
 from ansible.release import __version__ as ansible_version  # noqa: E402
-from cluster import PLAIN, ROOT, UNITS, Cluster, changes, everywhere, until  # noqa: E402
+from cluster import BACKED_UP, PLAIN, ROOT, UNITS, Cluster, changes, everywhere, until  # noqa: E402
 from figures import BenchError  # noqa: E402
 from page import page  # noqa: E402
 
@@ -49,7 +50,7 @@ class Bench:
         self.found = {
             "schema": SCHEMA, "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": commit(),
             "ansible": ansible_version, "machine": machine(), "hosts": list(cluster.hosts), "settings": settings,
-            "runs": {}, "throughput": [], "memory": [], "drill": None, "failed": {},
+            "runs": {}, "throughput": [], "cost": [], "memory": [], "drill": None, "failed": {},
         }  # fmt: skip
 
     def step(self, name: str, measure: Callable[..., None], *arguments) -> bool:
@@ -108,6 +109,18 @@ class Bench:
                     done.append(target.run(*getattr(target, route), settings["seconds"]))
             self.found["throughput"] += figures.compare(path, target.host, runs)
 
+    def cost(self, path: str) -> None:
+        """The same work through the virtual IP while the platform does nothing, less or more for its backups, in turn."""
+        settings = self.found["settings"]
+        runs: dict[str, list[list[dict]]] = {state: [] for state in states.STATES}
+        with PATHS[path](self.cluster) as target:
+            for number in range(settings["repeat"]):
+                for state, enter in states.STATES.items():
+                    print(f"    {number + 1} of {settings['repeat']}: {state}", flush=True)
+                    with enter(self.cluster):
+                        runs[state].append(target.run(*target.vip, settings["seconds"]))
+        self.found["cost"] += figures.compare(path, target.host, runs)
+
     def memory(self) -> None:
         names = " ".join((*UNITS, "containerd"))
         shown = everywhere(self.cluster, f"systemctl show -p Id,MemoryCurrent,MemoryPeak {names}")
@@ -153,10 +166,19 @@ def main() -> int:
     parser.add_argument("--scenario", default="short", help="what the drill does, or none")
     parser.add_argument("--seconds", type=float, default=10, help="how long each load lasts (Redis: 20000 requests)")
     parser.add_argument("--repeat", type=int, default=3, help="how often each load is done by each route")
+    parser.add_argument(
+        "--backups", action="store_true", help="what backups cost, on the lab of molecule/backup, and nothing else"
+    )
     settings = vars(parser.parse_args())
-    cluster = Cluster()
+    cluster = Cluster(BACKED_UP) if settings["backups"] else Cluster()
     bench = Bench(cluster, settings)
-    if bench.step("converge", bench.run, "converge"):
+    deployed = bench.step("converge", bench.run, "converge")
+    if deployed and settings["backups"]:
+        bench.step("configuration", cluster.open_configuration)
+        bench.step("status", until, cluster.status_is_ok, 180, "a whole platform")
+        for path in PATHS:
+            bench.step(path, bench.cost, path)
+    elif deployed:
         bench.step("no_op", bench.run, "no_op")
         bench.step("check", bench.run, "check")
         bench.step("status", until, cluster.status_is_ok, 180, "a whole platform")

@@ -97,10 +97,10 @@ def middle(runs: list[dict]) -> dict:
 
 
 def compare(path: str, host: str, runs: dict[str, list[list[dict]]]) -> list[dict]:
-    """An entry for each kind of work. runs: route to its rounds, each with a figure of every work; host: who serves directly."""
+    """An entry for each kind of work. runs: route, or state, to its rounds, each with a figure of every work; host: who serves directly."""
     about = ("work", "unit", "users")
     entries = []
-    for place, first in enumerate(runs["vip"][0]):
+    for place, first in enumerate(next(iter(runs.values()))[0]):
         of = {
             route: [
                 {name: of_round[place][name] for name in of_round[place] if name not in about} for of_round in rounds

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 RUNS = {"converge": "fresh hosts", "no_op": "nothing to do", "check": "--check, nothing to do"}
 ROUTES = {"vip": "virtual IP", "direct": "direct"}
+STATES = {"without": "no archiving", "archiving": "archiving", "during_backups": "backups running"}
 
 
 def page(found: dict) -> str:
@@ -18,6 +19,7 @@ def page(found: dict) -> str:
     sections = {
         "Runs of site.yml": runs(found["runs"]),
         f"Throughput, median of {found['settings']['repeat']}": throughput(found["throughput"]),
+        f"Cost of backups, through the virtual IP, median of {found['settings']['repeat']}": cost(found["cost"]),
         "Memory, now (peak)": memory(found["memory"]),
         "Drill": drill(found["drill"]),
         "Failed": [f"- {step}: {why}" for step, why in found["failed"].items()],
@@ -56,6 +58,34 @@ def throughput(measured: list[dict]) -> list[str]:
         for found in [entry[route]["median"]]
     ]  # fmt: skip
     head = ["path", "work", "users:", "by", "a second:", "p50 ms:", "p95 ms:", "p99 ms:", "max ms:", "errors:"]
+    return table(head, rows)
+
+
+def cost(measured: list[dict]) -> list[str]:
+    """Each state's rate, and its share of that without archiving; and its slow requests."""
+    rows = [
+        [
+            entry["path"], entry["work"], str(entry["users"]), STATES[state], f"{found['rate_per_s']:.0f} {entry['unit']}",
+            f"{found['rate_per_s'] / entry['without']['median']['rate_per_s']:.2f}",
+            *(f"{found[name]:.1f}" for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms")), str(found["errors"]),
+        ]
+        for entry in measured
+        for state in STATES
+        for found in [entry[state]["median"]]
+    ]  # fmt: skip
+    head = [
+        "path",
+        "work",
+        "users:",
+        "meanwhile",
+        "a second:",
+        "share:",
+        "p50 ms:",
+        "p95 ms:",
+        "p99 ms:",
+        "max ms:",
+        "errors:",
+    ]
     return table(head, rows)
 
 

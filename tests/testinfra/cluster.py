@@ -47,6 +47,10 @@ UNITS = (
 )
 
 
+# The inventory of the scenario that has a backup host.
+BACKED_UP = ROOT / "molecule" / "backup" / "inventory"
+
+
 class Cluster:
     """Names, addresses and ways in."""
 
@@ -55,6 +59,7 @@ class Cluster:
         self.vip = self.lab.vip
         # Of the platform; a backup host is none of its members.
         self.hosts = {name: address for name, address in self.lab.hosts.items() if not name.startswith("backup")}
+        self.backup = next((name for name in self.lab.hosts if name not in self.hosts), "")
         self.inventory = inventory
         self.secrets_directory = self.lab.directory / "secrets"
         self.ca = self.secrets_directory / "ca.crt"
@@ -144,6 +149,12 @@ class Cluster:
     def primary(self) -> str:
         return next(name for name, member in self.patroni().items() if member["role"] == "leader")
 
+    def leader(self) -> str | None:
+        """The primary while there is one, for who waits for another."""
+        with suppress(OSError, StopIteration):
+            return self.primary()
+        return None
+
     def whole(self) -> bool:
         """Whether all members run, one leads, another one is named to take over and all others stream.
 
@@ -169,9 +180,10 @@ class Cluster:
         ]
 
     def running(self) -> list[str]:
+        """The hosts of the platform that have power."""
         from lab import states
 
-        return [host for host, state in states(self.lab).items() if state == "running"]
+        return [host for host, state in states(self.lab).items() if state == "running" and host in self.hosts]
 
     def etcd(self, host: str, arguments: str) -> str:
         tls = "/etc/utmstack-ha/tls"
@@ -209,6 +221,18 @@ class Cluster:
         """Whether the platform's own status finds nothing degraded."""
         return self.playbook("playbooks/status.yml", check=False).returncode == 0
 
+    def status(self) -> dict:
+        """The state of the platform as its own status has it."""
+        printed = self.playbook("playbooks/status.yml", "-e", "format=json", check=False).stdout
+        begin = re.search(r"^\{", printed, re.MULTILINE)
+        assert begin, f"status.yml printed no state: {printed[-2000:]}"
+        return json.JSONDecoder().raw_decode(printed[begin.start() :])[0]
+
+    def open_configuration(self) -> None:
+        """What the operator does once: open the sealed configuration, without which status of a platform with backups is red."""
+        given = ("-e", "kind=configuration", "-e", f"identity={self.lab.identity}")
+        self.playbook("playbooks/verify_backup.yml", *given)
+
     def lead_everything(self) -> str:
         """Give the virtual IP and etcd's leadership to PostgreSQL's primary; returns that host."""
         host = self.primary()
@@ -229,20 +253,15 @@ class Cluster:
 
 
 def of_scenario_backup() -> Cluster:
-    """The platform of scenario backup. `backup` is its one backup host, `scope` the stanza, which is called after the cluster."""
-    found = Cluster(ROOT / "molecule" / "backup" / "inventory")
-    listed = subprocess.run(
-        ["ansible-inventory", "-i", str(found.inventory), "--list"],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    inventory = json.loads(listed.stdout)
-    found.backup = inventory["backup"]["hosts"][0]
-    found.application = bool(inventory.get("swarm_managers"))
-    found.scope = found.ssh(found.backup, "ls /var/backups/utmstack/pgbackrest/backup").stdout.split()[0]
+    """The deployed platform of scenario backup. `scope` is its name, which is the stanza's, and what a restore is confirmed by."""
+    found = Cluster(BACKED_UP)
+    found.scope = found.ssh(found.backup, "cat /var/backups/utmstack/.utmstack-backup").stdout.strip()
     return found
+
+
+def told(done: subprocess.CompletedProcess) -> str:
+    """What a run printed as one line, since messages are continued on lines of their own."""
+    return " ".join(done.stdout.split())
 
 
 def changes(output: str) -> dict[str, int]:

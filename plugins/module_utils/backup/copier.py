@@ -44,7 +44,8 @@ class Copier:
             with alone(Path(self.settings["lock_file"]), self.settings["lock_wait_s"], LOCK_REMEDY):
                 self.repository.check()
                 now, found = self.now(), copying.source(directory)
-                copying.require_source(self.repository, kinds, found, there[ENCRYPTED])
+                pruned = now - retention.record_s(self.settings["record_days"])
+                copying.require_source(self.repository, kinds, found, there[ENCRYPTED], pruned)
                 self._require_new(there)
                 make(stage, 0o700)
                 for path in found.lists:

@@ -91,13 +91,19 @@ def _unfinished(here: Path, name: str, directory: Path) -> bool:
 
 
 def require_source(
-    repository: Repository, kinds: Mapping[str, Mapping[str, Any]], found: Source, there: Iterable[str]
+    repository: Repository,
+    kinds: Mapping[str, Mapping[str, Any]],
+    found: Source,
+    there: Iterable[str],
+    pruned: float,
 ) -> None:
     """Raise BackupError where the source has lost something that nothing has removed.
 
-    Records are never removed, so each that was copied must be here; and each backup that the records keep. there: the paths at the remote.
+    Each record that was copied must be here, but those from before `pruned`, which may be too old; and each backup that the records keep.
+    there: the paths at the remote. pruned: in seconds since 1970.
     """
-    copied = [path for path in there if path.startswith("records/")]
+    oldest = records.stamp(pruned)
+    copied = [path for path in there if path.startswith("records/") and path.rsplit("/", 1)[1] >= oldest]
     missing = sorted(set(copied) - set(found.encrypted))
     if missing:
         raise BackupError(

@@ -12,14 +12,24 @@ from .program import SETTINGS_FILE, Program, load
 from .repository import Repository
 from .repository import kept as kept_in
 
-UNKNOWN = {"free": None, "total": None, "kinds": [], "remote_copy": {}, "safety": [], "guard": {}}
+UNKNOWN = {
+    "free": None,
+    "total": None,
+    "kinds": [],
+    "remote_copy": {},
+    "safety": [],
+    "guard": {},
+    "estimate": [],
+    "used": None,
+}
 
 
 def answer(_module: Any, given: dict) -> dict:
     """Return how all kinds stand. What can't be looked at is a problem, and no kind is then said to be good."""
     try:
         settings = load(given["settings_file"])
-        seen = Program(settings).look()
+        program = Program(settings)
+        seen = {"estimate": [], "used": None, **program.look(), **(program.estimate() if given.get("estimate") else {})}
     except BackupError as error:
         return {**UNKNOWN, "directory": "", "problems": [error.reason], "healthy": False}
     except OSError as error:
@@ -48,6 +58,7 @@ QUESTION = Question(
     {
         "settings_file": {"type": "path", "default": SETTINGS_FILE},
         "kinds": {"type": "list", "elements": "str", "default": []},
+        "estimate": {"type": "bool", "default": False},
     },
     answer,
 )

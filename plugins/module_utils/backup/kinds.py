@@ -4,7 +4,7 @@
 
 Each has take(settings, directory), verify(settings, directory, scratch) and inspect(directory). Of those that keep backups by themselves also
 expire(settings, labels). Where there is something to fetch before a verification without network: fetch(settings, directory, scratch).
-Where something is to be watched every minute: guard(settings, previous).
+Where something is to be watched every minute: guard(settings, previous). Where more comes in than backups: grows(settings, now), bytes a day.
 """
 
 from __future__ import annotations

@@ -17,11 +17,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.backup import FAILED, NO_ROOM, SETTINGS, UNVERIFIED, BackupError, require_files, require_room
+from ..common.backup import (
+    FAILED,
+    NO_ROOM,
+    SETTINGS,
+    UNVERIFIED,
+    BackupError,
+    directory_bytes,
+    require_files,
+    require_room,
+)
 from ..common.directories import make
 from ..common.text import size
 from ..services.registry import backups
-from . import copying, metrics, retention, verdict, worker
+from . import copying, estimate, metrics, retention, verdict, worker
 from . import record as records
 from .copier import LOCK_REMEDY, Copier
 from .kinds import KINDS
@@ -71,6 +80,7 @@ class Program:
                 if act == TAKE and code == 0:
                     # What is too old goes where it may. Whether it went is no part of whether there is a backup.
                     self._recorded(kind, EXPIRE, self._expire)
+                self._prune(kind)
         except BackupError as error:
             self.say(f"{kind}: {error.reason}")
             code = error.code
@@ -100,7 +110,7 @@ class Program:
             record |= {"verdict": _verdict(act, UNVERIFIED), "reason": "it was told to end before it was done"}
             code = FAILED
         record["seconds"] = round(time.monotonic() - clock, 3)
-        if act == EXPIRE and record["verdict"] == OK and not record["removed"]:
+        if act == EXPIRE and record["verdict"] == OK and not record["removed"] and not self._refused(kind):
             return code
         records.seal(self.repository.directory, record)
         what = f"{kind}: {act} {record['verdict']}"
@@ -110,7 +120,7 @@ class Program:
 
     def _take(self, kind: str, record: Record) -> None:
         backup, known = backups()[kind], self.repository.records(kind)
-        newest = (retention.kept(known) or [{"bytes": 0}])[-1]["bytes"]
+        newest = 0 if backup.elsewhere else (retention.kept(known) or [{"bytes": 0}])[-1]["bytes"]
         self._reserve(int(newest * 1.2), kind)
         label = records.stamp(record["started"])
         place = self.repository.partial(kind, label) if backup.files else self._scratch(kind, TAKE)
@@ -183,6 +193,24 @@ class Program:
             given = {**self._given(kind), "records": known}
             self._worker(kind, lambda: KINDS[kind].expire(given, decision.remove))
             record["removed"] = decision.remove
+
+    def _refused(self, kind: str) -> bool:
+        """Whether the last record of what is too old says that it could not go, which would be told for ever."""
+        expires = records.of(self.repository.records(kind), EXPIRE)
+        return bool(expires) and expires[-1]["verdict"] != OK
+
+    def _prune(self, kind: str) -> None:
+        """Remove the records that nobody needs any more."""
+        old = retention.superfluous(
+            self.repository.records(kind),
+            self.now(),
+            self.settings["record_days"],
+            self.repository.runs(),
+            self.settings["kinds"][kind]["stale_s"],
+        )
+        records.remove(self.repository.directory, kind, old)
+        if old:
+            self.say(f"{kind}: removed {len(old)} old records")
 
     def _forget(self, kind: str, record: Record) -> None:
         """Record that backups which are gone are given up."""
@@ -266,8 +294,9 @@ class Program:
             copies += left
             problems += forgotten
         usage = shutil.disk_usage(self.repository.directory)
+        here = [row for row in rows if not backups()[row["kind"]].elsewhere]
         problems += verdict.room(
-            usage.free, usage.total, self.settings["reserve_percent"], rows, str(self.repository.directory)
+            usage.free, usage.total, self.settings["reserve_percent"], here, str(self.repository.directory)
         )
         remote = self.settings.get("remote")
         copy = copying.judge(self.repository.records(copying.KIND), remote, now, self.host) if remote else {}
@@ -283,6 +312,19 @@ class Program:
             "guard": guarded,
             "problems": problems,
         }
+
+    def estimate(self) -> dict[str, Any]:
+        """Return what each kind will need, as estimate() has it, and how much all that is kept here takes now.
+
+        Raises BackupError where the repository can't be looked at, and OSError.
+        """
+        self.repository.check()
+        rows, now = [], self.now()
+        for kind, spec in self.settings["kinds"].items():
+            grows = KINDS[kind].grows(self._given(kind), now) if hasattr(KINDS[kind], "grows") else None
+            known = self.repository.records(kind)
+            rows.append(estimate.estimate(kind, spec, known, now, grows, backups()[kind].elsewhere))
+        return {"estimate": rows, "used": directory_bytes(self.repository.directory)}
 
     def _measure(self, state: Mapping[str, Any] | None = None) -> None:
         state = _state(self.settings.get("state_file", STATE_FILE)) if state is None else state
@@ -387,6 +429,7 @@ def load(path: str) -> dict[str, Any]:
             "kinds",
             "lock_file",
             "lock_wait_s",
+            "record_days",
             "reserve_percent",
         } - set(found)
     except (OSError, ValueError, TypeError) as error:

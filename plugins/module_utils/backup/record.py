@@ -1,6 +1,7 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Records: one JSON file for each run of a backup, a verification, a copy or a restore, written once and never changed.
+"""Records: one JSON file for each run of a backup, a verification, a copy or a restore, written once and never changed; one that nobody
+needs any more is removed (retention.superfluous).
 
 They are all that status, metrics, retention and the history of restore times go by. A record's time is what its content says; the time of the
 file means nothing.
@@ -105,6 +106,12 @@ def read(repository: str | Path, kind: str) -> tuple[list[Record], list[str]]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             faults.append(f"the record {path} can't be read: {error}")
     return sorted(found, key=lambda record: (record["started"], record["name"])), faults
+
+
+def remove(repository: str | Path, kind: str, names: Iterable[str]) -> None:
+    """Remove records of a kind, in this order. Raises OSError."""
+    for name in names:
+        (directory(repository, kind) / name).unlink(missing_ok=True)
 
 
 def of(records: Iterable[Record], act: str, verdict: str = "") -> list[Record]:

@@ -1,17 +1,20 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Which backups of a kind may go: decided on records alone, so that it can be shown for any clock and any history."""
+"""Which backups of a kind may go, and which of its records: decided on records alone, so that it can be shown for any clock and any history."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .record import EXPIRE, OK, TAKE, VERIFY, Record, label, moment, of
+from .record import EXPIRE, OK, RESTORE, TAKE, VERIFY, Record, label, moment, of
 
 DAY = 86400
 # A clock that has jumped by more than this makes nothing old.
 JUMP_S = 2 * DAY
+# For how long at least a record stays, by which a jump of the clock is noticed, and how often all WAL was recovered; and how many good ones of each
+# act stay whatever their age: how long an act takes is estimated of the last ones.
+RECORD_DAYS, MEASURED = 30, 10
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,50 @@ def expire(
             break
         needed |= more
     return Decision(remove=[label(one) for one in old if label(one) not in needed])
+
+
+def record_s(days: float) -> float:
+    """Return for how many seconds a record stays that nothing needs. days: what the operator wants."""
+    return max(days, RECORD_DAYS) * DAY
+
+
+def superfluous(
+    records: Sequence[Record], now: float, days: float, clock: Iterable[float] = (), pause_s: float = JUMP_S
+) -> list[str]:
+    """Return the names of the records that nobody needs any more, in the order in which they may go: what one that stays refers to stays, wherever it
+    is broken off.
+
+    records, clock, pause_s: as expire() takes them. None goes by a clock that is not to be believed. Kept are, whatever their age: those of kept
+    backups and of their verifications; the newest of each act, and the last good ones; restores since the oldest kept backup, which know when
+    timelines began, and those with safety copies that are left; and what says of an older one that its backup, or its copy, is gone.
+    """
+    if _clock_fault(now, sorted({*clock, *(one["started"] for one in records)}), max(pause_s, JUMP_S)):
+        return []
+    good = kept(records)
+    labels = {label(one) for one in good}
+    oldest = min((moment(one) for one in good), default=now)
+    acts = {one["act"] for one in records}
+    stay = {found[-1]["name"] for act in acts if (found := of(records, act))}
+    stay |= {one["name"] for act in acts for one in of(records, act, OK)[-MEASURED:]}
+    stay |= {one["name"] for one in records if one["started"] >= now - record_s(days)}
+    stay |= {one["name"] for one in records if one["act"] in (TAKE, VERIFY) and label(one) in labels}
+    gone = {path for one in of(records, RESTORE) for path in one.get("removed", [])}
+    for one in of(records, RESTORE):
+        if one["started"] >= oldest or {copy["path"] for copy in one.get("safety", [])} - gone:
+            stay.add(one["name"])
+    left = [one for one in records if one["name"] in stay]
+    there = {label(one) for one in of(left, TAKE, OK)}
+    copies = {copy["path"] for one in of(left, RESTORE) for copy in one.get("safety", [])}
+    for one in records:
+        told = copies if one["act"] == RESTORE else there if one["act"] == EXPIRE else set()
+        if told.intersection(one.get("removed", [])):
+            stay.add(one["name"])
+    return [
+        one["name"]
+        for late in (False, True)
+        for one in records
+        if one["name"] not in stay and bool(one.get("removed")) is late
+    ]
 
 
 def _clock_fault(now: float, runs: list[float], pause_s: float) -> str:

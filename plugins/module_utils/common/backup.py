@@ -1,14 +1,15 @@
 # Copyright: utmstack.ha contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What all kinds of backups need: how they fail, checksums, and room."""
+"""What all kinds of backups need: how they fail, checksums, room, and how long a restore takes."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from .text import size
 
@@ -76,3 +77,17 @@ def require_files(directory: Path, files: Mapping[str, str]) -> None:
     for name, digest in files.items():
         if sha256(directory / name) != digest:
             raise BackupError(f"{directory / name} is not as it was written: its checksum is another one")
+
+
+def seconds_per_byte(records: Iterable[Mapping[str, Any]]) -> float | None:
+    """How long a restore takes, of the newest that were measured: restores first, else verifications, which restore as well."""
+    known = list(records)
+    for act in ("restore", "verify"):
+        done = [
+            one
+            for one in known
+            if one["act"] == act and one["verdict"] == "ok" and one.get("bytes") and one.get("seconds")
+        ]
+        if done:
+            return max(float(one["seconds"]) / float(one["bytes"]) for one in done[-3:])
+    return None

@@ -124,7 +124,7 @@ def judge(answer: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     if answer["gaps"]:
         found.append(
             f"WAL is missing in a repository, and no member has it any more ({'; '.join(answer['gaps'][:3])}). No restore passes "
-            "it: make a full backup now (playbooks/backup.yml -e kind=postgresql -e full=true)"
+            "it. Run playbooks/backup.yml -e kind=postgresql, which takes a full backup then"
         )
     return found
 

@@ -47,10 +47,14 @@ SETTLE_S = 60
 NEWEST_S = 6.5 * DAY_S
 # What a restore needs beyond the data: what is written while it recovers and is checked.
 MARGIN_BYTES = 2**30
+# What a rate of WAL is measured over at least.
+RATE_S = 3600
 # Minutes without a witness that are no problem yet.
 MISSED_WITNESSES = 3
 # pgBackRest's largest number of full backups to keep, so that expire by name removes nothing else.
 KEEP_ALL = "9999999"
+# A primary that was not one before has archived nothing yet.
+_ARCHIVED = "SELECT to_json(round(extract(epoch FROM now() - last_archived_time))) FROM pg_catalog.pg_stat_archiver"
 pause = time.sleep
 
 
@@ -555,16 +559,35 @@ def refuse_expire(
     return sorted(wanted, key=lambda name: (known[name]["type"] == FULL, name))
 
 
-def guard(settings: Mapping[str, Any], previous: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Each minute: write a witness on the primary.
+def grows(settings: Mapping[str, Any], now: float) -> float | None:
+    """How many bytes of WAL the repository gets a day, by the last one; None where there are none of an hour ago or before."""
+    came, first = 0, now
+    for place, _folders, names in os.walk(Path(settings["repository"], "archive")):
+        for name in names:
+            if not wal.segment(name):
+                continue
+            try:
+                seen = os.lstat(os.path.join(place, name))
+            except FileNotFoundError:
+                continue
+            first = min(first, seen.st_mtime)
+            came += seen.st_size if seen.st_mtime > now - DAY_S else 0
+    observed = min(float(DAY_S), now - first)
+    return came / observed * DAY_S if observed >= RATE_S else None
 
-    previous: what the last call returned: {witness: the last number, missed: how many in a row could not be written, problems}.
+
+def guard(settings: Mapping[str, Any], previous: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Each minute: write a witness on the primary, and see how old the newest WAL is that all repositories have.
+
+    previous: what the last call returned: {witness: the last number, missed: how many in a row could not be written, problems; metrics}.
     """
     missed = int((previous or {}).get("missed", 0))
     try:
         with cluster(settings, settings.get("account", ACCOUNT)) as access:
             rows.witness(access)
-            return {"witness": rows.chain(access, PRIMARY).get("last"), "missed": 0, "problems": []}
+            found = {"witness": rows.chain(access, PRIMARY).get("last"), "missed": 0, "problems": []}
+            age = access.ask(_ARCHIVED, which=PRIMARY)
+            return found if age is None else {**found, "metrics": {"rpo_seconds": {"": age}}}
     except BackupError as error:
         missed += 1
         told = f"no witness was written for {missed} minutes, by which a restore is judged: {error.reason}"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..common.backup import BackupError
+from ..common.backup import BackupError, seconds_per_byte
 from ..common.command import CommandError, run
 from . import restore_plan, wal
 from .pgbackrest import Repository
@@ -116,20 +116,6 @@ def run_to(words: list[str], file: Any, account: str | None) -> int:
 def parse_time(text: str) -> float:
     """A time as pg_waldump prints it in UTC."""
     return datetime.datetime.fromisoformat(text + "+00:00").timestamp()
-
-
-def seconds_per_byte(records: Iterable[Mapping[str, Any]]) -> float | None:
-    """How long a restore takes, of the newest that were measured: restores first, else verifications, which restore as well."""
-    known = list(records)
-    for act in ("restore", "verify"):
-        done = [
-            one
-            for one in known
-            if one["act"] == act and one["verdict"] == "ok" and one.get("bytes") and one.get("seconds")
-        ]
-        if done:
-            return max(float(one["seconds"]) / float(one["bytes"]) for one in done[-3:])
-    return None
 
 
 def look(settings: Mapping[str, Any], records: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Backup:
     schedule, verify_schedule: times of systemd (OnCalendar), and for how long it is kept.
     isolated: whether it is verified without any network; what it has to fetch before, the function `fetch` of its code fetches.
     files: whether a backup is a directory of the program's own; else the component's code keeps it, under a label, and deletes it by the label.
+    elsewhere: whether a backup lies in a repository of the service's own, and takes no room of the backup host's.
     store: whether restore_all.yml restores it, by the files KIND_plan.yml and KIND.yml of role restore, and KIND_fetch.yml where a backup is files.
     account: who it runs as on the backup host. limit_s: after which a run is ended.
     refused: why it can't be taken as the service is set up, of the variables of the service's hosts: what is wrong, and the remedy.
@@ -53,6 +54,7 @@ class Backup:
     retention_days: int = 7
     isolated: bool = False
     files: bool = True
+    elsewhere: bool = False
     store: bool = False
     account: str = "utmstack-backup"
     limit_s: int = 6 * HOUR

@@ -527,6 +527,7 @@ SERVICE = Service(
             verify_schedule=("*-*-* 06:00",),
             retention_days=30,
             files=False,
+            elsewhere=True,
             refused=backup_refused,
             secrets=("elasticsearch_snapshot_password",),
         ),

@@ -76,18 +76,19 @@ def table(state):
     layer = state.get("backup")
     if not layer or not layer["members"]:
         return "", []
-    rows = [["backup", "on", "last good", "age", "verified", "size", "kept", "verdict"]]
+    # Narrow screens cut the end of a line.
+    rows = [["backup", "on", "verdict", "last good", "age", "verified", "size", "kept"]]
     for member in layer["members"]:
         rows += [
             [
                 row["title"],
                 member["name"],
+                row["verdict"] if row["verdict"] == "ok" else row["verdict"].upper(),
                 moment_text(row["point"]),
                 span(row["age_s"]),
                 f"{span(row['verified_age_s'])} ago" if row["verified_age_s"] is not None else "never",
                 size(row["bytes"]),
                 row["kept"],
-                row["verdict"] if row["verdict"] == "ok" else row["verdict"].upper(),
             ]
             for row in member["kinds"]
         ]
@@ -106,7 +107,7 @@ def table(state):
                 ]
             )
         rows += [
-            [f"safety copy of {copy['kind']}", copy["host"], copy["path"], "", "", "", "", ""]
+            [f"safety copy of {copy['kind']}", copy["host"], "", copy["path"], "", "", "", ""]
             for copy in member["safety"]
         ]
         if not member["kinds"]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster import BOOKWORM, LAB, PLAIN, Cluster, assert_unchanged, until
+from cluster import LAB, PLAIN, Cluster, assert_unchanged, told, until
 from ledger import Writer, present
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -20,9 +21,8 @@ sys.path.insert(0, str(ROOT / "plugins" / "module_utils"))
 
 from postgresql import wal  # noqa: E402
 
-BACKUP_HOST = "backup1"
-# Of the lab's inventory.
-RPO_LIMIT_S, STANZA = 120, "utmstack"
+# Its default.
+RPO_LIMIT_S = 120
 SEGMENTS = 4
 
 
@@ -36,21 +36,11 @@ def lab(act: str, host: str) -> None:
     subprocess.run([*LAB, act, host], check=True, capture_output=True)
 
 
-def streams(cluster: Cluster, members: int = 3) -> bool:
-    """Whether one of so many members leads and all others stream; backup hosts are none."""
-    try:
-        found = cluster.patroni().values()
-    except OSError:
-        return False
-    states = sorted(one["state"] for one in found)
-    return states == ["running"] + ["running" if BOOKWORM else "streaming"] * (members - 1)
-
-
 def archive(cluster: Cluster, host: str) -> dict:
     """What postgresql_archive_info says on this host."""
     done = subprocess.run(
         ["ansible", "-i", str(cluster.inventory), host, "-b", "-m", "utmstack.ha.postgresql_archive_info"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
+        cwd=ROOT, env=os.environ | PLAIN | {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}, check=True, capture_output=True, text=True,
     )  # fmt: skip
     return json.loads(done.stdout.partition("=>")[2])
 
@@ -62,19 +52,19 @@ def state(cluster: Cluster, host: str) -> dict:
 
 def waiting(cluster: Cluster, host: str) -> list[str]:
     """The segments that wait for the archive on this host."""
-    listed = cluster.ssh(host, "ls /var/lib/postgresql/*/*/pg_wal/archive_status").stdout.split()
-    return [name.removesuffix(".ready") for name in listed if name.endswith(".ready") and wal.segment(name[:-6])]
+    query = "SELECT name FROM pg_ls_archive_statusdir() WHERE name ~ '^[0-9A-F]{24}[.]ready$' ORDER BY name"
+    return [name.removesuffix(".ready") for name in sql(cluster, host, query).split()]
 
 
 def repository(cluster: Cluster, *words: str) -> str:
-    command = ["runuser", "-u", "postgres", "--", "pgbackrest", f"--stanza={STANZA}", *words]
-    return cluster.ssh(BACKUP_HOST, shlex.join(command)).stdout
+    command = ["runuser", "-u", "postgres", "--", "pgbackrest", f"--stanza={cluster.scope}", *words]
+    return cluster.ssh(cluster.backup, shlex.join(command)).stdout
 
 
 def gaps(cluster: Cluster) -> list[str]:
     """What a restore from the oldest kept backup to the newest WAL would lack, of the files in the repository themselves."""
     info = json.loads(repository(cluster, "--output=json", "info"))[0]
-    place = f"archive/{STANZA}/{info['archive'][-1]['id']}"
+    place = f"archive/{cluster.scope}/{info['archive'][-1]['id']}"
     names = list(json.loads(repository(cluster, "--output=json", "--recurse", "repo-ls", place)))
     segments, timelines = wal.listed(names)
     histories = {number: repository(cluster, "repo-get", f"{place}/{number:08X}.history") for number in timelines}
@@ -100,7 +90,7 @@ def caught_up(cluster: Cluster) -> bool:
 @pytest.fixture
 def settled(cluster):
     """A whole cluster whose WAL is in the repository."""
-    until(lambda: streams(cluster), 180, "all members to stream")
+    until(cluster.whole, 180, "all members to stream")
     until(lambda: caught_up(cluster), 120, "the archive to catch up")
     assert gaps(cluster) == []
 
@@ -142,17 +132,17 @@ def test_writes_are_in_the_repository_within_the_archive_timeout(cluster, settle
     print(f"a write was in the repository after {took:.0f} s")
 
 
-def test_a_primary_that_is_lost_with_a_backlog_leaves_no_gap(cluster, settled, writer, figures):
+def test_a_primary_that_is_lost_with_a_backlog_leaves_no_gap(cluster, settled, writer):
     lost = cluster.primary()
-    lab("power-off", BACKUP_HOST)
+    lab("power-off", cluster.backup)
     try:
         switch(cluster, SEGMENTS)
         goes_on(writer)
         until(lambda: len(waiting(cluster, lost)) >= SEGMENTS, 60, "a backlog")
         backlog = waiting(cluster, lost)
         until(lambda: archive(cluster, lost)["behind_s"] > RPO_LIMIT_S, RPO_LIMIT_S + 60, "the limit to be passed")
-        told = cluster.playbook("playbooks/status.yml", check=False, environment=PLAIN)
-        assert told.returncode != 0 and "the newest writes are in no repository" in told.stdout
+        status = cluster.playbook("playbooks/status.yml", check=False)
+        assert status.returncode != 0 and "the newest writes are in no repository" in told(status)
         started = time.monotonic()
         lab("power-off", lost)
         goes_on(writer, 90)
@@ -162,35 +152,36 @@ def test_a_primary_that_is_lost_with_a_backlog_leaves_no_gap(cluster, settled, w
         for _time in range(3):
             sql(cluster, primary, "SELECT pg_switch_wal()")
             sql(cluster, primary, "CHECKPOINT")
-        kept = cluster.ssh(primary, "ls /var/lib/postgresql/*/*/pg_wal").stdout.split()
+        kept = sql(cluster, primary, "SELECT name FROM pg_ls_waldir()").split()
         assert set(backlog) <= set(kept), "the new primary has dropped what no repository has"
+        lab("power-on", cluster.backup)
+        until(lambda: caught_up(cluster), 300, "the new primary to send what the lost one had not")
+        took = time.monotonic() - started
+        pushed = state(cluster, cluster.primary()).get("pushed", {}).get("segments", [])
+        print(
+            f"\n{len(backlog)} segments of a backlog, sent by the next primary: {pushed}; no gap {took:.0f} s after the loss"
+        )
+        assert gaps(cluster) == []
+        assert state(cluster, cluster.primary())["gaps"] == []
     finally:
-        lab("power-on", BACKUP_HOST)
-    until(lambda: caught_up(cluster), 300, "the new primary to send what the lost one had not")
-    took = time.monotonic() - started
-    pushed = state(cluster, cluster.primary()).get("pushed", {}).get("segments", [])
-    print(
-        f"{len(backlog)} segments of a backlog, sent by the next primary: {pushed}; no gap {took:.0f} s after the loss"
-    )
-    figures.append(
-        {"fault": "primary lost while the backup host was away", "backlog": len(backlog), "took_s": round(took)}
-    )
-    assert gaps(cluster) == []
-    assert state(cluster, cluster.primary())["gaps"] == []
-    lab("power-on", lost)
-    until(lambda: streams(cluster), 300, "the lost member to stream again")
+        for host in (cluster.backup, lost):
+            lab("power-on", host)
+    until(cluster.whole, 300, "the lost member to stream again")
     until(lambda: caught_up(cluster), 120, "the archive to catch up")
     assert gaps(cluster) == []
 
 
 def test_a_rewound_former_primary_does_not_wait_for_ever_on_an_idle_leader(cluster, settled):
     former = cluster.primary()
-    cluster.ssh(former, "kill -9 $(head -1 /var/lib/postgresql/*/*/postmaster.pid); systemctl stop patroni")
-    until(lambda: cluster.patroni() and cluster.primary() != former, 90, "another primary")
-    sql(cluster, cluster.primary(), "SELECT pg_switch_wal()")
-    cluster.ssh(former, "systemctl start patroni")
-    took = until(lambda: streams(cluster), 180, "the former primary to stream, while nobody writes")
-    print(f"the former primary streamed after {took:.0f} s")
+    data = sql(cluster, former, "SHOW data_directory")
+    cluster.ssh(former, f"kill -9 $(head -1 {data}/postmaster.pid); systemctl stop patroni")
+    try:
+        until(lambda: cluster.leader() not in (None, former), 90, "another primary")
+        sql(cluster, cluster.primary(), "SELECT pg_switch_wal()")
+    finally:
+        cluster.ssh(former, "systemctl start patroni")
+    took = until(cluster.whole, 180, "the former primary to stream, while nobody writes")
+    print(f"\nthe former primary streamed after {took:.0f} s")
 
 
 def test_a_switchover_leaves_no_gap(cluster, settled, writer):
@@ -209,10 +200,11 @@ def test_a_stray_receiver_of_wal_acknowledges_nothing(cluster, settled, writer):
     host = next(name for name in cluster.patroni() if name != primary)
     address = cluster.hosts[primary]
     receiver = (
-        f"PGPASSWORD={shlex.quote(password)} PGSSLMODE=require PGAPPNAME=stray timeout 40 $(ls -d /usr/lib/postgresql/*/bin | tail -1)"
-        f"/pg_receivewal -h {address} -U replicator -D /tmp/stray --synchronous --no-loop"
+        "systemd-run --quiet --collect --unit=stray-receiver --setenv=PGSSLMODE=require --setenv=PGAPPNAME=stray"
+        f" --setenv=PGPASSWORD={shlex.quote(password)} $(ls -d /usr/lib/postgresql/*/bin | tail -1)/pg_receivewal"
+        f" -h {address} -U replicator -D /tmp/stray --synchronous --no-loop"
     )
-    cluster.ssh(host, f"mkdir -p /tmp/stray; nohup sh -c {shlex.quote(receiver)} > /tmp/stray.log 2>&1 &")
+    cluster.ssh(host, f"mkdir -p /tmp/stray && {receiver}")
     try:
         query = "SELECT sync_state FROM pg_stat_replication WHERE application_name = 'stray'"
         until(lambda: sql(cluster, primary, query) != "", 20, "the stray receiver to stream")
@@ -223,7 +215,7 @@ def test_a_stray_receiver_of_wal_acknowledges_nothing(cluster, settled, writer):
             time.sleep(1)
         goes_on(writer)
     finally:
-        cluster.ssh(host, "pkill -x pg_receivewal; rm -rf /tmp/stray /tmp/stray.log", check=False)
+        cluster.ssh(host, "systemctl stop stray-receiver; rm -rf /tmp/stray", check=False)
 
 
 def test_the_user_of_backups_may_read_and_never_replicate(cluster, settled):
@@ -232,8 +224,10 @@ def test_the_user_of_backups_may_read_and_never_replicate(cluster, settled):
         f"PGPASSWORD={shlex.quote(password)} PGSSLMODE=require $(ls -d /usr/lib/postgresql/*/bin | tail -1)/psql -XAtq -h"
         f" {cluster.hosts[primary]} -U utmstack_backup"
     )
-    assert cluster.ssh(BACKUP_HOST, f"{psql} -d utmstack -c 'SELECT 1'").stdout.strip() == "1"
-    refused = cluster.ssh(BACKUP_HOST, f"{psql} -d 'dbname=utmstack replication=true' -c IDENTIFY_SYSTEM", check=False)
+    assert cluster.ssh(cluster.backup, f"{psql} -d utmstack -c 'SELECT 1'").stdout.strip() == "1"
+    refused = cluster.ssh(
+        cluster.backup, f"{psql} -d 'dbname=utmstack replication=true' -c IDENTIFY_SYSTEM", check=False
+    )
     assert refused.returncode != 0 and "no pg_hba.conf entry for replication" in refused.stderr
     member = next(name for name in cluster.patroni() if name != primary)
     away = cluster.ssh(member, f"{psql} -d utmstack -c 'SELECT 1'", check=False)
@@ -242,6 +236,6 @@ def test_the_user_of_backups_may_read_and_never_replicate(cluster, settled):
 
 def test_archiving_does_not_end_unasked(cluster, settled):
     without = ("-e", '{"backup_kinds": ["redis"]}')
-    refused = cluster.playbook("playbooks/postgresql.yml", "--check", *without, check=False, environment=PLAIN)
-    assert refused.returncode != 0 and "backup_stop=true" in refused.stdout
-    assert_unchanged(cluster.playbook("playbooks/postgresql.yml", environment=PLAIN).stdout)
+    refused = cluster.playbook("playbooks/postgresql.yml", "--check", *without, check=False)
+    assert refused.returncode != 0 and "backup_stop=true" in told(refused)
+    assert_unchanged(cluster.playbook("playbooks/postgresql.yml").stdout)

@@ -18,16 +18,17 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from cluster import LAB, ROOT, Cluster, of_scenario_backup, until
-from ledger import Writer, present
+from cluster import LAB, Cluster, told, until
 from load import STORES, Load
 
-# Settings of the lab, which the scenario's inventory does not have.
-SETTINGS = ("-e", f"@{ROOT}/inventories/lab/group_vars/all.yml")
 AWAY_S = int(os.environ.get("DAMAGE_AWAY_S", "120"))
 DIRECTORY = "/var/backups/utmstack"
 REPOSITORY = f"{DIRECTORY}/pgbackrest"
 CONFIG = "/etc/pgbackrest/pgbackrest.conf"
+# Where a case has the repository on a small disk: that one, and the directory below it.
+SMALL, UNDER = "/mnt/small", "/mnt/under"
+# What such a disk has beside the repository.
+SPARE_BYTES = 512 << 20
 # How long a run may take on the lab's two cores; it has limits of its own.
 RUN_S = 1800
 FLIP = "import sys; f = open(sys.argv[1], 'r+b'); f.seek(int(sys.argv[2])); b = f.read(1); f.seek(-1, 1); f.write(bytes([b[0] ^ 1]))"
@@ -78,65 +79,60 @@ class BackupHost:
         finally:
             self.ssh(f"cp -p /root/aside/file {path} && rm -r /root/aside")
 
+    @contextlib.contextmanager
+    def small_disk(self) -> Iterator[None]:
+        """The repository on a file system of its own, which can be filled without the machine's disk; what is written meanwhile stays.
+
+        While it is copied nothing is taken: WAL waits on the primary.
+        """
+        used = int(self.ssh(f"du -sB1 {DIRECTORY} | cut -f1"))
+        self.ssh(
+            f"mkdir -p {SMALL} {UNDER} && mount --bind {DIRECTORY} {UNDER} && mount -t tmpfs -o mode=0711,size={used + SPARE_BYTES} tmpfs {SMALL}"
+        )
+        try:
+            self.ssh(
+                f"systemctl stop pgbackrest && cp -a {UNDER}/. {SMALL}/ && mount --bind {SMALL} {DIRECTORY} && systemctl start pgbackrest",
+                timeout=300,
+            )
+            yield
+        finally:
+            self.ssh(
+                f"rm -f {DIRECTORY}/filler; systemctl stop pgbackrest; ! mountpoint -q {DIRECTORY} || {{ umount {DIRECTORY} && cp -a {SMALL}/. {UNDER}/; }};"
+                f" umount {SMALL} {UNDER}; systemctl start pgbackrest",
+                timeout=300,
+            )
+
+    def fill(self, left: int) -> None:
+        """Fill the file system of the repository but for so many bytes."""
+        free = int(self.ssh(f"df --output=avail -B1 {DIRECTORY} | tail -1"))
+        self.ssh(f"head -c {free - left} /dev/zero > {DIRECTORY}/filler", check=False, timeout=300)
+
     def flip(self, path: str) -> None:
         size = int(self.ssh(f"stat -c %s {path}"))
         self.ssh(f"python3 -c {shlex.quote(FLIP)} {path} {size // 2}")
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """The platform of scenario backup: its hosts and one backup host."""
-    return of_scenario_backup()
-
-
-class Users:
-    """Whoever writes: users of the application where there is one, else one client of PostgreSQL."""
-
-    def __init__(self, cluster: Cluster):
-        self.cluster = cluster
-        self.own = Load(cluster, rate=5) if cluster.application else Writer(cluster.conninfo(), interval=0.1)
-
-    @property
-    def acknowledged(self) -> int:
-        return len(self.own.outcome.acknowledged)
-
-    def start(self) -> None:
-        if not self.cluster.application:
-            self.own.prepare()
-        self.own.start()
-
-    def stop(self) -> None:
-        """End, and assert that all that was acknowledged is there."""
-        outcome = self.own.stop()
-        print(
-            f"\n{outcome if self.cluster.application else f'{len(outcome.acknowledged)} acknowledged, {len(outcome.failed)} failed'}"
-        )
-        if self.cluster.application:
-            assert self.own.missing() == {store: set() for store in STORES}
-        else:
-            assert outcome.acknowledged - present(self.cluster.conninfo()) == set()
-        assert not outcome.failed
-
-
-@pytest.fixture(scope="module")
 def load(cluster):
-    """Users, for as long as the module lasts."""
-    found = Users(cluster)
-    found.start()
-    until(lambda: found.acknowledged > 50, 60, "the load to get going")
+    """Users of the application, for as long as the module lasts; all that was acknowledged is there afterwards."""
+    found = Load(cluster, rate=5).start()
+    until(lambda: len(found.outcome.acknowledged) > 50, 60, "the load to get going")
     yield found
-    found.stop()
+    outcome = found.stop()
+    print(f"\n{outcome}")
+    assert found.missing() == {store: set() for store in STORES}
+    assert not outcome.failed
 
 
 @pytest.fixture
 def host(cluster, load):
     """The backup host, of which a case deletes nothing that was good, while writes go on."""
     found = BackupHost(cluster, cluster.backup)
-    before, acknowledged = found.labels(), load.acknowledged
-    assert before, "no backup was taken; `make backup` takes the first one"
+    before, acknowledged = found.labels(), len(load.outcome.acknowledged)
+    assert before, "no backup was taken; site.yml takes the first one"
     yield found
     assert before <= found.labels()
-    until(lambda: load.acknowledged > acknowledged + 20, 60, "writes to go on")
+    until(lambda: len(load.outcome.acknowledged) > acknowledged + 20, 60, "writes to go on")
     code, record = found.run("verify")
     assert (code, record["verdict"]) == (0, "ok"), record["reason"]
 
@@ -147,25 +143,25 @@ def found_damaged(host: BackupHost, *words: str) -> None:
     assert all(word in record["reason"] for word in words), record["reason"]
 
 
+def ask(cluster, statement: str) -> str:
+    """What a statement selects on the primary, as its superuser."""
+    command = f"cd / && setpriv --reuid=postgres --regid=postgres --init-groups psql -Atqc {shlex.quote(statement)}"
+    return cluster.ssh(cluster.primary(), command).stdout.strip()
+
+
 def switch_wal(cluster) -> None:
     """Have the present segment closed and archived."""
-    host = cluster.primary()
-    cluster.ssh(
-        host, "cd / && setpriv --reuid=postgres --regid=postgres --init-groups psql -Atqc 'select pg_switch_wal()'"
-    )
+    ask(cluster, "select pg_switch_wal()")
 
 
 def unarchived(cluster) -> int:
     """How many segments of the primary wait for the archive."""
-    command = "find /var/lib/postgresql -name '*.ready' -path '*archive_status*' -printf x | wc -c"
-    return int(cluster.ssh(cluster.primary(), command).stdout)
+    return int(ask(cluster, "select count(*) from pg_ls_archive_statusdir() where name like '%.ready'"))
 
 
 def refused(cluster) -> int:
     """How often the primary's archiving has failed so far."""
-    sql = "select failed_count from pg_stat_archiver"
-    command = f"cd / && setpriv --reuid=postgres --regid=postgres --init-groups psql -Atqc '{sql}'"
-    return int(cluster.ssh(cluster.primary(), command).stdout)
+    return int(ask(cluster, "select failed_count from pg_stat_archiver"))
 
 
 def test_a_flipped_byte_in_the_repository(cluster, host):
@@ -176,9 +172,9 @@ def test_a_flipped_byte_in_the_repository(cluster, host):
         host.flip(path)
         found_damaged(host, "checksum invalid 1")
         # Status is not green for it.
-        shown = cluster.playbook("playbooks/status.yml", *SETTINGS, check=False)
+        shown = cluster.playbook("playbooks/status.yml", check=False)
         assert shown.returncode != 0
-        assert "checksum invalid" in shown.stdout
+        assert "checksum invalid" in told(shown)
 
 
 def test_a_flipped_byte_in_a_manifest(host):
@@ -222,36 +218,33 @@ def test_a_wrong_passphrase(host):
 
 def test_a_disk_with_room_for_the_reserve_alone(host):
     """A backup is refused before it takes what WAL needs."""
-    free = int(host.ssh(f"df --output=avail -B1 {DIRECTORY} | tail -1"))
-    host.ssh(f"fallocate -l {free - (64 << 20)} {DIRECTORY}/filler")
-    try:
+    with host.small_disk():
+        total = int(host.ssh(f"df --output=size -B1 {DIRECTORY} | tail -1"))
+        host.fill(left=total * 5 // 100)
         code, record = host.run("take")
         assert (code, record["verdict"]) == (4, "failed"), record
         assert "needs" in record["reason"] and "free" in record["reason"]
-    finally:
-        host.ssh(f"rm -f {DIRECTORY}/filler")
+        host.ssh(f"rm {DIRECTORY}/filler")
 
 
 def test_a_full_repository_disk(cluster, host, load):
     """WAL is refused, kept on the primary, and sent when there is room."""
-    failed, acknowledged = refused(cluster), load.acknowledged
-    # As root, so that what is kept for root is filled, too.
-    host.ssh(f"dd if=/dev/zero of={DIRECTORY}/filler bs=1M 2>/dev/null; sync", check=False, timeout=600)
-    try:
+    with host.small_disk():
+        failed, acknowledged = refused(cluster), len(load.outcome.acknowledged)
+        host.fill(left=0)
         switch_wal(cluster)
         until(lambda: refused(cluster) > failed, 120, "the archive to be refused")
         assert unarchived(cluster) > 0
-        until(lambda: load.acknowledged > acknowledged + 50, 60, "writes to go on")
-    finally:
-        host.ssh(f"rm -f {DIRECTORY}/filler")
-    until(lambda: unarchived(cluster) == 0, 180, "the WAL to be sent")
-    code, record = host.run("take")
-    assert (code, record["verdict"]) == (0, "ok"), record["reason"]
+        until(lambda: len(load.outcome.acknowledged) > acknowledged + 50, 60, "writes to go on")
+        host.ssh(f"rm {DIRECTORY}/filler")
+        until(lambda: unarchived(cluster) == 0, 180, "the WAL to be sent")
+        code, record = host.run("take")
+        assert (code, record["verdict"]) == (0, "ok"), record["reason"]
 
 
 def test_a_backup_host_that_is_away(cluster, host, load):
     """Status tells it; all WAL of that time is sent afterwards, without a gap."""
-    acknowledged = load.acknowledged
+    acknowledged = len(load.outcome.acknowledged)
     with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS away (number bigint PRIMARY KEY)")
         subprocess.run([*LAB, "power-off", host.name], check=True, capture_output=True)
@@ -262,13 +255,13 @@ def test_a_backup_host_that_is_away(cluster, host, load):
                 number += 1
                 connection.execute("INSERT INTO away VALUES (%s) ON CONFLICT DO NOTHING", (number,))
                 time.sleep(1)
-            shown = cluster.playbook("playbooks/status.yml", *SETTINGS, check=False)
-            assert shown.returncode != 0
-            assert host.name in shown.stdout
+            shown = cluster.status()
+            assert not shown["healthy"]
+            assert any(host.name in text for text in shown["problems"])
             assert unarchived(cluster) > 0
         finally:
             subprocess.run([*LAB, "power-on", host.name], check=True, capture_output=True)
-    assert load.acknowledged > acknowledged + AWAY_S
+    assert len(load.outcome.acknowledged) > acknowledged + AWAY_S
     until(lambda: cluster.ssh(host.name, "true", check=False).returncode == 0, 120, f"{host.name} to be back")
     until(lambda: unarchived(cluster) == 0, 300, "the WAL of that time to be sent")
     code, record = host.run("verify")

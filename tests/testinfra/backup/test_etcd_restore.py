@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """etcd has lost its quorum while PostgreSQL's data are intact: restored from a backup, with nothing lost of what PostgreSQL has acknowledged.
 
-The lab is that of molecule/backup: three hosts and a backup host. In this order; each test leaves a healthy platform.
+In this order; each test leaves a healthy platform.
 """
 
 from __future__ import annotations
@@ -12,33 +12,17 @@ import random
 import re
 
 import pytest
-from cluster import ROOT, Cluster, assert_unchanged, last_task, until
+from cluster import assert_unchanged, last_task, told, until
 from ledger import Writer, present
 
 RESTORE = "playbooks/restore_etcd.yml"
-SETTINGS = ("-e", f"@{ROOT}/inventories/lab/group_vars/all.yml")
 BUMP = 1_000_000_000
 BOOKWORM_ETCD = "3.4."
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    return Cluster(ROOT / "molecule" / "backup" / "inventory")
-
-
-def run(cluster, name: str, *arguments: str, **more):
-    """A playbook with the lab's own settings."""
-    return cluster.playbook(name, *SETTINGS, *arguments, **more)
-
-
 def healthy(cluster) -> bool:
     """Whether nothing but backups is a problem."""
-    printed = run(cluster, "playbooks/status.yml", "-e", "format=json", check=False).stdout
-    begin = re.search(r"^\{", printed, re.MULTILINE)
-    if not begin:
-        return False
-    found = json.JSONDecoder().raw_decode(printed[begin.start() :])[0]
-    return not [text for text in found["problems"] if not text.startswith("backup1")]
+    return not [text for text in cluster.status()["problems"] if not text.startswith(cluster.backup)]
 
 
 def members(cluster) -> list[str]:
@@ -46,9 +30,7 @@ def members(cluster) -> list[str]:
 
 
 def confirmed(cluster) -> tuple[str, ...]:
-    """By the file, since Patroni may not answer."""
-    scope = cluster.ssh(members(cluster)[0], "sed -n 's/^scope: //p' /etc/patroni/config.yml").stdout.strip()
-    return (RESTORE, "-e", f"confirm={scope}")
+    return (RESTORE, "-e", f"confirm={cluster.scope}")
 
 
 def data_directory(cluster, host: str) -> str:
@@ -90,8 +72,8 @@ def ledger(cluster):
 @pytest.fixture(autouse=True)
 def _backed_up(cluster):
     until(lambda: healthy(cluster), 300, "a healthy platform")
-    run(cluster, "playbooks/backup.yml", "-e", "kind=etcd")
-    run(cluster, "playbooks/verify_backup.yml", "-e", "kind=etcd")
+    cluster.playbook("playbooks/backup.yml", "-e", "kind=etcd")
+    cluster.playbook("playbooks/verify_backup.yml", "-e", "kind=etcd")
 
 
 def test_a_dry_run_prints_the_plan_and_touches_nothing(cluster):
@@ -99,7 +81,7 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(cluster):
         host: cluster.ssh(host, "systemctl show -P ExecMainStartTimestamp etcd patroni").stdout
         for host in members(cluster)
     }
-    printed = run(cluster, RESTORE, "--check").stdout
+    printed = cluster.playbook(RESTORE, "--check").stdout
     assert "Restore of etcd from" in printed
     assert re.search(r"timeline \d+, [0-9A-F]+/[0-9A-F]+ +leads", printed)
     assert before == {
@@ -109,16 +91,16 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(cluster):
 
 
 def test_without_the_name_of_the_cluster_nothing_is_restored(cluster):
-    done = run(cluster, RESTORE, "-e", "confirm=another", check=False)
+    done = cluster.playbook(RESTORE, "-e", "confirm=another", check=False)
     assert done.returncode != 0
-    assert "Nothing was changed" in done.stdout
+    assert "Nothing was changed" in told(done)
     assert cluster.whole()
 
 
 def test_a_lost_quorum_is_restored_and_no_acknowledged_write_is_lost(cluster, ledger):
     before, was = revision(cluster), cluster.ask_patroni("/config")
     lose_quorum(cluster)
-    run(cluster, *confirmed(cluster))
+    cluster.playbook(*confirmed(cluster))
     assert cluster.whole()
     until(lambda: healthy(cluster), 120, "a healthy platform")
     # A client that watches from a revision of before is told that it is gone, where this release can say so.
@@ -131,7 +113,7 @@ def test_a_lost_quorum_is_restored_and_no_acknowledged_write_is_lost(cluster, le
         place = data_directory(cluster, host)
         assert "member" in cluster.ssh(host, f"ls {place}.before-restore-*").stdout
         assert cluster.ssh(host, "systemctl is-enabled patroni").stdout.strip() == "enabled"
-    assert_unchanged(run(cluster, "site.yml").stdout)
+    assert_unchanged(cluster.playbook("site.yml").stdout)
 
 
 def watching(cluster, since: int) -> str:
@@ -146,12 +128,12 @@ def watching(cluster, since: int) -> str:
 def test_keys_of_the_backup_that_are_older_than_the_data_are_not_believed(cluster, ledger):
     """Since the backup another member leads: the backup's `/leader` and `/sync` name the former one."""
     former = cluster.primary()
-    run(cluster, "playbooks/switchover.yml", "-e", "service=postgresql")
+    cluster.playbook("playbooks/switchover.yml", "-e", "service=postgresql")
     leader = cluster.primary()
     assert leader != former
     timeline = cluster.patroni()[leader]["timeline"]
     lose_quorum(cluster)
-    run(cluster, *confirmed(cluster))
+    cluster.playbook(*confirmed(cluster))
     assert cluster.patroni()[cluster.primary()]["timeline"] > timeline
     assert cluster.whole()
 
@@ -161,9 +143,9 @@ def test_a_run_that_is_killed_is_finished_by_the_next(cluster, ledger, number):
     seed = random.randrange(10**6)
     after = random.Random(seed).uniform(10, 60)
     lose_quorum(cluster)
-    done = cluster.kill_after(after, *confirmed(cluster), *SETTINGS)
+    done = cluster.kill_after(after, *confirmed(cluster))
     print(f"seed {seed}: killed after {after:.0f} s, in: {last_task(done.stdout)}")
-    run(cluster, *confirmed(cluster))
+    cluster.playbook(*confirmed(cluster))
     assert cluster.whole()
     until(lambda: healthy(cluster), 120, "a healthy platform")
 
@@ -173,6 +155,6 @@ def test_the_safety_copies_go_when_they_are_told_to(cluster):
     place = data_directory(cluster, host)
     copies = cluster.ssh(host, f"ls -d {place}.before-restore-*").stdout.split()
     stamp = copies[0].rpartition("-")[2]
-    run(cluster, RESTORE, "-e", f"remove={stamp}")
+    cluster.playbook(RESTORE, "-e", f"remove={stamp}")
     left = cluster.ssh(host, f"ls -d {place}.before-restore-*", check=False).stdout.split()
     assert left == copies[1:]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import drill_sample
@@ -17,6 +18,7 @@ TESTS = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(TESTS / "bench"), str(TESTS / "testinfra")]
 
 import bench  # noqa: E402
+import loads  # noqa: E402
 import page  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from figures import BenchError  # noqa: E402
@@ -98,7 +100,7 @@ def test_without_a_converge_nothing_else_is_measured(measured, tmp_path, monkeyp
     monkeypatch.setattr(sys, "argv", ["bench.py", "--scenario", "none"])
     assert bench.main() == 1
     assert list(written()["failed"]) == ["converge"]
-    assert written()["settings"] == {"scenario": "none", "seconds": 10, "repeat": 3}
+    assert written()["settings"] == {"scenario": "none", "seconds": 10, "repeat": 3, "backups": False}
     assert capsys.readouterr().err == "bench: not measured, or not all of it: converge\n"
 
 
@@ -128,6 +130,45 @@ def test_the_page_has_a_table_of_each_and_a_dash_for_what_is_not_known(measured)
     assert "| etcd | 50 MiB (1.0 GiB) | – |" in shown
     assert "| haproxy | – | – |" in shown
     assert "| redis-sigkill | 1 | 1.5 s | 2.0 s | 3.2 s | – | 77.5 s | – | no |" in shown
+
+
+def test_the_cost_of_backups_is_a_share_of_the_rate_without_archiving(measured):
+    about = {"path": "postgresql", "work": "pgbench", "unit": "transactions", "users": 8, "host": "node3"}
+    rates = {"without": 80, "archiving": 76, "during_backups": 40}
+    states = {state: {"median": MEDIAN | {"rate_per_s": rate}, "runs": []} for state, rate in rates.items()}
+    measured.found |= {"cost": [about | states]}
+    shown = [" ".join(line.split()) for line in page.page(measured.found).splitlines()]
+    assert "| postgresql | pgbench | 8 | no archiving | 80 transactions | 1.00 | 1.0 | 2.0 | 3.0 | 80.0 | 0 |" in shown
+    assert (
+        "| postgresql | pgbench | 8 | backups running | 40 transactions | 0.50 | 1.0 | 2.0 | 3.0 | 80.0 | 0 |" in shown
+    )
+
+
+def test_the_cost_of_backups_is_measured_in_each_state_in_turn(measured, monkeypatch):
+    seen, rate = [], {"without": 100, "archiving": 90, "during_backups": 50}
+
+    def enter(state):
+        @contextmanager
+        def run(_cluster):
+            seen.append(state)
+            yield
+
+        return run
+
+    @contextmanager
+    def path(_cluster):
+        def run(address, port, seconds):
+            assert (address, port, seconds) == ("10.0.9.100", 5432, 10)
+            return [{"work": "w", "unit": "u", "users": 1} | MEDIAN | {"rate_per_s": rate[seen[-1]]}]
+
+        yield loads.Target("node1", ("10.0.9.100", 5432), ("10.0.9.11", 5432), run)
+
+    monkeypatch.setattr(bench.states, "STATES", {state: enter(state) for state in rate})
+    monkeypatch.setattr(bench, "PATHS", {"postgresql": path})
+    assert measured.step("postgresql", measured.cost, "postgresql")
+    assert seen == list(rate) * 3
+    (entry,) = written()["cost"]
+    assert {state: entry[state]["median"]["rate_per_s"] for state in rate} == rate
 
 
 def test_a_page_of_nothing_has_no_tables(measured):

@@ -47,7 +47,7 @@ class Host:
         }  # fmt: skip
         self.settings = {
             "cluster": "demo", "host": "backup1", "directory": str(self.repository), "scratch_directory": str(home / "scratch"),
-            "metrics_directory": "", "reserve_percent": 0, "lock_file": str(home / "run/lock"), "lock_wait_s": 0,
+            "metrics_directory": "", "reserve_percent": 0, "record_days": 400, "lock_file": str(home / "run/lock"), "lock_wait_s": 0,
             "state_file": str(home / "run/guard.json"), "remote": self.remote,
             "kinds": {"redis": {**own, "title": "Redis"}, "configuration": {**own, "title": "Configuration"}, "postgresql": postgresql},
         }  # fmt: skip
@@ -191,6 +191,22 @@ def test_a_source_that_has_lost_something_is_refused_and_nothing_at_the_remote_c
     assert host.run("copy") == 1
     assert told in " ".join(host.said)
     assert checksums(host.there) == before
+
+
+def test_a_record_that_was_too_old_to_be_kept_is_not_missed(host):
+    host.take()
+    assert host.run("copy") == 0
+    old = min((host.repository / "records/redis").iterdir())
+    host.now += 399 * DAY
+    host.take()
+    kept = old.read_text()
+    old.unlink()
+    assert host.run("copy") == 1 and "1 of the " in " ".join(host.said)
+    old.write_text(kept)
+    assert host.run("copy") == 0
+    old.unlink()
+    host.now += 2 * DAY
+    assert host.run("copy") == 0, host.said
 
 
 def test_what_is_given_up_by_hand_is_copied_around(host):

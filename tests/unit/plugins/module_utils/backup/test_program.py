@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pwd
@@ -44,7 +45,7 @@ class Host:
         }  # fmt: skip
         self.settings = {
             "cluster": "demo", "host": "backup1", "directory": str(self.repository), "scratch_directory": str(self.scratch),
-            "metrics_directory": str(self.metrics), "reserve_percent": 0, "lock_file": str(home / "run/lock"), "lock_wait_s": 0,
+            "metrics_directory": str(self.metrics), "reserve_percent": 0, "record_days": 400, "lock_file": str(home / "run/lock"), "lock_wait_s": 0,
             "state_file": str(home / "run/guard.json"), "kinds": {"queue": own},
         }  # fmt: skip
 
@@ -299,6 +300,54 @@ def test_the_question_tells_what_is_not_known_as_a_problem(host, tmp_path):
 def test_a_command_line_that_means_nothing_is_told(arguments, capsys):
     assert program.main(arguments) == 2
     assert "Usage" in capsys.readouterr().err
+
+
+def test_records_that_nothing_needs_go_with_the_run_and_backups_stay(host):
+    host.settings["record_days"] = 30
+    for _day in range(60):
+        host.day()
+        assert (host.run("take"), host.run("verify")) == (0, 0)
+    files = list((host.repository / "records/queue").iterdir())
+    assert len(files) == len(host.records()) < 3 * 33
+    assert len(host.labels()) == 8 and host.look()["problems"] == []
+
+
+def test_a_refusal_to_remove_is_not_told_for_ever_where_nothing_is_too_old_any_more(host):
+    for _day in range(12):
+        host.run("take")
+        host.day()
+    assert "old backups were not removed" in " ".join(host.look()["kinds"][0]["problems"])
+    host.settings["kinds"]["queue"]["retention_days"] = 100
+    assert host.run("verify") == 0
+    assert host.run("expire") == 0
+    assert "not removed" not in " ".join(host.look()["kinds"][0]["problems"])
+    known = len(host.records())
+    assert host.run("expire") == 0 and len(host.records()) == known
+
+
+def test_what_backups_will_need_is_asked_with_them_and_only_where_it_is_wanted(host, tmp_path):
+    host.run("take")
+    file = tmp_path / "backup.json"
+    file.write_text(json.dumps(host.settings))
+    found = info.answer(None, {"settings_file": str(file), "kinds": [], "estimate": True})
+    (one,) = found["estimate"]
+    assert one["newest"] == one["kept"] == host.records()[0]["bytes"] > 0
+    assert found["used"] == sum(path.stat().st_size for path in host.repository.rglob("*") if path.is_file())
+    plain = info.answer(None, {"settings_file": str(file), "kinds": []})
+    assert (plain["estimate"], plain["used"]) == ([], None)
+
+
+def test_backups_that_lie_elsewhere_take_no_room_of_the_backup_host(host, monkeypatch):
+    assert host.run("take") == 0
+    (path,) = (host.repository / "records/queue").iterdir()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"bytes": 2**60}))
+    host.now += 60
+    assert "one more backup of each kind" in " ".join(host.look()["problems"]) and host.run("take") == 4
+    service = SERVICES["queue"]
+    elsewhere = dataclasses.replace(service.backups[0], elsewhere=True)
+    monkeypatch.setitem(SERVICES, "queue", dataclasses.replace(service, backups=(elsewhere,)))
+    host.now += 60
+    assert host.look()["problems"] == [] and host.run("take") == 0
 
 
 # -- the program as a host has it ----------------------------------------------------------------------------------------

@@ -118,3 +118,81 @@ def test_what_was_removed_counts_no_more_even_where_the_rest_of_that_run_failed(
 def test_the_newest_is_the_one_with_the_newest_content_not_the_one_recorded_last():
     late = take(0.05, "late") | {"point": {"time": int(NOW - 9 * DAY)}}
     assert [records.label(one) for one in retention.kept([take(1, "new"), late])] == ["late", "new"]
+
+
+# -- records --------------------------------------------------------------------------------------------------------------
+
+
+def named(found):
+    """As they are read: newest last, each with the name of its file."""
+    ordered = sorted(found, key=lambda one: one["started"])
+    return [{**one, "name": f"{number}-{one['act']}-{one['label']}"} for number, one in enumerate(ordered)]
+
+
+def old(found, days=40, **more):
+    return retention.superfluous(named(found), NOW, days, **more)
+
+
+def years(days):
+    """As a host has them that keeps a backup for a week."""
+    found = []
+    for ago in range(days, -1, -1):
+        found += [take(ago + 0.5), verify(ago + 0.3, f"b{ago + 0.5:g}")]
+        found += [run("expire", ago + 0.4, label="", removed=[f"b{ago + 8.5:g}"])] if ago + 8 <= days else []
+    return found
+
+
+def test_records_that_are_older_than_asked_go_and_what_is_left_tells_the_same():
+    found = years(120)
+    gone = old(found)
+    left = [one for one in named(found) if one["name"] not in gone]
+    assert len(gone) > 200 and min(one["started"] for one in left) >= NOW - 41 * DAY
+    assert [records.label(one) for one in retention.kept(left)] == [records.label(one) for one in retention.kept(found)]
+    assert decide(left) == decide(found)
+
+
+@pytest.mark.parametrize("number", range(0, 340, 17))
+def test_what_is_removed_never_comes_back_as_kept_wherever_it_is_broken_off(number):
+    found = named(years(120))
+    gone = retention.superfluous(found, NOW, 40)[:number]
+    left = [one for one in found if one["name"] not in gone]
+    assert retention.kept(left) == retention.kept(found)
+
+
+def test_records_of_kept_backups_and_what_says_that_they_are_good_stay_for_ever():
+    found = [
+        take(900, "last"),
+        verify(899, "last"),
+        *(run("take", ago, "failed", label="") for ago in range(800, -1, -1)),
+    ]
+    left = {one["label"] for one in named(found) if one["name"] not in old(found)}
+    assert "last" in left and [records.label(one) for one in retention.kept(found)] == ["last"]
+    assert not {name for name in old(found) if name.endswith("last")}
+
+
+def test_the_last_runs_by_which_durations_are_estimated_stay_whatever_their_age():
+    restores = [run("restore", 500 - ago, label=f"r{ago}") for ago in range(20)]
+    gone = old([*years(60), *restores])
+    assert [name.rpartition("-")[2] for name in gone if "-restore-" in name] == [f"r{ago}" for ago in range(10)]
+
+
+def test_a_restore_whose_safety_copy_is_left_stays_and_what_removed_one_stays_as_long_as_that():
+    def restore(ago, label, **more):
+        return run("restore", ago, label=label, **more)
+
+    found = [
+        restore(400, "left", safety=[{"host": "node1", "path": "/a"}]),
+        restore(390, "done", safety=[{"host": "node1", "path": "/b"}]),
+        restore(380, "removal", removed=["/b"]),
+        *(restore(300 - ago, f"later{ago}") for ago in range(10)),
+    ]
+    gone = [name.rpartition("-")[2] for name in old([*years(60), *found]) if "-restore-" in name]
+    assert gone == ["done", "removal"]
+
+
+def test_no_record_goes_by_a_clock_that_has_jumped():
+    assert retention.superfluous(named(years(120)), NOW + 3650 * DAY, 40) == []
+
+
+def test_a_shorter_time_than_a_month_is_taken_for_a_month():
+    assert old(years(120), days=1) == old(years(120), days=retention.RECORD_DAYS)

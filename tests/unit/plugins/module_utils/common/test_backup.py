@@ -29,3 +29,11 @@ def test_room_that_is_not_there_is_refused_with_its_own_code(tmp_path):
     with pytest.raises(backup.BackupError, match="A copy needs .* has .* free") as found:
         backup.require_room(tmp_path, 10 * free, "A copy")
     assert found.value.code == 4
+
+
+def test_how_long_a_restore_takes_is_told_by_restores_and_only_without_them_by_verifications():
+    verify = {"act": "verify", "verdict": "ok", "bytes": 100, "seconds": 50}
+    restore = {"act": "restore", "verdict": "ok", "bytes": 100, "seconds": 10}
+    assert backup.seconds_per_byte([verify, restore]) == 0.1
+    assert backup.seconds_per_byte([verify]) == 0.5
+    assert backup.seconds_per_byte([{**restore, "seconds": 0}, {**restore, "verdict": "failed"}]) is None

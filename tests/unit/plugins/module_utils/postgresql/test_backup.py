@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -405,9 +406,13 @@ def test_a_missed_witness_is_a_problem_after_the_third_minute(psql):
     assert "no witness was written for 5 minutes" in found["problems"][0]
 
 
-def test_a_witness_ends_the_count(psql):
+@pytest.mark.parametrize(
+    ("said", "metrics"), [("17\n", {"metrics": {"rpo_seconds": {"": 17}}}), ("", {})], ids=["archived", "nothing yet"]
+)
+def test_a_witness_ends_the_count_and_tells_how_old_the_newest_archived_wal_is(psql, said, metrics):
     psql.reply("to_regclass", "true\n").reply("INSERT").reply("count(*)", '{"rows": 5, "last": 5, "broken": null}\n')
-    assert backup.guard(CLUSTER, {"missed": 7}) == {"witness": 5, "missed": 0, "problems": []}
+    psql.reply("pg_stat_archiver", said)
+    assert backup.guard(CLUSTER, {"missed": 7}) == {"witness": 5, "missed": 0, "problems": [], **metrics}
 
 
 def test_a_password_is_on_no_command_line_and_in_no_environment(psql, tmp_path, monkeypatch):
@@ -430,3 +435,27 @@ def test_a_password_is_on_no_command_line_and_in_no_environment(psql, tmp_path, 
 
 def test_all_wal_is_a_position_of_its_last_segment():
     assert wal.unbroken_to(["000000010000000000000006"], {}, "000000010000000000000006") == wal.position("0/7000000")
+
+
+def archived(place, ages_h, size=1000):
+    """Segments as pgBackRest keeps them, of so many hours ago."""
+    for number, hours in enumerate(ages_h):
+        path = place / "archive/demo/17-1/0000000100000000" / f"{wal.Segment(1, number).name()}-{'a' * 40}.zst"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * size)
+        os.utime(path, (MONDAY - hours * 3600,) * 2)
+    (place / "archive/demo/archive.info").write_text("no WAL")
+
+
+@pytest.mark.parametrize(
+    ("ages_h", "a_day"),
+    [([0.1, 0.5], None), ([0.5, 2], 24_000), ([1, 11, 23, 25, 200], 3000), ([30, 40], 0)],
+    ids=["too young", "two hours", "a day", "nothing came"],
+)
+def test_wal_that_comes_in_is_that_of_the_last_day(tmp_path, ages_h, a_day):
+    archived(tmp_path, ages_h)
+    assert backup.grows({"repository": str(tmp_path)}, MONDAY) == a_day
+
+
+def test_a_repository_without_wal_says_nothing_of_it(tmp_path):
+    assert backup.grows({"repository": str(tmp_path)}, MONDAY) is None

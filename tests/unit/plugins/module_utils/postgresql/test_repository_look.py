@@ -8,11 +8,7 @@ import json
 
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils.postgresql import repository_look
-from ansible_collections.utmstack.ha.plugins.module_utils.postgresql.repository_look import (
-    look,
-    parse_time,
-    seconds_per_byte,
-)
+from ansible_collections.utmstack.ha.plugins.module_utils.postgresql.repository_look import look, parse_time
 from pgbackrest_restores import BACKUPS, RECORDED, T1, T3
 
 WALDUMP = (
@@ -80,11 +76,3 @@ def test_what_is_no_target_is_a_fault_and_no_failure(repository):
 def test_the_time_of_a_commit_is_read_of_what_pg_waldump_prints():
     times = repository_look._COMMIT.findall(WALDUMP)
     assert [parse_time(text) for text in times] == [1796066998.401453, 1796066998.685804]
-
-
-def test_how_long_a_restore_takes_is_told_by_restores_and_only_without_them_by_verifications():
-    verify = {"act": "verify", "verdict": "ok", "bytes": 100, "seconds": 50}
-    restore = {"act": "restore", "verdict": "ok", "bytes": 100, "seconds": 10}
-    assert seconds_per_byte([verify, restore]) == 0.1
-    assert seconds_per_byte([verify]) == 0.5
-    assert seconds_per_byte([{**restore, "seconds": 0}, {**restore, "verdict": "failed"}]) is None

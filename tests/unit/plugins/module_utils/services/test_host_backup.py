@@ -53,7 +53,7 @@ def test_good_backups_are_a_table():
     found = status(ha(), seen(answer(safety=[SAFETY])))
     assert found["backup"]["healthy"] and not [text for text in found["problems"] if "node4" in text]
     lines = [" ".join(line.split()) for line in screen(found).splitlines()]
-    assert "Redis node4 2026-11-30 11:45:26Z 20.6 min 2 h ago 2.7 MiB 24 ok" in lines
+    assert "Redis node4 ok 2026-11-30 11:45:26Z 20.6 min 2 h ago 2.7 MiB 24" in lines
     assert "safety copy of redis node1 /var/lib/x.before" in lines
 
 

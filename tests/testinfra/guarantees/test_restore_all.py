@@ -11,15 +11,21 @@ import time
 from datetime import UTC, datetime
 
 import psycopg
-from cluster import LAB as LAB_PROGRAM
-from cluster import until
-from conftest import CONFIRM
+import pytest
+from cluster import LAB, of_scenario_backup, until
 from ledger import Writer
 from load import Load
 
-HOSTS = ("node1", "node2", "node3")
 LOST_S, TOLD_S = 30, 2
 TITLES = {"postgresql": "PostgreSQL", "elasticsearch": "The search engine", "redis": "Redis"}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The platform of scenario backup, deployed and whole."""
+    found = of_scenario_backup()
+    until(found.whole, 300, "a whole cluster")
+    return found
 
 
 def moments(text: str) -> dict[str, float]:
@@ -32,67 +38,45 @@ def moments(text: str) -> dict[str, float]:
     return found
 
 
-def sealed(platform, identity):
-    """The newest archive of the controller's configuration, brought beside the key that opens it."""
-    listed = platform.ssh(
-        "backup1", "ls -1d /var/backups/utmstack/files/configuration/*/* | sort | tail -1"
-    ).stdout.strip()
-    assert listed, "the configuration was not sealed"
-    target = identity.parent / listed.rsplit("/", 1)[1]
-    subprocess.run(
-        [
-            "scp",
-            *platform.lab.ssh_options(),
-            f"ansible@{platform.lab.hosts['backup1']}:{_readable(platform, listed)}",
-            target,
-        ],
-        check=True,
-    )
-    return target
+def sealed(cluster) -> str:
+    """The newest archive of the controller's configuration, a text."""
+    command = "cat $(ls -d /var/backups/utmstack/files/configuration/*/configuration.age | tail -1)"
+    return cluster.ssh(cluster.backup, command).stdout
 
 
-def _readable(platform, path):
-    platform.ssh("backup1", f"install -m 0644 {path} /tmp/sealed")
-    return "/tmp/sealed"
-
-
-def test_a_destroyed_platform_comes_back_with_all_but_the_last_seconds(platform):
-    place = platform.lab.directory / "sealed"
-    place.mkdir(exist_ok=True)
-    identity = place / "identity"
-    identity.unlink(missing_ok=True)
-    printed = subprocess.run(["age-keygen", "-o", identity], check=True, capture_output=True, text=True).stderr
-    recipient = re.search(r"age1\w+", printed)[0]
-    recipients = ("-e", f'{{"backup_recipients": ["{recipient}"]}}')
-    platform.run("site.yml", *recipients)
-
-    writer, load = Writer(platform.conninfo()), Load(platform).start()
+def test_a_destroyed_platform_comes_back_with_all_but_the_last_seconds(cluster, tmp_path):
+    writer, load = Writer(cluster.conninfo()), Load(cluster).start()
     writer.prepare()
     writer.start()
     until(lambda: len(load.outcome.acknowledged) > 300, 120, "the load")
-    platform.run("backup.yml", *recipients)
+    cluster.playbook("playbooks/backup.yml")
     # A snapshot is taken each minute; WAL at least each 20 s.
     time.sleep(90)
-    archive = sealed(platform, identity)
+    archive = tmp_path / "configuration.age"
+    archive.write_text(sealed(cluster))
     offset = time.time() - time.monotonic()
-    subprocess.run([*LAB_PROGRAM, "destroy-hosts", *HOSTS], check=True)
+    subprocess.run([*LAB, "destroy-hosts", *cluster.hosts], check=True)
     destroyed = time.time()
     written, sent = writer.stop(), load.stop()
-    shutil.rmtree(platform.secrets_directory)
+    shutil.rmtree(cluster.secrets_directory)
 
     began = time.monotonic()
-    subprocess.run([*LAB_PROGRAM, "up"], check=True)
-    opened = ("-e", f"archive={archive}", "-e", f"identity={identity}", "-e", f"directory={platform.secrets_directory}")
-    platform.run("restore_config.yml", *opened)
-    platform.run("site.yml", *recipients)
-    told = moments(platform.run("restore_all.yml", "--check", *recipients).stdout)
-    platform.run("restore_all.yml", *recipients, *CONFIRM)
+    subprocess.run([*LAB, "up"], check=True)
+    restored, confirm = tmp_path / "controller", ("-e", f"confirm={cluster.scope}")
+    opened = ("-e", f"archive={archive}", "-e", f"identity={cluster.lab.identity}", "-e", f"directory={restored}")
+    cluster.playbook("playbooks/restore_config.yml", *opened, *confirm)
+    # Where the lab's inventory has them; `up` has made it, empty.
+    cluster.secrets_directory.rmdir()
+    shutil.move(restored / "secrets", cluster.secrets_directory)
+    cluster.playbook("site.yml")
+    told = moments(cluster.playbook("playbooks/restore_all.yml", "--check").stdout)
+    cluster.playbook("playbooks/restore_all.yml", *confirm)
     took = time.monotonic() - began
     print(f"\nThe platform is back after {took:.0f} s; told {told}, destroyed at {destroyed:.0f}")
 
     acknowledged = sorted(written.acknowledged)
     times = dict(zip(acknowledged, (moment + offset for moment in written.times)))
-    there = rows(platform)
+    there = rows(cluster)
     lost = [number for number in acknowledged if number not in there]
     last = max(times.values())
     first_lost = times[lost[0]] if lost else last
@@ -111,6 +95,6 @@ def test_a_destroyed_platform_comes_back_with_all_but_the_last_seconds(platform)
         assert early == [], f"{store} lacks events of before the moment that was told"
 
 
-def rows(platform) -> set[int]:
-    with psycopg.connect(platform.conninfo(), autocommit=True) as connection:
+def rows(cluster) -> set[int]:
+    with psycopg.connect(cluster.conninfo(), autocommit=True) as connection:
         return {row[0] for row in connection.execute("SELECT number FROM ledger")}
