@@ -83,6 +83,59 @@ def test_a_timeline_that_was_followed_since_the_restart_point_counts(tmp_path):
     assert position.end(run, "pg_waldump", wal, CONTROL) == (2, position.number("0/304F3B0"))
 
 
+# What pg_waldump of 15.20 and 17.12 printed of a primary that archives, stopped, started and stopped again with nothing written between.
+RECORDS = {
+    "15": {
+        "0/20000028": "tx:          0, lsn: 0/20000028, prev 0/1F0000A0, desc: CHECKPOINT_SHUTDOWN redo 0/20000028; tli 2; prev tli 2; fpw true; shutdown",
+        "0/1F0000A0": "tx:          0, lsn: 0/1F0000A0, prev 0/1F000028, desc: SWITCH ",
+        "0/1F000028": "tx:          0, lsn: 0/1F000028, prev 0/1E000650, desc: CHECKPOINT_SHUTDOWN redo 0/1F000028; tli 2; prev tli 2; shutdown",
+        "0/1E000650": "tx:          0, lsn: 0/1E000650, prev 0/1E000620, desc: SWITCH ",
+        "0/1E000620": "tx:        773, lsn: 0/1E000620, prev 0/1E0005E8, desc: COMMIT 2026-11-30 22:20:41.000000 UTC",
+    },
+    "17": {
+        "0/20000028": "tx:          0, lsn: 0/20000028, prev 0/1F0000A0, desc: CHECKPOINT_SHUTDOWN redo 0/20000028; tli 2; fpw true; wal_level replica; shutdown",
+        # A stop without archiving has no switch before; what was there before that are data.
+        "0/1F0000A0": "tx:        787, lsn: 0/1F0000A0, prev 0/1F000068, desc: COMMIT 2026-11-30 22:29:02.000000 UTC",
+    },
+}  # fmt: skip
+STOPPED = {**CONTROL, "timeline": 2, "checkpoint": position.number("0/20000028")}
+END = (2, position.number("0/200000A0"))
+
+
+def waldump(release, then=()):
+    """As pg_waldump answers; then: records after the first one, where a limit allows them."""
+
+    def run(command, environ_update):
+        begin = next(word for word in command if word.startswith("--start=")).partition("=")[2]
+        limit = int(command[-1].partition("=")[2])
+        said = [RECORDS[release][begin], *then][:limit] if begin in RECORDS[release] else []
+        rmgr = {True: "XLOG       ", False: "Transaction"}
+        return (
+            1,
+            "".join(f"rmgr: {rmgr['COMMIT' not in one]} len (rec/tot):    114/   114, {one}\n" for one in said),
+            WANTED,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(("release", "lsn"), [("15", "0/1E000650"), ("17", "0/20000000")])
+def test_what_a_clean_stop_writes_last_are_no_data(release, lsn):
+    found = position.before_stop(waldump(release), "pg_waldump", Path("pg_wal"), STOPPED, END)
+    assert position.text(found) == lsn
+
+
+def test_a_checkpoint_that_more_was_written_after_is_none_of_a_stop():
+    more = waldump("15", then=("tx: 774, lsn: 0/200000A0, prev 0/20000028, desc: INSERT off 2",))
+    assert position.before_stop(more, "pg_waldump", Path("pg_wal"), STOPPED, END) == END[1]
+
+
+@pytest.mark.parametrize("changed", [{"timeline": 1}, {"checkpoint": position.number("0/2000060")}])
+def test_without_a_checkpoint_of_a_stop_all_are_data(changed):
+    found = position.before_stop(waldump("15"), "pg_waldump", Path("pg_wal"), STOPPED | changed, END)
+    assert found == END[1]
+
+
 def test_files_without_a_valid_record_are_no_position(tmp_path):
     wal = standby(tmp_path, "000000020000000000000009")
 
@@ -94,5 +147,5 @@ def test_files_without_a_valid_record_are_no_position(tmp_path):
 
 def test_a_directory_without_data_has_no_position(tmp_path):
     assert position.look(None, str(tmp_path)) == {
-        "version": "", "system_identifier": "", "state": "", "timeline": 0, "lsn": "", "running": False,
+        "version": "", "system_identifier": "", "state": "", "timeline": 0, "lsn": "", "data_lsn": "", "running": False,
     }  # fmt: skip
