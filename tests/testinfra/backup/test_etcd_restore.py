@@ -111,7 +111,7 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(cluster):
 def test_without_the_name_of_the_cluster_nothing_is_restored(cluster):
     done = run(cluster, RESTORE, "-e", "confirm=another", check=False)
     assert done.returncode != 0
-    assert "Nothing was changed" in done.stdout
+    assert "no data were changed" in done.stdout
     assert cluster.whole()
 
 
