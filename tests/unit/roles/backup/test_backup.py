@@ -110,9 +110,3 @@ def test_without_group_backup_no_host_is_asked_and_no_server_knows_the_user():
     assert variable("redis", "redis_backup_users", ha=without, ha_secrets=SECRETS) == []
     (user,) = variable("redis", "redis_backup_users", ha=HA, ha_secrets={"redis_backup_password": "x"})
     assert user == {"name": "backup", "password": "x", "rules": "-@all +sync +psync +replconf +ping +info"}
-
-
-@pytest.mark.parametrize(("groups", "shared"), [(["node4"], False), (["node1"], True)])
-def test_a_host_of_the_platform_is_looked_at_more_closely(groups, shared):
-    ha = topology({**GROUPS, "backup": groups}, groups[0])
-    assert variable("backup", "backup_on_platform_host", ha=ha) is shared
