@@ -59,6 +59,13 @@ lsn:
   returned: success
   type: str
   sample: 0/304F428
+data_lsn:
+  description:
+    - WAL location up to which there are data. It is before RV(lsn) where a clean stop has written its records last, a checkpoint and where
+      WAL is archived a switch of segments before.
+  returned: success
+  type: str
+  sample: 0/304F388
 running:
   description: Whether a server runs on the data.
   returned: success

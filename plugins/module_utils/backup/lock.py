@@ -4,30 +4,22 @@
 
 from __future__ import annotations
 
-import fcntl
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from ..common import lock
 from ..common.backup import BackupError
 from ..common.directories import make
-
-PAUSE_S = 0.5
 
 
 @contextmanager
 def alone(path: Path, wait_s: float, remedy: str) -> Iterator[None]:
     """Hold the lock. Raises BackupError, with the remedy, where another run does not end within wait_s seconds, and OSError."""
     make(path.parent)
-    end = time.monotonic() + wait_s
-    with open(path, "a", encoding="utf-8") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise BackupError(f"another run on this host has not ended within {wait_s:g} s{remedy}") from None
-                time.sleep(PAUSE_S)
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock.alone(path, wait_s))
+        except lock.TakenError as error:
+            raise BackupError(f"{error}{remedy}") from None
         yield

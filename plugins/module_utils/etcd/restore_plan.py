@@ -19,13 +19,11 @@ def plan_restore(
     chosen: Mapping[str, Any],
     masked: Mapping[str, bool],
     wanted: str = "",
-    running: bool = False,
 ) -> dict[str, Any]:
     """Return the plan, as the filter etcd_restore_plan documents it.
 
-    running: whether a server of PostgreSQL still runs. Data that were restored carry the label of their backup until all is done. Patroni is
-    masked on all hosts before any member is restored, and unmasked only after its keys were reset: so where all members have the label and
-    Patroni is unmasked anywhere, only its start is left.
+    Data that were restored carry the label of their backup until all is done. Patroni is masked on all hosts before any member is restored, and
+    unmasked only after its keys were reset: so where all members have the label and Patroni is unmasked anywhere, only its start is left.
     """
     names = [one["name"] for one in members]
     begun = sorted({one["label"] for one in seen.values() if one["label"]})
@@ -60,8 +58,8 @@ def plan_restore(
             if release and seen[name]["version"] and _minor(seen[name]["version"]) != release
         ]
     if not released:
-        # While a server runs, its leader is ahead of all others; who leads is decided when all have stopped.
-        refusals += chosen["refusals"] + ([] if running else chosen["doubts"])
+        # Doubts are for when all have stopped: then they are refusals, or gone.
+        refusals += chosen["refusals"]
     return {
         "kept": backup or {},
         "label": label,
@@ -74,11 +72,32 @@ def plan_restore(
         "refusals": refusals,
         "lines": _lines(backup, label, names, todo, seen, chosen, released)
         + (
-            ["  PostgreSQL still runs: who leads is decided when all members have stopped"]
-            if running and not released
+            [
+                "  PostgreSQL still runs: who leads is decided when all members have stopped, and where no other has all data of it, that is asked"
+            ]
+            if chosen["doubts"] and not released
             else []
         ),
+        "begun": begun,
+        "state": _state(names, seen, begun, masked),
     }
+
+
+def _state(names, seen, begun, masked):
+    """In what state the hosts are where this run changes nothing: the head of its refusals."""
+    held = ", ".join(name for name, one in masked.items() if one) or "no host"
+    if begun:
+        done = ", ".join(name for name in names if name in seen and seen[name]["label"])
+        return (
+            f"This run has replaced no data. An earlier one has restored etcd on {done} from {begun[0]}, and Patroni is stopped and masked on {held}"
+            f" until all is done. Start again with -e at={begun[0]} when this is mended"
+        )
+    if any(masked.values()):
+        return (
+            f"This run has replaced no data. An earlier one was interrupted, and Patroni is stopped and masked on {held}. Start again when this is"
+            " mended; or give the restore up, on each host: systemctl start etcd, systemctl unmask patroni, systemctl start patroni"
+        )
+    return "Nothing was changed"
 
 
 def _lines(backup, label, names, todo, seen, chosen, released):

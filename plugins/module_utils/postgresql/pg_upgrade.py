@@ -13,7 +13,6 @@ PostgreSQL's documentation of pg_upgrade says, the old ones are as they were.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..common import lock
 from .data import CONTROL, DISABLED_CONTROL, parse_controldata, running
 from .upgrade_plan import CLEAN, position
 
@@ -173,15 +173,11 @@ class Upgrade:
     def alone(self):
         """One at a time: where the connection of a run breaks, what it had begun here goes on, and the next run waits for its end."""
         self.places.work.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(self.places.work, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with lock.alone(self.places.work):
             for data in (self.places.empty, self.places.data):
                 if running(str(data)):
                     self._checked([self.new.program("pg_ctl"), "stop", f"--pgdata={data}", "--mode=immediate"])
             yield
-        finally:
-            os.close(handle)
 
     def check(self, long_s: int = 60) -> dict:
         """Have pg_upgrade judge the running old server against empty data of the new version. Raises UpgradeError with all faults."""

@@ -4,6 +4,9 @@
 
 pg_control alone does not say: of a standby it has the last restart point, and of what was received after it nothing. So the WAL is read from
 there to its last valid record, by pg_waldump. `run` is how commands are run, as AnsibleModule.run_command.
+
+A primary that is stopped cleanly ends its WAL with a checkpoint of its own, before which it switches to a new segment where it archives. These
+two records change no data: a standby that lacks only them has all data.
 """
 
 from __future__ import annotations
@@ -22,15 +25,26 @@ _INVALID = re.compile(
 )
 _IN_SEGMENT = re.compile(r"in (?:log|WAL) segment ([0-9A-F]{24})(?:, LSN \S+)?, offset (\d+)")
 _NO_FILE = re.compile(r'could not (?:find|open) file "([0-9A-F]{24})"')
+# The records that a clean stop writes last.
+_STOP = re.compile(rf"rmgr: XLOG .* lsn: {_LSN}, prev {_LSN}, desc: (?:CHECKPOINT_SHUTDOWN|SWITCH)\b")
 
 
 def look(run, directory: str) -> dict:
-    """Return version, system_identifier, state, timeline (number) and lsn (text) of the data in a directory, and whether a server runs there.
+    """Return version, system_identifier, state, timeline (number), lsn and data_lsn (texts) of the data in a directory, and whether a server runs there.
 
-    timeline is 0 where there are no data, or none that can be read.
+    lsn is the end of the WAL, data_lsn where the records begin that a clean stop has written last. timeline is 0 where there are no data, or none
+    that can be read.
     """
     version = postgresql_data.read(Path(directory, "PG_VERSION"))
-    nothing = {"version": version, "system_identifier": "", "state": "", "timeline": 0, "lsn": "", "running": False}
+    nothing = {
+        "version": version,
+        "system_identifier": "",
+        "state": "",
+        "timeline": 0,
+        "lsn": "",
+        "data_lsn": "",
+        "running": False,
+    }
     program = f"/usr/lib/postgresql/{version}/bin/pg_controldata"
     if not version or postgresql_data.control(directory) != "present" or not Path(program).exists():
         return nothing
@@ -38,13 +52,15 @@ def look(run, directory: str) -> dict:
     if code != 0:
         return nothing
     control = parse(out)
-    timeline, lsn = end(run, f"/usr/lib/postgresql/{version}/bin/pg_waldump", Path(directory, "pg_wal"), control)
+    wal, reader = Path(directory, "pg_wal"), f"/usr/lib/postgresql/{version}/bin/pg_waldump"
+    timeline, lsn = end(run, reader, wal, control)
     return {
         "version": version,
         "system_identifier": control["system_identifier"],
         "state": control["state"],
         "timeline": timeline,
         "lsn": text(lsn),
+        "data_lsn": text(before_stop(run, reader, wal, control, (timeline, lsn))),
         "running": postgresql_data.running(directory),
     }
 
@@ -96,9 +112,34 @@ def end_in(errors: str, segment: int) -> int | None:
         return None
     place, invalid = _IN_SEGMENT.search(told[2]), _INVALID.search(told[2])
     found = start_of(place[1], segment) + int(place[2]) if place else number(invalid[1] if invalid else told[1])
-    # The header of a page that has no record yet, 24 bytes, or 40 at the begin of a file, is written or is not.
-    header = 40 if found % segment < PAGE else 24
-    return found - found % PAGE if found % PAGE <= header else found
+    return before_header(found, segment)
+
+
+def before_stop(run, program: str, wal: Path, control: dict, found: tuple[int, int]) -> int:
+    """Return where the records begin that a clean stop has written last; the end that was found, (timeline, position), where it wrote none."""
+    timeline, lsn = found
+    if timeline != control["timeline"]:
+        return lsn
+
+    def read(begin: int, count: int) -> list[str]:
+        arguments = [program, f"--path={wal}", f"--timeline={timeline}", f"--start={text(begin)}", f"--limit={count}"]
+        return run(arguments, environ_update={"LC_ALL": "C"})[1].splitlines()
+
+    begin, records = lsn, read(control["checkpoint"], 2)
+    # What follows the checkpoint of pg_control makes it none of a stop.
+    while len(records) == 1 and (stop := _STOP.match(records[0])):
+        begin = number(stop[1])
+        records = read(number(stop[2]), 1)
+    return before_header(begin, control["segment"])
+
+
+def before_header(lsn: int, segment: int) -> int:
+    """Return a position as the begin of its page where only the page's header lies between: 24 bytes, or 40 at the begin of a file.
+
+    That of a page that has no record yet is written or is not.
+    """
+    header = 40 if lsn % segment < PAGE else 24
+    return lsn - lsn % PAGE if lsn % PAGE <= header else lsn
 
 
 def start_of(name: str, segment: int) -> int:

@@ -10,7 +10,6 @@ by then. Each step looks at the data first, so it can be done again after a run 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..common import lock
 from ..common.backup import directory_bytes
 from ..common.command import CommandError, Result, run
 from . import data as pgdata
@@ -502,12 +502,8 @@ class Restore:
     def alone(self) -> Iterator[None]:
         """One at a time: where the connection of a run breaks, what it had begun here goes on, and the next run waits for its end."""
         self.place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(self.place, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with lock.alone(self.place):
             yield
-        finally:
-            os.close(handle)
 
     def recover(self, run_command: Callable) -> dict[str, Any]:
         """Restore the files and recover to the target; the server stands there, for reading. Returns what was found. Raises RestoreError."""

@@ -39,9 +39,9 @@ def plan_backups(
     """Return what the topology has of backups, besides the members; what is wrong goes to `found`.
 
     variables: those of each host. Returns kinds (names), stores (those of them that restore_all.yml restores), fetched (the stores whose backups are
-    files, which come to a host before), known (those that there are at all), directory, hosts (names), required, allow_shared_host, stop (archiving
-    may end), packages, times: by host and kind take and verify (times of systemd) and retention_days, and by host repositories and copies
-    (see topology/remotes.py).
+    files, which come to a host before), known (those that there are at all), directory, hosts (names), required, allow_shared_host, elsewhere (those of
+    the hosts that belong to the platform, so that the directory has to be of another system), stop (archiving may end), packages, times: by host and
+    kind take and verify (times of systemd) and retention_days, and by host repositories and copies (see topology/remotes.py).
     """
     hosts = members["backup"]
     present = kinds_of(members)
@@ -52,9 +52,10 @@ def plan_backups(
     allowed = _switch("backup_allow_shared_host", settings, found)
     repositories = remotes.repositories(hosts, variables, str(settings["ha_cluster_name"]), found)
     copies = remotes.copies(hosts, variables, repositories, str(settings["ha_cluster_name"]), found)
+    own_disk = [host for host in hosts if repositories[host]["type"] == remotes.DIRECTORY]
+    elsewhere = [] if allowed else _platform_hosts(own_disk, members)
+    _check_hosts(hosts, elsewhere, kinds, members, found)
     if hosts:
-        own_disk = [host for host in hosts if repositories[host]["type"] == remotes.DIRECTORY]
-        _check_hosts(own_disk, members, allowed, found)
         for kind in kinds:
             service = next(one for one in SERVICES.values() if present[kind] in one.backups)
             own = {host: variables.get(host, {}) for host in members[service.layer]}
@@ -75,6 +76,7 @@ def plan_backups(
         "directory": _directory(settings["backup_directory"], found),
         "required": required,
         "allow_shared_host": allowed,
+        "elsewhere": elsewhere,
         "stop": _switch("backup_stop", settings, found),
         "packages": list(
             dict.fromkeys(
@@ -212,14 +214,30 @@ def _directory(value: Any, found: Findings) -> str:
     return text
 
 
-def _check_hosts(hosts: list[str], members: Mapping[str, list[str]], allowed: bool, found: Findings) -> None:
-    """A repository on a host of the platform is lost with it, unless it lies elsewhere: role backup looks what the directory is."""
+def _platform_hosts(hosts: list[str], members: Mapping[str, list[str]]) -> list[str]:
     others = {layer: names for layer, names in members.items() if layer not in ("backup", "drill", "monitoring")}
-    both = [host for host in hosts if any(host in names for names in others.values())]
-    if both and not allowed:
+    return [host for host in hosts if any(host in names for names in others.values())]
+
+
+def _check_hosts(
+    hosts: list[str], elsewhere: list[str], kinds: list[str], members: Mapping[str, list[str]], found: Findings
+) -> None:
+    """A repository on a host of the platform is lost with it, unless it lies elsewhere: role base looks, before anything is touched."""
+    for host in hosts:
+        if "postgresql" in kinds and host in members["postgresql"]:
+            found.refuse(
+                f"host {host}",
+                "groups",
+                "are backup and postgresql: pgBackRest has one configuration, of a member or of a repository, and a repository is for the loss of"
+                " that very host",
+                "Name another host in group backup, or set backup_kinds without postgresql",
+            )
+    if elsewhere:
+        one = len(elsewhere) == 1
         found.warn(
             "group backup",
             "members",
-            f"{', '.join(both)} {'is a host' if len(both) == 1 else 'are hosts'} of the platform, too: its backups would be lost with it",
-            "Have a share of another system mounted at backup_directory, without which role backup refuses it; or take another host",
+            f"{', '.join(elsewhere)} {'is a host' if one else 'are hosts'} of the platform, too: its backups would be lost with it",
+            "Have a share of another system mounted at backup_directory, without which site.yml refuses the host before anything is touched; or name"
+            " another host",
         )

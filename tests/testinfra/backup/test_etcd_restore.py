@@ -93,7 +93,7 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(cluster):
 def test_without_the_name_of_the_cluster_nothing_is_restored(cluster):
     done = cluster.playbook(RESTORE, "-e", "confirm=another", check=False)
     assert done.returncode != 0
-    assert "Nothing was changed" in told(done)
+    assert "no data were changed" in told(done)
     assert cluster.whole()
 
 

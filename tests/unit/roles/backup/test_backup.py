@@ -113,12 +113,6 @@ def test_without_group_backup_no_host_is_asked_and_no_server_knows_the_user():
     assert user == {"name": "backup", "password": "x", "rules": "-@all +sync +psync +replconf +ping +info"}
 
 
-@pytest.mark.parametrize(("groups", "shared"), [(["node4"], False), (["node1"], True)])
-def test_a_host_of_the_platform_is_looked_at_more_closely(groups, shared):
-    ha = topology({**GROUPS, "backup": groups}, groups[0])
-    assert variable("backup", "backup_on_platform_host", ha=ha) is shared
-
-
 SFTP = {
     "backup_remote": {"type": "sftp", "host": "far.example.org"}, "backup_remote_secrets": {"pass": "the-secret"}, "backup_remote_path": "copies",
 }  # fmt: skip

@@ -80,7 +80,7 @@ def test_keys_are_reset_until_patroni_is_let_go_and_never_after():
     unmasked = plan_restore(MEMBERS, restored, [backup()], CHOSEN, every(True) | {"node1": False})
     assert (unmasked["reset"], unmasked["hold"], unmasked["restore"], unmasked["refusals"]) == (False, False, [], [])
     # A leader that has written since is farther than any standby, which is no reason to stop half-way.
-    ahead = {**CHOSEN, "doubts": ["No other member is as far as node1"]}
+    ahead = {**CHOSEN, "refusals": ["No other member is as far as node1"]}
     assert plan_restore(MEMBERS, restored, [backup()], ahead, every(False))["refusals"] == []
 
 
@@ -109,13 +109,26 @@ def test_a_backup_that_is_not_kept_is_named_with_those_that_are():
 
 
 def test_the_choice_of_the_leader_can_refuse_the_restore_and_a_doubt_counts_when_all_have_stopped():
-    doubtful = {**CHOSEN, "doubts": ["No other member is as far as node1"]}
-    assert plan(chosen=doubtful)["refusals"] == ["No other member is as far as node1"]
-    early = plan_restore(MEMBERS, every(seen()), [backup()], doubtful, every(False), running=True)
+    early = plan(chosen={**CHOSEN, "doubts": ["No other member is as far as node1"]})
     assert early["refusals"] == []
     assert "decided when all members have stopped" in early["lines"][-1]
-    refused = {**CHOSEN, "refusals": ["The members' data are of different clusters"]}
-    assert plan_restore(MEMBERS, every(seen()), [backup()], refused, every(False), running=True)["refusals"] != []
+    refused = ["The members' data are of different clusters"]
+    assert plan(chosen={**CHOSEN, "refusals": refused})["refusals"] == refused
+
+
+def test_a_refusal_tells_what_an_earlier_run_has_left():
+    assert plan()["state"] == "Nothing was changed"
+    interrupted = plan_restore(MEMBERS, every(seen()), [backup()], CHOSEN, every(False) | {"node2": True})
+    assert interrupted["begun"] == []
+    assert "Patroni is stopped and masked on node2. " in interrupted["state"]
+    assert "systemctl unmask patroni" in interrupted["state"]
+    half = plan(every(seen()) | {"node1": seen(LABEL)}, masked=True)
+    assert half["begun"] == [LABEL]
+    assert (
+        f"restored etcd on node1 from {LABEL}, and Patroni is stopped and masked on node1, node2, node3"
+        in half["state"]
+    )
+    assert f"-e at={LABEL}" in half["state"]
 
 
 def test_a_release_that_can_not_bump_revisions_asks_for_stopped_clients():

@@ -100,10 +100,27 @@ def test_a_kind_whose_service_has_no_hosts_is_refused_where_it_is_asked_for():
         build({name: hosts for name, hosts in GROUPS.items() if name != "redis"}, backup_kinds=["redis"])
 
 
-def test_a_backup_host_of_the_platform_is_warned_of_unless_it_is_meant():
-    both = build(own=("node1",))
-    assert any("its backups would be lost with it" in text for text in both["warnings"])
-    assert not any("lost with it" in text for text in build(own=("node1",), backup_allow_shared_host=True)["warnings"])
+WITHOUT_POSTGRESQL = {"backup_kinds": ["etcd", "redis"]}
+
+
+def test_a_backup_host_of_the_platform_is_warned_of_and_looked_at_unless_it_is_meant():
+    both = build(own=("node1", "node4"), **WITHOUT_POSTGRESQL)
+    assert any(
+        "node1 is a host of the platform, too: its backups would be lost with it" in text for text in both["warnings"]
+    )
+    assert both["backup"]["elsewhere"] == ["node1"] and build()["backup"]["elsewhere"] == []
+    meant = build(own=("node1",), backup_allow_shared_host=True, **WITHOUT_POSTGRESQL)
+    assert not any("lost with it" in text for text in meant["warnings"])
+    assert meant["backup"]["elsewhere"] == []
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_member_of_postgresql_that_is_a_repository_of_it_is_refused_before_any_host_is_touched(allowed):
+    with pytest.raises(TopologyError) as found:
+        build(own=("node1",), backup_allow_shared_host=allowed)
+    assert "no host was touched" in str(found.value)
+    assert "host node1: groups are backup and postgresql" in str(found.value)
+    assert "Name another host in group backup, or set backup_kinds without postgresql" in str(found.value)
 
 
 def test_a_platform_that_must_have_backups_is_warned_without_them():

@@ -706,7 +706,8 @@ def used_in_roles():
 @pytest.mark.parametrize(("file", "path"), used_in_roles())
 def test_what_roles_ask_of_the_topology_is_there(file, path):
     value = topology(
-        groups={"elasticsearch": NODES, "redis": NODES, "swarm_managers": NODES, "web": NODES, "backup": NODES},
+        groups={"elasticsearch": NODES, "redis": NODES, "swarm_managers": NODES, "web": NODES, "backup": ["node4"]},
+        hosts={"node4": {"ansible_host": "10.0.1.14"}},
         settings={"ha_timing": {}},
         common={"elasticsearch_snapshot_policies": [{"name": "daily"}]},
     )
