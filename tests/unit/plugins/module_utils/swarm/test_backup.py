@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.utmstack.ha.plugins.module_utils.common.backup import FAILED, SETTINGS, UNVERIFIED, BackupError
 from ansible_collections.utmstack.ha.plugins.module_utils.swarm import backup, give, scratch, state
-from ansible_collections.utmstack.ha.plugins.module_utils.swarm.engine import Engine
+from ansible_collections.utmstack.ha.plugins.module_utils.swarm.engine import Engine, EngineError
 from ansible_collections.utmstack.ha.plugins.module_utils.swarm.state import StateError
+from ansible_collections.utmstack.ha.plugins.modules import swarm_restore
 
 needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 # Namespaces are root's.
@@ -305,9 +306,10 @@ def trial():
     shutil.rmtree(place, ignore_errors=True)
 
 
-@pytest.fixture
-def taken(swarm, tls, tmp_path):
+@pytest.fixture(scope="module")
+def backed_up(swarm, tls, tmp_path_factory):
     """A backup by the wire, while writes go on."""
+    place = tmp_path_factory.mktemp("backup")
     one = Manager(
         {
             **tls["manager"],
@@ -327,12 +329,17 @@ def taken(swarm, tls, tmp_path):
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        backup.take(asked(tls, one.port), tmp_path)
+        backup.take(asked(tls, one.port), place)
     finally:
         stop.set()
         writer.join()
         one.close()
-    return tmp_path
+    return place
+
+
+@pytest.fixture
+def taken(backed_up, tmp_path):
+    return shutil.copytree(backed_up, tmp_path / "taken")
 
 
 @needs_docker
@@ -340,11 +347,14 @@ def test_a_backup_of_a_running_swarm_is_proven_by_a_swarm_made_of_it(swarm, take
     found = backup.verify({"unlock_key": swarm.key}, taken, trial)
     assert found["checks"]["objects"].endswith("those that were backed up")
     assert ("unlock key" in found["checks"]["swarm"]) == bool(swarm.key)
-    # The engine that was asked goes on, and leads.
+    # Nothing of the trial is left, and the engine that was asked goes on, and leads.
+    assert str(trial) not in Path("/proc/mounts").read_text()
+    assert subprocess.run(["pgrep", "-f", str(trial)], capture_output=True, text=True, check=False).stdout == ""
     assert state.contents(swarm.engine)["node"] == backup.inspect(taken)["manifest"]["node"]
 
 
 @needs_docker
+@pytest.mark.parametrize("swarm", [False], indirect=True, ids=["open"])
 def test_a_swarm_that_lacks_a_secret_is_none(swarm, taken, trial):
     manifest = json.loads((taken / backup.MANIFEST).read_text())
     for when in ("before", "after"):
@@ -383,6 +393,7 @@ def cut(files) -> None:
 
 
 @needs_docker
+@pytest.mark.parametrize("swarm", [False], indirect=True, ids=["open"])
 @pytest.mark.parametrize("damage", [flip, cut])
 def test_damage_in_the_log_is_found(swarm, taken, trial, damage):
     repacked(taken, trial, damage)
@@ -392,9 +403,37 @@ def test_damage_in_the_log_is_found(swarm, taken, trial, damage):
 
 
 @needs_docker
-def test_nothing_of_a_trial_is_left(swarm, taken, trial):
-    backup.verify({"unlock_key": swarm.key}, taken, trial)
-    mounts = Path("/proc/mounts").read_text()
-    assert str(trial) not in mounts
-    running = subprocess.run(["pgrep", "-f", str(trial)], capture_output=True, text=True, check=False).stdout
-    assert running == ""
+def test_a_manager_that_is_left_makes_a_swarm_of_its_own_state_also_where_it_was_locked(trial):
+    """What Docker's own command can't do with a locked swarm (moby issue 36852)."""
+    pytest.importorskip("nacl")
+    root, params = (
+        trial / "data" / "swarm",
+        {"port": 2377, "data_port": 4789, "address_pools": [], "address_pool_prefix": 24},
+    )
+    with scratch.engine(trial) as engine:
+        swarm = Swarm(trial, engine, True)
+        before = state.contents(engine)
+        with pytest.raises(EngineError, match="encrypted and needs to be unlocked"):
+            engine.post("/swarm/init", state.init_body("127.0.0.1", 2377, True), 60)
+        # From now on Docker is in no swarm, but its files are there.
+        archive = swarm_restore.keep(root, "swarm.before-restore-1")
+        asked_for = {**params, "address": "127.0.0.1", "unlock_key": swarm.key, "wait_timeout": 60}
+        staged = trial / "data" / "swarm.restoring"
+        counts = swarm_restore.restore(engine, asked_for, root, archive, staged)
+        after = state.contents(engine)
+        assert after == before
+        assert counts == {kind: len(numbers) for kind, numbers in before["objects"].items()}
+        # Docker has locked the key again, with the same unlock key.
+        end = time.monotonic() + 20
+        while not state.locked((root / state.NODE_KEY).read_text()) and time.monotonic() < end:
+            time.sleep(0.2)
+        state.opened((root / state.NODE_KEY).read_text(), swarm.key)
+        # A second run keeps what is there now, and writes over no copy.
+        with pytest.raises(StateError, match="is there already"):
+            swarm_restore.keep(root, "swarm.before-restore-1")
+        again = swarm_restore.keep(root, "swarm.before-restore-2")
+        swarm_restore.restore(engine, asked_for, root, again, staged)
+        assert state.contents(engine) == before
+        assert swarm_restore.leave(engine)
+        assert not swarm_restore.leave(engine)
+        assert swarm_restore.keep(root, "swarm.before-restore-3") is None
