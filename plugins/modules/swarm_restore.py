@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: swarm_restore
-short_description: Make a Docker swarm of the state of a manager
+short_description: Restore a Docker swarm from the state of a manager
 version_added: 0.1.0
 author: The utmstack.ha developers (@utmstack)
 description:
@@ -73,7 +73,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Keep the present state and leave the former swarm
+- name: Leave the former swarm, with its state kept
   utmstack.ha.swarm_restore:
     state: left
     copy: swarm.before-restore-20261130T101500Z
@@ -108,6 +108,7 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.utmstack.ha.plugins.module_utils.common import directories
 from ansible_collections.utmstack.ha.plugins.module_utils.swarm import engine as docker_engine
 from ansible_collections.utmstack.ha.plugins.module_utils.swarm import state as swarm_state
 from ansible_collections.utmstack.ha.plugins.module_utils.swarm.engine import EngineError
@@ -126,7 +127,7 @@ def keep(root, copy):
         swarm_state.tree(root)
     except StateError:
         return None
-    place.mkdir(mode=0o700)
+    directories.make(place, 0o700)
     with open(place / ARCHIVE, "xb+", opener=swarm_state.private) as archive:
         swarm_state.copy(root, archive, lambda: {"objects": {}})
     return place / ARCHIVE
@@ -146,7 +147,7 @@ def restore(engine, params, root, archive, staged):
     locks = swarm_state.place(archive, staged, params["unlock_key"] or "")
     leave(engine)
     empty(root)
-    root.mkdir(mode=0o700, exist_ok=True)
+    directories.make(root, 0o700)
     for path in staged.iterdir():
         path.rename(root / path.name)
     pools = params["address_pools"]
@@ -198,7 +199,7 @@ def main():
         module.exit_json(**result)
     try:
         shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir(mode=0o700, parents=True)
+        directories.make(staged, 0o700)
         archive = Path(params["archive"]) if params["archive"] else None
         if archive and params["state"] == "checked":
             swarm_state.place(archive, staged, params["unlock_key"] or "")

@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from ..common import directories
 from .engine import Engine, EngineError
 
 NODE_KEY = "certificates/swarm-node.key"
@@ -153,7 +154,7 @@ def unpack(archive: Path, root: Path) -> None:
                 if not entry.isreg() or name.is_absolute() or ".." in name.parts:
                     raise StateError(f"the archive has {entry.name!r}, which is no file of a manager's state")
                 path = root / name
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                directories.make(path.parent, 0o700)
                 with open(path, "xb", opener=private) as file:
                     _write(packed.extractfile(entry), file)
             # The checksum comes behind the last file.
