@@ -22,7 +22,7 @@ options:
     description:
       - V(checked), a swarm can be made of O(archive), as far as its files tell. Nothing is changed.
       - V(left), the host is in no swarm, and its state as a manager is kept.
-      - V(restored), the host leads a swarm that was made of O(archive) or, without it, of its own state.
+      - V(restored), the host leads a swarm that was made of O(archive) or, without it, of its own state; where it is in no swarm, of the newest of RV(copies).
     type: str
     choices: [checked, left, restored]
     default: checked
@@ -92,6 +92,12 @@ free:
   description: Free bytes of the file system of O(data_root).
   returned: success
   type: int
+copies:
+  description: Directories with states that restores have replaced, the newest last.
+  returned: success
+  type: list
+  elements: str
+  sample: [/var/lib/docker/swarm.before-restore-20261130T101500Z]
 copy:
   description: The directory with the state that was there; empty where there was none to keep.
   returned: success
@@ -114,7 +120,7 @@ from ansible_collections.utmstack.ha.plugins.module_utils.swarm import state as 
 from ansible_collections.utmstack.ha.plugins.module_utils.swarm.engine import EngineError
 from ansible_collections.utmstack.ha.plugins.module_utils.swarm.state import StateError
 
-ARCHIVE = "swarm.tar.gz"
+ARCHIVE, COPY = "swarm.tar.gz", "swarm.before-restore-"
 LEAVE_S = 120.0
 
 
@@ -131,6 +137,11 @@ def keep(root, copy):
     with open(place / ARCHIVE, "xb+", opener=swarm_state.private) as archive:
         swarm_state.copy(root, archive, lambda: {"objects": {}})
     return place / ARCHIVE
+
+
+def copies(root):
+    """The safety copies of earlier restores, the newest last."""
+    return [path.parent for path in sorted(root.parent.glob(f"{COPY}*/{ARCHIVE}"))]
 
 
 def empty(root):
@@ -190,7 +201,9 @@ def main():
     root = Path(params["data_root"], "swarm")
     engine = docker_engine.Engine.of(params)
     staged = root.parent / "swarm.restoring"
+    former = copies(root)
     result = {
+        "copies": [str(one) for one in former],
         "changed": params["state"] != "checked",
         "copy": "",
         "free": shutil.disk_usage(root.parent).free if root.parent.is_dir() else 0,
@@ -208,8 +221,8 @@ def main():
             result["copy"] = str(kept.parent) if kept else ""
             if params["state"] == "left":
                 result["changed"] = leave(engine)
-            elif archive or kept:
-                result["objects"] = restore(engine, params, root, archive or kept, staged)
+            elif archive or kept or former:
+                result["objects"] = restore(engine, params, root, archive or kept or former[-1] / ARCHIVE, staged)
             else:
                 raise StateError("it has no state of a manager, and no archive was given")
     except (StateError, EngineError, OSError) as error:

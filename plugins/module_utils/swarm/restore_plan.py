@@ -19,7 +19,7 @@ SPARE = 256 << 20
 def plan(
     ha: Mapping[str, Any],
     seen: Mapping[str, Mapping[str, Any]],
-    free: Mapping[str, int],
+    disks: Mapping[str, Mapping[str, Any]],
     kept: Sequence[Mapping[str, Any]],
     wanted: str = LATEST,
     own: str = "",
@@ -27,14 +27,14 @@ def plan(
 ) -> dict[str, Any]:
     """Return what restoring does.
 
-    ha: the topology. seen: host -> what swarm_info told of it. free: host -> free bytes where Docker has its data. kept: usable backups, newest
-    last. wanted: a label, or `latest`. own: a manager whose own state is taken in the place of a backup. unlock_key: the one that the controller has.
+    ha: the topology. seen: host -> what swarm_info told of it. disks: host -> what swarm_restore told of it (free, copies). kept: usable backups,
+    newest last. wanted: a label, or `latest`. own: a manager whose own state is taken in the place of a backup. unlock_key: the one that the controller has.
     Returns refusals, lines, host (which gets the state), kept (the backup, empty with `own`) and members (the hosts that leave what they are in).
     """
     refusals: list[str] = []
     members = [one["name"] for one in ha["swarm"]["members"]]
     managers = {one["name"]: one["address"] for one in ha["swarm"]["managers"]}
-    backup, why = (None, _unfit(own, managers, seen)) if own else _chosen(kept, wanted)
+    backup, why = (None, _unfit(own, managers, seen, disks)) if own else _chosen(kept, wanted)
     refusals += [why] if why else []
     facts = (backup or {}).get("record", {}).get("manifest", {})
     host = own or next((name for name, address in managers.items() if address == facts.get("address")), "")
@@ -55,9 +55,10 @@ def plan(
             " from the sealed configuration of that time, or take another backup with -e backup=LABEL."
         )
     needed = 4 * int(backup["record"]["bytes"] if backup else 0) + SPARE
-    if host in free and free[host] < needed:
+    free = disks.get(host, {}).get("free")
+    if free is not None and free < needed:
         refusals.append(
-            f"{host} has {size(free[host])} free where Docker has its data, and {size(needed)} are needed. Make room there."
+            f"{host} has {size(free)} free where Docker has its data, and {size(needed)} are needed. Make room there."
         )
     release, own = (
         backup and backup["record"].get("software", {}).get("docker", ""),
@@ -69,7 +70,7 @@ def plan(
         )
     return {
         "refusals": refusals,
-        "lines": [] if refusals else _lines(backup, facts, host, members, seen),
+        "lines": [] if refusals else _lines(backup, facts, host, members, seen, disks),
         "host": host,
         "kept": dict(backup or {}),
         "members": members,
@@ -93,11 +94,16 @@ def _chosen(kept: Sequence[Mapping[str, Any]], wanted: str) -> tuple[Mapping[str
     return named[-1], ""
 
 
-def _unfit(own: str, managers: Mapping[str, str], seen: Mapping[str, Mapping[str, Any]]) -> str:
+def _unfit(
+    own: str,
+    managers: Mapping[str, str],
+    seen: Mapping[str, Mapping[str, Any]],
+    disks: Mapping[str, Mapping[str, Any]],
+) -> str:
     """Why no swarm is made of a manager's own state; empty where one can be."""
     if own not in managers:
         return f"{own} is no manager of the inventory ({', '.join(managers)}). Give -e from= one of them."
-    if seen.get(own, {}).get("state", "stopped") == "inactive":
+    if seen.get(own, {}).get("state") == "inactive" and not disks.get(own, {}).get("copies"):
         return f"{own} is in no swarm, so it has no state. Give -e from= another manager, or leave it out to take a backup."
     return ""
 
@@ -112,6 +118,7 @@ def _lines(
     host: str,
     members: Sequence[str],
     seen: Mapping[str, Mapping[str, Any]],
+    disks: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
     if backup:
         counted = ", ".join(
@@ -124,8 +131,14 @@ def _lines(
             f"  restores   {counted}, on {host}, which becomes the only manager",
         ]
     else:
+        interrupted = seen[host]["state"] == "inactive"
+        whose = (
+            f"{disks[host]['copies'][-1]}, which an interrupted restore has kept, on {host}"
+            if interrupted
+            else f"the present state of {host}"
+        )
         lines = [
-            f"  from       the present state of {host}, which becomes the only manager",
+            f"  from       {whose}, which becomes the only manager",
             f"  up to      the last change that {host} has; one that only lost managers had acknowledged is lost",
         ]
     others = [name for name in members if name != host]

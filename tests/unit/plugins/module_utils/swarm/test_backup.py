@@ -437,3 +437,8 @@ def test_a_manager_that_is_left_makes_a_swarm_of_its_own_state_also_where_it_was
         assert swarm_restore.leave(engine)
         assert not swarm_restore.leave(engine)
         assert swarm_restore.keep(root, "swarm.before-restore-3") is None
+        # A run that was interrupted now goes on with the newest copy.
+        newest = swarm_restore.copies(root)[-1] / swarm_restore.ARCHIVE
+        assert newest == again
+        swarm_restore.restore(engine, asked_for, root, newest, staged)
+        assert state.contents(engine) == before

@@ -18,7 +18,8 @@ ACTIVE = {
     "nodes": [],
     "error": "The swarm does not have a leader.",
 }
-FREE = dict.fromkeys(("node1", "node2", "node3", "node4"), 10 << 30)
+DISKS = {one["name"]: {"free": 10 << 30, "copies": []} for one in MEMBERS}
+COPY = "/var/lib/docker/swarm.before-restore-20261130T101500Z"
 
 
 def seen(**changes):
@@ -51,8 +52,8 @@ def backup(label="20261130T031507Z", verified=True, **facts):
     }
 
 
-def planned(hosts=None, kept=None, wanted="latest", own="", key=KEY, free=FREE):
-    return restore_plan.plan(HA, hosts or seen(), free, [backup()] if kept is None else kept, wanted, own, key)
+def planned(hosts=None, kept=None, wanted="latest", own="", key=KEY, disks=DISKS):
+    return restore_plan.plan(HA, hosts or seen(), disks, [backup()] if kept is None else kept, wanted, own, key)
 
 
 def test_the_newest_backup_goes_to_the_manager_with_its_address():
@@ -96,7 +97,7 @@ def test_a_manager_that_is_left_gives_its_own_state_without_any_backup():
         ({"hosts": {name: one for name, one in seen().items() if name != "node4"}}, ["node4 can't be reached"]),
         ({"key": "SWMKEY-1-another"}, ["another unlock key", "swarm_unlock_key"]),
         ({"key": ""}, ["another unlock key"]),
-        ({"free": {**FREE, "node2": 1 << 20}}, ["node2 has 1.0 MiB free"]),
+        ({"disks": {**DISKS, "node2": {"free": 1 << 20, "copies": []}}}, ["node2 has 1.0 MiB free"]),
         ({"hosts": seen(node2={"engine": "20.10.24+dfsg1"})}, ["node2 has Docker 20.10.24+dfsg1", "26.1.5"]),
         ({"own": "node4"}, ["node4 is no manager", "node1, node2, node3"]),
         ({"own": "node1", "hosts": seen(node1={"state": "inactive"})}, ["node1 is in no swarm"]),
@@ -108,6 +109,17 @@ def test_what_stands_in_the_way_is_said_with_host_and_remedy_and_nothing_is_plan
     assert len(found["refusals"]) == 1
     for word in words:
         assert word in found["refusals"][0]
+
+
+def test_a_restore_of_a_managers_own_state_that_was_interrupted_goes_on_with_what_it_has_kept():
+    found = planned(
+        seen(node1={"state": "inactive"}),
+        kept=[],
+        own="node1",
+        disks={**DISKS, "node1": {"free": 10 << 30, "copies": ["old", COPY]}},
+    )
+    assert found["refusals"] == []
+    assert f"from       {COPY}, which an interrupted restore has kept, on node1" in "\n".join(found["lines"])
 
 
 def test_all_refusals_are_told_at_once():
