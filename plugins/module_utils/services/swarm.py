@@ -15,6 +15,9 @@ from .listener import HOST, Listener
 from .members import check_voters
 from .service import Layer, Service, member_of
 
+# Docker's own packages, in whose place apt would put Debian's.
+BARRED = ("docker-ce", "containerd.io")
+
 
 def drained(layer: Layer, host: str) -> list[str]:
     """Whether the host's node takes no tasks."""
@@ -178,7 +181,7 @@ SERVICE = Service(
     held=("containerd", "docker.io"),
     upgrades=("containerd", "docker-cli", "docker.io", "runc"),
     upgraded={"containerd.service": (), "docker.service": ()},
-    barred=("docker-ce", "containerd.io"),
+    barred=BARRED,
     configs={"docker.service": ("/etc/docker/daemon.json",)},
     traces=traces,
     asks=asks,
@@ -212,6 +215,7 @@ SERVICE = Service(
             account="root",
             limit_s=HOUR,
             packages=("docker.io", "python3-nacl"),
+            barred=BARRED,
         ),
     ),
 )

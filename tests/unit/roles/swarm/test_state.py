@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 import pytest
+from ansible_collections.utmstack.ha.plugins.module_utils.host import conflicts
 from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES, backups
 from ansible_collections.utmstack.ha.plugins.module_utils.services.software import host_software
 from role_templates import ROLES, render, topology
@@ -103,3 +104,12 @@ def test_a_key_of_this_run_reaches_the_backup_host():
 
     assert key(backup_unlock_key="SWMKEY-1-new") == "SWMKEY-1-new"
     assert key() == ""
+
+
+def test_docker_s_own_packages_are_refused_on_a_backup_host_too_in_whose_place_apt_would_put_debians():
+    def barred(host, groups):
+        own = ha(host, groups)
+        return conflicts.plan(own, host, host_software(own, host, {}, "13")["settings"])["packages"]
+
+    assert {"docker-ce", "containerd.io"} <= set(barred("node8", BACKED_UP))
+    assert barred("node8", {**GROUPS, "web": ["node8"]}) == []
