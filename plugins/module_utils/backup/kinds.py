@@ -17,6 +17,7 @@ from ..postgresql import backup as of_postgresql
 from ..postgresql import dump as of_dump
 from ..redis import backup as of_redis
 from ..search import backup as of_search
+from ..swarm import backup as of_swarm
 
 KINDS: dict[str, ModuleType] = {
     "configuration": of_host,
@@ -25,4 +26,5 @@ KINDS: dict[str, ModuleType] = {
     "dump": of_dump,
     "redis": of_redis,
     "elasticsearch": of_search,
+    "swarm": of_swarm,
 }

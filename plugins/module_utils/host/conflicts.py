@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..services.listener import HOST, VIP
+from ..services.registry import backups
 from ..services.software import services_of
 from ..topology.names import path_fault
 from ..topology.ports import listeners
@@ -82,7 +83,7 @@ def plan(ha: Mapping, host: str, settings: Mapping) -> dict[str, Any]:
             unit for service in chosen for unit in (*service.rivals, *service.every(service.units)) if unit not in units
         ],
         "configs": {unit: list(paths) for service in chosen for unit, paths in service.configs.items()},
-        "packages": sorted({name for service in chosen for name in service.barred}),
+        "packages": sorted({name for service in chosen for name in service.barred} | _barred_by_backups(ha, own)),
         "clusters": "postgresql" in layers,
         "swarm": "backend" in layers and not settings["swarm_adopt"],
         "data": data,
@@ -103,6 +104,12 @@ def plan(ha: Mapping, host: str, settings: Mapping) -> dict[str, Any]:
             if listener.layer not in ("", "web")
         ],
     }
+
+
+def _barred_by_backups(ha: Mapping, own: Mapping) -> set[str]:
+    """What the tools of a backup host can't be installed beside."""
+    kinds = ha["backup"]["kinds"] if "backup" in own["groups"] else ()
+    return {name for kind in kinds for name in backups()[kind].barred}
 
 
 def _peers(ha: Mapping, own: Mapping, layers: Iterable[str]) -> list[str]:

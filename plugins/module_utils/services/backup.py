@@ -36,7 +36,7 @@ class Backup:
     store: whether restore_all.yml restores it, by the files KIND_plan.yml and KIND.yml of role restore, and KIND_fetch.yml where a backup is files.
     account: who it runs as on the backup host. limit_s: after which a run is ended.
     refused: why it can't be taken as the service is set up, of the variables of the service's hosts: what is wrong, and the remedy.
-    packages, secrets: what it needs on backup hosts, and among the passwords.
+    packages, secrets: what it needs on backup hosts, and among the passwords. barred: packages that these can't be installed beside.
     """
 
     kind: str
@@ -61,6 +61,7 @@ class Backup:
     refused: Callable[[Mapping[str, Mapping[str, Any]]], tuple[str, str] | tuple[()]] = lambda _hosts: ()
     packages: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    barred: tuple[str, ...] = ()
 
 
 def program_kinds(

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from .answers import cluster
+from .backup import HOUR, Backup
 from .change import APPLIED, PORT, REFUSED, Change, address, cluster_name, given, port
 from .drill import LEADER, Fault, frozen, killed
 from .listener import HOST, Listener
 from .members import check_voters
 from .service import Layer, Service, member_of
+
+# Docker's own packages, in whose place apt would put Debian's.
+BARRED = ("docker-ce", "containerd.io")
 
 
 def drained(layer: Layer, host: str) -> list[str]:
@@ -93,6 +97,29 @@ def check_members(members: Mapping[str, list[str]], found: Any) -> None:
         )
 
 
+def backed_up(ha: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """What its backup needs to know: the managers, of which the leader gives its state, and the key by which a swarm made of it is unlocked."""
+    return {
+        "managers": [{"name": one["name"], "address": one["address"]} for one in ha["swarm"]["managers"]],
+        "port": ha["ports"]["swarm_backup"],
+        "ca": ha["tls"]["ca"],
+        "certificate": ha["tls"]["certificate"],
+        "key": ha["tls"]["key"],
+        # Docker makes it, so at first there is none.
+        "unlock_key": secrets.get("swarm_unlock_key") or "",
+    }
+
+
+def given_to(ha: Mapping[str, Any]) -> list[str]:
+    """The backup hosts that are given the swarm's state."""
+    return list(ha["backup"]["hosts"]) if "swarm" in ha["backup"]["kinds"] else []
+
+
+def some_packages(ha: Mapping[str, Any], release: Mapping[str, Any]) -> tuple[str, ...]:
+    """Docker's client; and by what the key of a node in a backup is opened."""
+    return (*(("docker-cli",) if release["docker_client"] else ()), *(("python3-nacl",) if given_to(ha) else ()))
+
+
 def address_pools(_ha: Mapping, _host: Mapping, settings: Mapping) -> list[str]:
     """Those of a swarm that is taken over are what they are."""
     return [] if settings.get("swarm_adopt") else sorted(settings.get("swarm_address_pools") or [])
@@ -108,6 +135,7 @@ SERVICE = Service(
         Listener("swarm_managers", "Swarm (management)", "swarm_cluster", 2377, HOST, "swarm hosts"),
         Listener("backend", "Swarm (gossip)", "swarm_gossip", 7946, HOST, "swarm hosts"),
         Listener("backend", "Swarm (overlay, UDP)", "swarm_data", 4789, HOST, "swarm hosts"),
+        Listener("swarm_managers", "Swarm (state)", "swarm_backup", 8434, HOST, "backup hosts", ("backup",)),
     ),
     check_members=check_members,
     changes=(
@@ -115,6 +143,7 @@ SERVICE = Service(
         Change("swarm_address_pools", REFUSED, "To have others, deploy a new swarm"),
         Change("ha_ports.swarm_cluster", REFUSED, PORT),
         Change("ha_ports.swarm_data", REFUSED, PORT),
+        Change("ha_ports.swarm_backup", APPLIED, "the socket for backup hosts opens anew on managers"),
         Change(
             "ha_ports.swarm_gossip", APPLIED, "Docker has no such setting; the number is for firewalls and the plan"
         ),
@@ -147,12 +176,12 @@ SERVICE = Service(
     units=("docker.service",),
     helpers=("containerd.service",),
     packages=("docker.io", "nftables"),
-    some_packages=lambda _ha, release: ("docker-cli",) if release["docker_client"] else (),
+    some_packages=some_packages,
     # runc restarts nothing.
     held=("containerd", "docker.io"),
     upgrades=("containerd", "docker-cli", "docker.io", "runc"),
     upgraded={"containerd.service": (), "docker.service": ()},
-    barred=("docker-ce", "containerd.io"),
+    barred=BARRED,
     configs={"docker.service": ("/etc/docker/daemon.json",)},
     traces=traces,
     asks=asks,
@@ -171,4 +200,22 @@ SERVICE = Service(
         Fault("dockerd-sigstop", "Docker is frozen on the leader of the swarm", LEADER, frozen("dockerd"), hold_s=30),
     ),
     reported="Swarm",
+    backups=(
+        Backup(
+            kind="swarm",
+            title="Docker Swarm",
+            playbook="restore_swarm",
+            asked=backed_up,
+            source="the leader, while Docker runs",
+            schedule=("*-*-* 03:15",),
+            verify_schedule=("*-*-* 05:15",),
+            # An engine of its own, with the state and the files of the log that it makes in advance.
+            scratch=lambda size: (4 * size + (512 << 20), 512 << 20),
+            # An engine is root's. Its namespaces keep it from all others.
+            account="root",
+            limit_s=HOUR,
+            packages=("docker.io", "python3-nacl"),
+            barred=BARRED,
+        ),
+    ),
 )

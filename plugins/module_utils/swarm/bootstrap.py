@@ -18,7 +18,7 @@ OWNER_LABEL = "utmstack.ha.cluster"
 BACKEND_LABEL = "utmstack.ha.backend"
 RACK_LABEL = "utmstack.ha.rack"
 
-LOST = "run `docker swarm init --force-new-cluster` on one that is left, and start the run again"
+LOST = "run playbooks/restore_swarm.yml -e from=HOST with one that is left, which makes a swarm of its state"
 NOTHING = {
     "unlock": [], "init": [], "join": [], "leave": [], "remove": [], "nodes": [], "viewpoint": "", "roll": [], "settings": False, "ill": False, "key": False,
     "needed": False, "refusal": "", "warnings": [],

@@ -15,6 +15,8 @@ from .engine import Engine, EngineError
 
 # Someone changed the object between the look and the change; Docker then wants the change again, upon the newer one.
 CONFLICT = "update out of sequence"
+# Where a swarm was made anew of one manager's state, its former managers are listed still, and no part of the quorum.
+NO_VOTER = "can't find manager in raft memberlist"
 
 # How the options are named in a node's Spec.
 FIELDS = {"role": "Role", "availability": "Availability", "labels": "Labels"}
@@ -117,7 +119,11 @@ class Swarm:
         if self.engine.find(path) is None:
             return
         if gone["role"] == "manager":
-            self._change(path, lambda spec: {**spec, "Role": "worker"})
+            try:
+                self._change(path, lambda spec: {**spec, "Role": "worker"})
+            except EngineError as error:
+                if NO_VOTER not in str(error):
+                    raise
 
         def attempt() -> str:
             try:

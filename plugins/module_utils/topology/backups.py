@@ -13,6 +13,7 @@ from ..common.text import nearest
 from ..common.values import number
 from ..services.backup import Backup
 from ..services.registry import SERVICES, backups
+from ..services.service import Service
 from . import remotes
 from .faults import Findings
 from .names import path_fault
@@ -26,8 +27,14 @@ _AT = re.compile(r"(.*\s)?(\d{1,2}):(\d{2})(:\d{2})?")
 def kinds_of(members: Mapping[str, list[str]]) -> dict[str, Backup]:
     """The kinds of backups of the services that have hosts."""
     return {
-        backup.kind: backup for service in SERVICES.values() if members.get(service.layer) for backup in service.backups
+        backup.kind: backup for service in SERVICES.values() if _hosts(service, members) for backup in service.backups
     }
+
+
+def _hosts(service: Service, members: Mapping[str, list[str]]) -> list[str]:
+    """The hosts of a service: of its layer, or of its groups where these are layers of their own."""
+    groups = [service.layer] if service.layer in members else service.groups
+    return list(dict.fromkeys(host for group in groups for host in members.get(group, [])))
 
 
 def plan_backups(
@@ -58,7 +65,7 @@ def plan_backups(
     if hosts:
         for kind in kinds:
             service = next(one for one in SERVICES.values() if present[kind] in one.backups)
-            own = {host: variables.get(host, {}) for host in members[service.layer]}
+            own = {host: variables.get(host, {}) for host in _hosts(service, members)}
             wrong = present[kind].refused(own)
             if wrong:
                 found.refuse("group all", "backup_kinds", f"has {kind}, but {wrong[0]}", wrong[1])

@@ -96,7 +96,7 @@ def test_each_host_does_what_its_state_asks_for(situation, seen, expected):
         ("a worker of another swarm", everyone(node3={**INACTIVE, "state": "active", "node_id": "x", "managers": ["10.9.9.9"]}), {},
          ["node3 is in another swarm", "10.9.9.9"]),
         ("nobody leads", everyone(node1=NO_LEADER, node2=INACTIVE, node3=INACTIVE), {},
-         ["has no leader", "force-new-cluster"]),
+         ["has no leader", "restore_swarm.yml -e from=HOST"]),
         ("a manager can't be looked at", {"node1": INACTIVE, "node2": INACTIVE}, {}, ["node3 cannot be looked at", "--limit"]),
         ("locked, and the key is not known", everyone(node2=LOCKED), {"unlock_key_known": False}, ["node2", "swarm_unlock_key"]),
         ("Docker does not answer", everyone(node2=STOPPED), {}, ["node2: Docker does not run", "journalctl -u docker"]),

@@ -259,6 +259,16 @@ def test_a_manager_that_is_gone_is_made_a_worker_and_removed(monkeypatch, capsys
     assert server.changes[0][2]["Role"] == "worker"
 
 
+def test_a_former_manager_of_a_swarm_that_was_made_anew_is_removed_without_being_demoted(monkeypatch, capsys):
+    """What Docker 20.10.24 says of it."""
+    number = next(one["ID"] for one in SCENES["node3_down"]["/nodes"][1] if one["Description"]["Hostname"] == "node3")
+    said = (404, "rpc error: code = NotFound desc = can't find manager in raft memberlist")
+    server = Server("node3_down", refuse={f"/nodes/{number}/update": [said]})
+    gone = [{"id": number, "name": "node3", "role": "manager"}]
+    assert run(swarm_cluster, server, monkeypatch, capsys, remove=gone)["changed"]
+    assert [(method, path.split("?")[0]) for method, path, _body in server.changes] == [("DELETE", f"/nodes/{number}")]
+
+
 def test_an_unknown_node_is_an_error_that_names_it(monkeypatch, capsys):
     found = run(swarm_cluster, Server("whole"), monkeypatch, capsys, nodes=[{"name": "node9", "availability": "drain"}])
     assert "node9 is no node of the swarm" in found["msg"]
