@@ -98,12 +98,12 @@ def table(state):
                 [
                     "remote copy",
                     member["name"],
+                    copy["verdict"] if copy["verdict"] == "ok" else copy["verdict"].upper(),
                     moment_text(copy["point"]),
                     span(copy["age_s"]),
                     f"{copy['files']} files" if copy["files"] else "never",
                     size(copy["bytes"]),
                     "",
-                    copy["verdict"] if copy["verdict"] == "ok" else copy["verdict"].upper(),
                 ]
             )
         rows += [

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 import pytest
+import yaml
 from ansible_collections.utmstack.ha.plugins.module_utils.host import conflicts
 from ansible_collections.utmstack.ha.plugins.module_utils.services.registry import SERVICES, backups
 from ansible_collections.utmstack.ha.plugins.module_utils.services.software import host_software
@@ -95,8 +96,8 @@ def test_a_platform_made_anew_needs_no_backup_of_the_swarm():
 
 
 def test_a_key_of_this_run_reaches_the_backup_host():
-    known = {"ha": ha("node8"), "ha_secrets": {}, "backup_reserve_percent": 5, "backup_lock_wait_s": 1}
-    known |= {"backup_scratch_directory": "/s", "backup_metrics_directory": "/m"}
+    defaults = yaml.safe_load((ROLES / "backup/defaults/main.yml").read_text())
+    known = {**defaults, "ha": ha("node8"), "ha_secrets": {"backup_passphrase": "a-password-of-backup"}}
 
     def key(**more):
         settings = variable("backup", "backup_program_settings", **known, **more)

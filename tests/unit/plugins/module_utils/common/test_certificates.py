@@ -285,7 +285,7 @@ def test_own_files_that_serve_all_hosts_are_taken():
 
 def test_between_postgresql_and_backup_hosts_the_common_name_is_the_hosts_own():
     """pgBackRest lets clients in by it; nothing else looks at it, so without backup hosts it may be any."""
-    told = _topology_faults(_files(), {"backup": ["node1"]})
+    told = [fault for fault in _topology_faults(_files(), {"backup": ["node1"]}) if "common name" in fault]
     assert [fault.split(": ")[0] for fault in told] == ["host node2", "host node3"]
     assert "its common name (CN) is node1, not node2. Give one whose CN is the host's name" in told[0]
     assert _topology_faults(_files(), {"monitoring": ["node1"]}) == []

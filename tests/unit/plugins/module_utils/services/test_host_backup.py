@@ -63,7 +63,7 @@ def test_a_remote_copy_is_a_row_of_its_own():
         "verdict": "unknown",
     }  # fmt: skip
     lines = [" ".join(line.split()) for line in screen(status(ha(), seen(answer(remote_copy=copy)))).splitlines()]
-    assert "remote copy node4 2026-11-30 11:45:26Z 2 h 412 files 2.7 MiB UNKNOWN" in lines
+    assert "remote copy node4 UNKNOWN 2026-11-30 11:45:26Z 2 h 412 files 2.7 MiB" in lines
 
 
 def test_problems_begin_with_host_and_kind():
