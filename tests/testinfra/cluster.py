@@ -68,6 +68,11 @@ class Cluster:
     def passwords(self) -> dict[str, str]:
         return yaml.safe_load((self.secrets_directory / "passwords.yml").read_text())
 
+    def keep(self, name: str, value: str) -> None:
+        """Change a password where the inventory has it."""
+        path = self.secrets_directory / "passwords.yml"
+        path.write_text(re.sub(rf"^{name}: .*$", f"{name}: {value}", path.read_text(), flags=re.MULTILINE))
+
     def conninfo(self, port: int = 5432, host: str | None = None) -> str:
         """How an application connects: through the VIP, certificate and name verified, dead peers given up after 2 s."""
         return (

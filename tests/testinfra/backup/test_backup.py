@@ -12,6 +12,7 @@ import re
 import shlex
 import time
 
+import pytest
 from cluster import assert_unchanged, told, until
 
 REPOSITORY = "/var/backups/utmstack"
@@ -126,6 +127,26 @@ def test_a_backup_is_taken_while_the_nearest_replica_is_away(cluster):
     finally:
         cluster.ssh(source, "systemctl start redis-server")
     until(lambda: cluster.status()["redis"]["healthy"], 120, "Redis")
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgresql", "dump"])
+def test_a_changed_password_of_backups_arrives(cluster, kind):
+    name = "redis_backup_password" if kind == "redis" else "postgresql_backup_password"
+    former = cluster.passwords[name]
+    cluster.keep(name, former[::-1])
+    cluster.playbook("playbooks/site.yml")
+    cluster.playbook("playbooks/backup.yml", "-e", f"kind={kind}")
+    taken = [one for one in records(cluster, kind) if one["act"] == "take"][-1]
+    assert taken["verdict"] == "ok", taken["reason"]
+    # The passwords have been sealed anew.
+    cluster.open_configuration()
+
+
+def test_a_changed_passphrase_of_backups_is_refused(cluster):
+    former = cluster.passwords["backup_passphrase"]
+    done = cluster.playbook("playbooks/site.yml", "-e", f"backup_passphrase={former[::-1]}", check=False)
+    assert done.returncode != 0
+    assert "backup_passphrase is not the one that is deployed. Put back the old value" in told(done)
 
 
 def test_backups_that_grow_old_are_red(cluster):
