@@ -48,6 +48,9 @@ def authority(place: Path, name: str) -> None:
         "2",
         "-subj",
         f"/CN={name}",
+        # Without it, and the lines of a host's certificate below, Python 3.13 refuses the chain.
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
     ]
     subprocess.run(
         [*command, "-keyout", place / f"{name}.key", "-out", place / f"{name}.crt"], check=True, capture_output=True
@@ -70,7 +73,9 @@ def certificate(place: Path, name: str, ca: str = "ca") -> dict[str, str]:
         f"/CN={name}",
     ]
     subprocess.run([*command, "-keyout", key, "-out", request], check=True, capture_output=True)
-    (place / "extensions").write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
+    (place / "extensions").write_text(
+        "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n"
+    )
     sign = [
         "openssl",
         "x509",
