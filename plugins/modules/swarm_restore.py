@@ -120,7 +120,8 @@ from ansible_collections.utmstack.ha.plugins.module_utils.swarm import state as 
 from ansible_collections.utmstack.ha.plugins.module_utils.swarm.engine import EngineError
 from ansible_collections.utmstack.ha.plugins.module_utils.swarm.state import StateError
 
-ARCHIVE, COPY = "swarm.tar.gz", "swarm.before-restore-"
+ARCHIVE = "swarm.tar.gz"
+COPY = "swarm.before-restore-"
 LEAVE_S = 120.0
 
 

@@ -29,7 +29,10 @@ def text(
     more: Mapping[str, Mapping[str, float]] | None = None,
     copy: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return the metrics of these kinds. copy: how the remote copy stands, empty where there is none. more: what guards of kinds have measured: name to labels (as in `{host="node1"}`) to value."""
+    """Return the metrics of these kinds.
+
+    copy: how the remote copy stands, empty where there is none. more: what guards of kinds have measured: name to labels (as in `{host="node1"}`) to value.
+    """
     found: dict[str, list[tuple[str, float]]] = {name: [] for name in _HELP}
     for row in rows:
         kind = f'kind="{row["kind"]}"'

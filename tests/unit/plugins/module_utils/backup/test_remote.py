@@ -16,7 +16,8 @@ SAID = {
     "key": f"{LISTING}InvalidAccessKeyId: The AWS Access Key Id you provided does not exist in our records.",
     "place": f"{LISTING}directory not found",
     "region": f'{LISTING}AuthorizationHeaderMalformed: The authorization header is malformed; the region "eu-1" is wrong; expecting "us-east-1"',
-    "away": f'{LISTING}RequestError: send request failed\ncaused by: Get "https://localhost:9444/backups": dial tcp 127.0.0.1:9444: connect: connection refused',
+    "away": f'{LISTING}RequestError: send request failed\ncaused by: Get "https://localhost:9444/backups": dial tcp 127.0.0.1:9444: connect:'
+    " connection refused",
 }  # fmt: skip
 
 
